@@ -1,0 +1,23 @@
+# Builds from the hashed lock; runs as nobody, with nothing but the interpreter and the wheel's packages.
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+RUN python -m venv /opt/portreeve \
+ && /opt/portreeve/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY gateway gateway
+COPY auth auth
+COPY keys keys
+COPY policies policies
+COPY storage storage
+RUN /opt/portreeve/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/portreeve --create-home portreeve
+COPY --from=build /opt/portreeve /opt/portreeve
+ENV PATH=/opt/portreeve/bin:$PATH PYTHONUNBUFFERED=1 PORTREEVE_CONFIG=/etc/portreeve/portreeve.toml
+USER portreeve
+WORKDIR /var/lib/portreeve
+EXPOSE 8080
+# The edge alone: control and metrics belong on a port that partners cannot reach.
+ENTRYPOINT ["portreeve"]
+CMD ["serve", "--surface", "edge"]

@@ -1,0 +1,56 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SELF := install --no-deps --no-build-isolation --no-index --editable .
+ROOMS := gateway auth keys policies storage
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench lock clean
+
+help: ## Lists these targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: $(VENV)/.runtime ## Serves the whole product on embedded defaults at http://127.0.0.1:8080 (PORT= changes it).
+	@exec $(BIN)/portreeve demo
+
+test: $(VENV)/.development ## Runs the whole suite, against real Redis and PostgreSQL too.
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: $(VENV)/.development ## Lint, format, types and import contracts.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.development ## Rewrites the code in the house format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.development ## Measures CPU per request, memory and start-up; results go to bench/results/.
+	$(BIN)/python -m bench $(ARGS)
+
+lock: ## Resolves the dependencies anew into the hashed locks (needs uv).
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Removes the virtual environment, caches and the demo's state.
+	rm -rf $(VENV) .portreeve .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) $(SELF)
+	@touch $@
+
+$(VENV)/.development: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) $(SELF)
+	@touch $@ $(VENV)/.runtime

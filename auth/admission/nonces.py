@@ -1,0 +1,49 @@
+"""Nonces taken in this process, kept as 16-byte digests in two generations.
+
+Invariant: a nonce stays taken for at least `lifetime_us` after it was taken, at most twice that long, and at
+most `max_nonces` are kept: with no room left none can be taken.
+"""
+
+import hashlib
+
+from auth.admission import Replayed, ReplayStoreUnavailable
+
+_DIGEST_BYTES = 16
+
+
+def digest(slot: str, nonce: str) -> bytes:
+    """A fixed-size stand-in for a nonce: finding another nonce with the same one takes 2**128 tries."""
+    return hashlib.blake2b(f"{slot}\0{nonce}".encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+class TakenNonces:
+    def __init__(self, lifetime_us: int, max_nonces: int) -> None:
+        self._lifetime_us = lifetime_us
+        self._max = max_nonces
+        self._young: set[bytes] = set()
+        self._old: set[bytes] = set()
+        self._young_since_us: int | None = None
+
+    def take(self, nonce: bytes, now_us: int) -> None:
+        """Take a nonce; raises `Replayed` or, when full, `ReplayStoreUnavailable`."""
+        self._age(now_us)
+        if nonce in self._young or nonce in self._old:
+            raise Replayed
+        if len(self) >= self._max:
+            raise ReplayStoreUnavailable("full")
+        self._young.add(nonce)
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def _age(self, now_us: int) -> None:
+        if self._young_since_us is None:
+            self._young_since_us = now_us
+        age_us = now_us - self._young_since_us
+        if age_us < self._lifetime_us:
+            return
+        # The youngest of a generation may have been taken just now, so a generation is dropped only after a
+        # whole lifetime of being the old one.
+        self._old = self._young if age_us < 2 * self._lifetime_us else set()
+        self._young = set()
+        self._young_since_us = now_us

@@ -1,0 +1,147 @@
+"""What an upstream gets: a short signed statement about who stands behind a request.
+
+Invariant: every assertion names one upstream, one environment and the permission that let the request
+pass, lives at most thirty seconds, and is signed by the ring's current key. One is reused only for the
+same caller, roles, permission and upstream, only until it is `reuse_ms` old, and never past a change of
+the signing key. One made for a single request is never kept.
+Refuses: settings under which a reused assertion could be expired when it arrives.
+"""
+
+import base64
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from auth import identity
+
+_JTI_BYTES: Final = 16
+_CacheKey = tuple[str, str, str, tuple[str, ...], str, str]
+
+
+class Signer(Protocol):
+    @property
+    def kid(self) -> str: ...
+    @property
+    def private_key(self) -> Ed25519PrivateKey: ...
+
+
+class Caller(Protocol):
+    """What of a principal an upstream is told."""
+
+    @property
+    def partner(self) -> str: ...
+    @property
+    def credential(self) -> str: ...
+    @property
+    def environment(self) -> str: ...
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+
+
+class RequestBinding(msgspec.Struct, frozen=True, gc=False):
+    """The one request an assertion is made for, as the upstream will receive it: after any stripping."""
+
+    request_id: str
+    method: str
+    path: bytes
+    query: bytes
+    body_sha256: str
+
+
+class _Reusable(msgspec.Struct, frozen=True, gc=False):
+    assertion: str
+    issued_ms: int
+
+
+class Assertions:
+    def __init__(  # noqa: PLR0913  what it signs with, whom it speaks for, and its three bounds
+        self,
+        get_signer: Callable[[], Signer],
+        issuer: str,
+        *,
+        entropy: Callable[[int], bytes],
+        lifetime_ms: int = 30_000,
+        reuse_ms: int = 10_000,
+        max_reusable: int = 4_096,
+    ) -> None:
+        lifetime_s, rest_ms = divmod(lifetime_ms, 1_000)
+        if rest_ms or not 1 <= lifetime_s <= identity.LONGEST_LIFETIME_S:
+            raise ValueError(f"lifetime_ms must be 1 to {identity.LONGEST_LIFETIME_S} whole seconds")
+        if not 0 <= reuse_ms < lifetime_ms:
+            raise ValueError("reuse_ms must be shorter than lifetime_ms")
+        self._get_signer = get_signer
+        self._issuer = issuer
+        self._entropy = entropy
+        self._lifetime_s = lifetime_s
+        self._reuse_ms = reuse_ms
+        self._max_reusable = max_reusable
+        self._kid: str | None = None
+        self._reusable: OrderedDict[_CacheKey, _Reusable] = OrderedDict()
+
+    def issue(
+        self, caller: Caller, upstream: str, permission: str, now_ms: int, bind: RequestBinding | None = None
+    ) -> str:
+        signer = self._get_signer()
+        if signer.kid != self._kid:
+            self._reusable.clear()
+            self._kid = signer.kid
+        if bind is not None:
+            return self._sign(
+                signer, self._claims(caller, upstream, permission, now_ms) | _bound_claims(bind)
+            )
+        return self._issue_reusable(signer, caller, upstream, permission, now_ms)
+
+    def _issue_reusable(
+        self, signer: Signer, caller: Caller, upstream: str, permission: str, now_ms: int
+    ) -> str:
+        cache_key = (
+            caller.partner,
+            caller.credential,
+            caller.environment,
+            caller.roles,
+            permission,
+            upstream,
+        )
+        kept = self._reusable.get(cache_key)
+        # A clock that went back makes the age negative: then it proves nothing, and a new one is made.
+        if kept is not None and 0 <= now_ms - kept.issued_ms < self._reuse_ms:
+            return kept.assertion
+        claims = self._claims(caller, upstream, permission, now_ms)
+        assertion = self._sign(signer, claims)
+        # The age counts from the whole second that the assertion shows, not from this millisecond.
+        self._keep(cache_key, _Reusable(assertion, claims["iat"] * 1_000))
+        return assertion
+
+    def _keep(self, cache_key: _CacheKey, reusable: _Reusable) -> None:
+        self._reusable[cache_key] = reusable
+        self._reusable.move_to_end(cache_key)
+        if len(self._reusable) > self._max_reusable:
+            self._reusable.popitem(last=False)
+
+    def _claims(self, caller: Caller, upstream: str, permission: str, now_ms: int) -> dict[str, Any]:
+        issued_at = now_ms // 1_000
+        return {
+            "iss": self._issuer,
+            "aud": upstream,
+            "sub": caller.partner,
+            "cred": caller.credential,
+            "env": caller.environment,
+            "perm": permission,
+            "roles": list(caller.roles),
+            "iat": issued_at,
+            "exp": issued_at + self._lifetime_s,
+            "jti": base64.urlsafe_b64encode(self._entropy(_JTI_BYTES)).rstrip(b"=").decode("ascii"),
+        }
+
+    def _sign(self, signer: Signer, claims: dict[str, Any]) -> str:
+        header = {"typ": identity.ASSERTION_TYPE, "kid": signer.kid}
+        return jwt.encode(claims, signer.private_key, algorithm=identity.ALGORITHM, headers=header)
+
+
+def _bound_claims(bind: RequestBinding) -> dict[str, Any]:
+    target = identity.target_sha256(bind.path, bind.query)
+    return {"rid": bind.request_id, "req": {"m": bind.method, "t": target, "b": bind.body_sha256}}

@@ -1,0 +1,115 @@
+"""The claim a signed request makes: four headers, parsed and not yet believed.
+
+Invariant: one grammar, no second spelling. What parses can be written back byte for byte, so a
+signature, a nonce or a key id has exactly one form and nothing downstream needs to normalise.
+Refuses: uppercase hex, signs, leading zeros, blanks, line ends, key ids whose checksum is wrong, and a
+window that is zero or longer than the longest one allowed.
+"""
+
+import re
+from binascii import unhexlify
+from typing import Final, Literal
+
+import msgspec
+
+from keys import format as key_format
+
+Header = Literal["Portreeve-Key", "Portreeve-Timestamp", "Portreeve-Nonce", "Portreeve-Signature"]
+
+LONGEST_WINDOW_MS: Final = 60_000
+
+# Nineteen digits hold nanoseconds, so that a timestamp in a wrong unit gets a hint and not a riddle.
+_TIMESTAMP: Final = re.compile(rb"([1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?")
+_NONCE: Final = re.compile(rb"[A-Za-z0-9_-]{16,64}")
+_SIGNATURE: Final = re.compile(rb"[0-9a-f]{64}(?:[0-9a-f]{64})?")
+
+
+class MissingCredentials(Exception):
+    """None of the four headers is there: the request claims nobody."""
+
+    def __init__(self) -> None:
+        super().__init__("The request carries no Portreeve credentials.")
+
+
+class MalformedCredentials(Exception):
+    """A header is absent among others, or outside its grammar. The value itself is never repeated."""
+
+    def __init__(self, header: Header, why: str) -> None:
+        super().__init__(f"{header} {why}.")
+        self.header: Header = header
+        self.why = why
+
+
+class SignedCredential(msgspec.Struct, frozen=True, gc=False):
+    key_id: str
+    timestamp: str  # verbatim, window included: this is what was signed
+    at_ms: int
+    window_ms: int | None
+    nonce: str
+    signature: bytes
+
+
+def parse(
+    key_id: bytes | None,
+    timestamp: bytes | None,
+    nonce: bytes | None,
+    signature: bytes | None,
+    *,
+    max_window_ms: int = LONGEST_WINDOW_MS,
+) -> SignedCredential:
+    if key_id is None or timestamp is None or nonce is None or signature is None:
+        raise _incomplete(key_id, timestamp, nonce, signature)
+    at_ms, window_ms = _parse_timestamp(timestamp, max_window_ms)
+    if _NONCE.fullmatch(nonce) is None:
+        raise MalformedCredentials("Portreeve-Nonce", "must be 16 to 64 characters of A-Z a-z 0-9 _ -")
+    if _SIGNATURE.fullmatch(signature) is None:
+        raise MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
+    return SignedCredential(
+        key_id=_parse_key_id(key_id),
+        timestamp=timestamp.decode("ascii"),
+        at_ms=at_ms,
+        window_ms=window_ms,
+        nonce=nonce.decode("ascii"),
+        signature=unhexlify(signature),
+    )
+
+
+def _parse_timestamp(timestamp: bytes, max_window_ms: int) -> tuple[int, int | None]:
+    found = _TIMESTAMP.fullmatch(timestamp)
+    if found is None:
+        raise MalformedCredentials(
+            "Portreeve-Timestamp",
+            "must be Unix milliseconds, optionally followed by / and a window in milliseconds",
+        )
+    at_digits, window_digits = found.groups()
+    if window_digits is None:
+        return int(at_digits), None
+    window_ms = int(window_digits)
+    if window_ms > max_window_ms:
+        raise MalformedCredentials("Portreeve-Timestamp", f"asks for a window over {max_window_ms} ms")
+    return int(at_digits), window_ms
+
+
+def _parse_key_id(key_id: bytes) -> str:
+    try:
+        text = key_id.decode("ascii")
+        key_format.parse_key_id(text)
+    except (UnicodeDecodeError, key_format.MalformedKeyId):
+        # `from None`: the cause holds what the client sent, which belongs in no log.
+        raise MalformedCredentials("Portreeve-Key", "is not a Portreeve key id") from None
+    return text
+
+
+def _incomplete(
+    key_id: bytes | None, timestamp: bytes | None, nonce: bytes | None, signature: bytes | None
+) -> MissingCredentials | MalformedCredentials:
+    headers: tuple[tuple[Header, bytes | None], ...] = (
+        ("Portreeve-Key", key_id),
+        ("Portreeve-Timestamp", timestamp),
+        ("Portreeve-Nonce", nonce),
+        ("Portreeve-Signature", signature),
+    )
+    absent = [header for header, value in headers if value is None]
+    if len(absent) == len(headers):
+        return MissingCredentials()
+    return MalformedCredentials(absent[0], "is missing while other credentials are present")

@@ -1,0 +1,29 @@
+"""For the orchestrator: is the process alive, and may it be sent requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Controller, get
+from litestar.datastructures import State
+
+from gateway.problems import Refusal
+
+
+class HealthController(Controller):
+    path = "/health"
+
+    @get("/live", sync_to_thread=False)
+    def is_live(self) -> dict[str, str]:
+        return {"status": "live"}
+
+    @get("/ready", sync_to_thread=False)
+    def is_ready(self, state: State) -> dict[str, Any]:
+        gateway = state.gateway
+        if gateway.draining:
+            raise Refusal("draining", "This node finishes what it has and takes nothing new.")
+        age = gateway.directory.age_ms(gateway.clock())
+        bound = gateway.settings.keys.staleness_bound_ms
+        if age > bound:
+            raise Refusal("key_store_stale", f"The keys were last checked {age} ms ago; the bound is {bound} ms.")
+        return {"status": "ready", "revision": gateway.directory.revision, "key_age_ms": age}

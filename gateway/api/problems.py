@@ -1,0 +1,39 @@
+"""How Litestar's own failures are told: as problems, like every other refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.exceptions.http_exceptions import MethodNotAllowedException, NotFoundException
+
+from gateway.problems import KINDS, Problem, Renderer
+from gateway.refusals import problem_of
+from gateway.trace import Trace
+
+_TOO_LARGE = 413
+
+
+class ProblemHandler:
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def __call__(self, request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:
+        trace: Trace = request.scope["portreeve.trace"]  # type: ignore[typeddict-item]  # our own key
+        problem = _problem_of(failure)
+        trace.refuse(problem.kind.code)
+        status, headers, body = self._renderer.render(problem, trace.request_id)
+        named = {name.decode(): value.decode() for name, value in headers if name != b"content-length"}
+        return Response(body, status_code=status, headers=named, media_type="application/problem+json")
+
+
+def _problem_of(failure: Exception) -> Problem:
+    if isinstance(failure, NotFoundException):
+        return Problem(KINDS["no_route"], "Nothing is served at this path.")
+    if isinstance(failure, MethodNotAllowedException):
+        return Problem(KINDS["method_not_allowed"], "This path does not take this method.")
+    if isinstance(failure, HTTPException):
+        code = "body_too_large" if failure.status_code == _TOO_LARGE else "malformed_request"
+        return Problem(KINDS[code], "The request could not be read.")
+    return problem_of(failure)

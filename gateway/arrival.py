@@ -1,0 +1,27 @@
+"""A request as it came in: nothing of it is trusted yet."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from gateway.trace import Trace
+
+Header = tuple[bytes, bytes]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    request_id: str
+    at_ms: int
+    method: str
+    target: bytes
+    headers: list[Header]
+    peer: str
+    scheme: str
+    http_version: str
+    oversized: str | None
+    receive: Receive
+    trace: Trace

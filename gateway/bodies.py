@@ -1,0 +1,82 @@
+"""Request bodies, bounded twice: by the route, and by what the whole node may hold in memory.
+
+A signed body is held whole, because its hash is part of what was signed; that of a public route is streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from gateway.arrival import Receive
+from gateway.problems import Refusal
+
+
+class Budget:
+    """How many bytes of bodies this node holds at once. Over it, new bodies are refused, not queued."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[Hold]:
+        hold = Hold(self)
+        try:
+            yield hold
+        finally:
+            self.held -= hold.size
+
+    def take(self, size: int) -> None:
+        if self.held + size > self._limit:
+            raise Refusal("overloaded", "This node holds as many request bodies as it may. Try again shortly.")
+        self.held += size
+
+
+class Hold:
+    """One request's share of the budget."""
+
+    __slots__ = ("_budget", "size")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        self._budget.take(size)
+        self.size += size
+
+
+def refuse_declared(declared: int | None, limit: int) -> None:
+    """A length that is declared too large is refused before a byte of it is read."""
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+
+
+async def read_whole(receive: Receive, limit: int, hold: Hold) -> bytes:
+    chunks: list[bytes] = []
+    async for chunk in read_chunks(receive, limit):
+        hold.grow(len(chunk))
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_chunks(receive: Receive, limit: int) -> AsyncIterator[bytes]:
+    """Yields the body as it comes. Ends only where the body ends: a body that broke off is not a body."""
+    total = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Refusal("malformed_request", "The request body broke off or did not arrive in time.")
+        chunk: bytes = message.get("body", b"")
+        total += len(chunk)
+        if total > limit:
+            raise _too_large(limit)
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal("body_too_large", f"This route takes bodies of at most {limit} bytes.")

@@ -1,0 +1,89 @@
+"""What store commands share: the configuration they act on, and the same services that a running node uses.
+
+Invariant: a command opens the configured store, and no other; a failure that has a name becomes one
+line on stderr and exit code 1. Unnamed failures stay tracebacks: they are defects, to be seen whole.
+"""
+
+import asyncio
+import getpass
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from gateway import composition, settings
+from gateway.cli import failures
+
+CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
+
+Made = TypeVar("Made")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def with_config(command: Command) -> Command:
+    """Take `--config` behind the command, too, where people write it."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=_remember_config,
+        is_eager=True,
+        help="Configuration file.",
+    )(command)
+
+
+def _remember_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.find_root().obj = value
+
+
+def find_config() -> Path:
+    named: Path | None = click.get_current_context().find_root().obj
+    if named is not None:
+        return named
+    for place in CONFIG_PLACES:
+        if place.exists():
+            return place
+    places = " or ".join(f"./{place}" for place in CONFIG_PLACES)
+    raise click.ClickException(f"there is no configuration: give --config or PORTREEVE_CONFIG, or have {places}")
+
+
+def load_settings() -> settings.Settings:
+    with reported():
+        return settings.load(find_config())
+
+
+def act(action: Callable[[composition.Store, settings.Settings], Awaitable[Made]]) -> Made:
+    """Run one action against the configured store."""
+    configured = load_settings()
+
+    async def run() -> Made:
+        async with composition.opened_store(configured, clock_ms) as store:
+            return await action(store, configured)
+
+    with reported():
+        return asyncio.run(run())
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    try:
+        yield
+    except failures.KNOWN as error:
+        raise click.ClickException(failures.explain(error)) from error
+
+
+def actor() -> str:
+    """Who the audit ledger names: the account on this machine, since nothing else vouches for a shell."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # an account number without a name, as containers have
+        return "cli:unknown"

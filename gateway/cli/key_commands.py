@@ -1,0 +1,181 @@
+"""`portreeve keys`: a partner's API keys. A new secret is printed once, by `create`, and is nowhere to be had again."""
+
+from typing import Any, Final, get_args
+
+import click
+
+from gateway import composition, settings
+from gateway.cli import context, moments, output
+from keys.environment import ENVIRONMENTS
+from keys.records import Algorithm, ApiKey, CreatedKey, KeyRequest, SecretVersion
+
+COLUMNS: Final = ("id", "partner", "environment", "algorithm", "roles", "status", "label", "expires_at")
+VERSION_COLUMNS: Final = ("version", "state", "created_at", "last_used_at", "last_used_source", "use_count")
+PAGE: Final = 500
+
+
+class PublicKey(click.ParamType):
+    name = "HEX"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:  # noqa: ANN401  click's signature
+        try:
+            return value if isinstance(value, bytes) else bytes.fromhex(value)
+        except ValueError:
+            self.fail("not hex", param, ctx)
+
+
+class Moment(click.ParamType):
+    name = "T"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401  the same
+        try:
+            return value if isinstance(value, int) else moments.parse_moment(value, context.clock_ms())
+        except moments.UnreadableMoment as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def keys() -> None:
+    """Partners' API keys."""
+
+
+@keys.command()
+@click.option("--partner", required=True, metavar="P", help="Whose key it is.")
+@click.option("--environment", required=True, type=click.Choice(ENVIRONMENTS))
+@click.option("--algorithm", required=True, type=click.Choice(get_args(Algorithm)))
+@click.option("--public-key", type=PublicKey(), help="An ed25519 key's public half, 32 bytes.")
+@click.option("--role", "roles", multiple=True, required=True, metavar="R", help="May be given repeatedly.")
+@click.option("--cidr", "cidrs", multiple=True, metavar="C", help="Where from it may be used; repeatable.")
+@click.option("--expires", "expires_at", type=Moment(), help="RFC 3339, or from now: 12h, 90d, 4w.")
+@click.option("--label", default="", metavar="L", help="A note for people.")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands the options on
+    """Make a key. Prints its id, its version, and its secret, this once."""
+    request = KeyRequest(**asked)
+
+    async def make(store: composition.Store, configured: settings.Settings) -> CreatedKey:
+        for role in request.roles:
+            configured.policies.get_role(role)
+        return await store.custody.create_key(request, actor=context.actor())
+
+    _print_created(context.act(make), as_json=as_json)
+
+
+@keys.command("list")
+@click.option("--partner", metavar="P")
+@click.option("--environment", type=click.Choice(ENVIRONMENTS))
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
+    """Show keys, oldest first."""
+
+    async def gather(store: composition.Store, _: settings.Settings) -> list[ApiKey]:
+        found: list[ApiKey] = []
+        after: str | None = None
+        while True:
+            page = await store.custody.list_keys(
+                partner=partner, environment=environment, after=after, limit=PAGE
+            )
+            found.extend(page.keys)
+            if page.after is None:
+                return found
+            after = page.after
+
+    now_ms = context.clock_ms()
+    views = [view(key, now_ms) for key in context.act(gather)]
+    if as_json:
+        output.print_json(views)
+    else:
+        output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in views])
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def show(key_id: str, as_json: bool) -> None:
+    """Show one key and its secret versions."""
+    _print(context.act(lambda store, _: store.custody.get_key(key_id)), as_json=as_json)
+
+
+def _change(name: str, method: str, summary: str) -> None:
+    """The three changes differ in the verb alone."""
+
+    @keys.command(name, help=summary)
+    @click.argument("key_id", metavar="ID")
+    @click.option("--reason", help="Goes into the audit ledger.")
+    @click.option("--json", "as_json", is_flag=True)
+    @context.with_config
+    def change(key_id: str, reason: str | None, as_json: bool) -> None:
+        def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
+            return getattr(store.custody, method)(key_id, actor=context.actor(), reason=reason)
+
+        _print(context.act(apply), as_json=as_json)
+
+
+_change("revoke", "revoke_key", "Refuse a key for good.")
+_change("freeze", "freeze_key", "Refuse a key until it is unfrozen.")
+_change("unfreeze", "unfreeze_key", "Let a frozen key work again.")
+
+
+def _print_created(created: CreatedKey, *, as_json: bool) -> None:
+    shown = {} if created.secret is None else {"secret": created.secret.reveal()}
+    fields = view(created.key, context.clock_ms())
+    if as_json:
+        output.print_json({"id": created.key.id, "version": created.version, **shown, **fields})
+        return
+    output.print_fields({"id": created.key.id, "version": created.version, **shown})
+    if shown:
+        output.warn("The secret is shown this once and can't be had again: store it now.")
+
+
+def _print(key: ApiKey, *, as_json: bool) -> None:
+    fields = view(key, context.clock_ms())
+    versions = [_view_version(version) for version in key.versions]
+    if as_json:
+        output.print_json({**fields, "versions": versions})
+        return
+    output.print_fields(fields)
+    output.say("")
+    output.print_table(VERSION_COLUMNS, [[one[column] for column in VERSION_COLUMNS] for one in versions])
+
+
+def view(key: ApiKey, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "partner": key.partner,
+        "environment": key.environment,
+        "algorithm": key.algorithm,
+        "status": _status(key, now_ms),
+        "roles": key.roles,
+        "permissions": key.permissions,
+        "cidrs": key.cidrs,
+        "label": key.label,
+        "created_at": moments.show(key.created_at),
+        "expires_at": moments.show(key.expires_at),
+        "frozen_at": moments.show(key.frozen_at),
+        "frozen_reason": key.frozen_reason,
+        "revoked_at": moments.show(key.revoked_at),
+        "revoked_reason": key.revoked_reason,
+    }
+
+
+def _status(key: ApiKey, now_ms: int) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is not None and key.expires_at <= now_ms:
+        return "expired"
+    return "active" if key.frozen_at is None else "frozen"
+
+
+def _view_version(version: SecretVersion) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "state": version.state,
+        "public_key": None if version.public_key is None else version.public_key.hex(),
+        "created_at": moments.show(version.created_at),
+        "last_used_at": moments.show(version.last_used_at),
+        "last_used_source": version.last_used_source,
+        "use_count": version.use_count,
+    }

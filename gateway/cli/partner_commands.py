@@ -1,0 +1,93 @@
+"""`portreeve partners`: the tenants that own keys."""
+
+from typing import Any, Final
+
+import click
+
+from gateway import composition, settings
+from gateway.cli import context, moments, output
+from keys.records import Partner
+
+COLUMNS: Final = ("id", "name", "tier", "status", "created_at")
+
+
+@click.group()
+def partners() -> None:
+    """The tenants that own keys."""
+
+
+@partners.command()
+@click.argument("partner_id", metavar="ID")
+@click.option("--name", help="What people call it.  [default: the id]")
+@click.option("--tier", default="standard", show_default=True, help="A tier of policies.toml.")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
+    """Take on a partner."""
+
+    async def make(store: composition.Store, configured: settings.Settings) -> Partner:
+        configured.policies.get_tier(tier)
+        return await store.custody.create_partner(
+            partner_id, name or partner_id, tier, actor=context.actor()
+        )
+
+    _print(context.act(make), as_json=as_json)
+
+
+@partners.command("list")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def list_(as_json: bool) -> None:
+    """Show every partner."""
+    views = [view(partner) for partner in context.act(lambda store, _: store.custody.list_partners())]
+    if as_json:
+        output.print_json(views)
+    else:
+        output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in views])
+
+
+@partners.command()
+@click.argument("partner_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def show(partner_id: str, as_json: bool) -> None:
+    """Show one partner."""
+    _print(context.act(lambda store, _: store.custody.get_partner(partner_id)), as_json=as_json)
+
+
+def _change(name: str, method: str, summary: str) -> None:
+    """The two changes differ in the verb alone."""
+
+    @partners.command(name, help=summary)
+    @click.argument("partner_id", metavar="ID")
+    @click.option("--reason", help="Goes into the audit ledger.")
+    @click.option("--json", "as_json", is_flag=True)
+    @context.with_config
+    def change(partner_id: str, reason: str | None, as_json: bool) -> None:
+        def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
+            return getattr(store.custody, method)(partner_id, actor=context.actor(), reason=reason)
+
+        _print(context.act(apply), as_json=as_json)
+
+
+_change("freeze", "freeze_partner", "Refuse every request of a partner until it is unfrozen.")
+_change("unfreeze", "unfreeze_partner", "Let a frozen partner's keys work again.")
+
+
+def _print(partner: Partner, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(view(partner))
+    else:
+        output.print_fields(view(partner))
+
+
+def view(partner: Partner) -> dict[str, Any]:
+    return {
+        "id": partner.id,
+        "name": partner.name,
+        "tier": partner.tier,
+        "status": "active" if partner.frozen_at is None else "frozen",
+        "frozen_at": moments.show(partner.frozen_at),
+        "frozen_reason": partner.frozen_reason,
+        "created_at": moments.show(partner.created_at),
+    }

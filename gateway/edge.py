@@ -1,0 +1,148 @@
+"""The edge: an ASGI callable around Litestar's own handler.
+
+Configured routes go into the pipeline; the gateway's own pages (health, metrics, the edge's help, key sets)
+go on to Litestar. It stands inside the Litestar application, so that life span and state are shared, but
+before its router, whose path rules are not ours.
+
+Invariant: every answer carries `Portreeve-Request-Id`, and every request leaves one trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from secrets import token_hex
+from time import perf_counter_ns
+from typing import Any
+
+from gateway.answer import Answer, Send
+from gateway.arrival import Arrival, Receive
+from gateway.observers import Observers
+from gateway.pipeline import Pipeline
+from gateway.problems import Header, Problem, Renderer
+from gateway.refusals import problem_of
+from gateway.server.cycle import ClientGone
+from gateway.stages.admit import Admit, Admitted
+from gateway.stages.limit_source import LimitSource
+from gateway.trace import Trace
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+# Prefixes that Litestar serves, and no configured route may claim; whoami alone is answered by the pipeline.
+RESERVED = ("/edge/", "/oauth/", "/control/", "/console/", "/health/", "/.well-known/")
+RESERVED_EXACT = frozenset({"/metrics", "/edge", "/oauth", "/control", "/console", "/health", "/.well-known"})
+WHOAMI = "/edge/v1/whoami"
+
+
+class Edge:
+    def __init__(  # noqa: PLR0913  the composition root names each part
+        self,
+        inner: AsgiApp,
+        admit: Admit,
+        limit_source: LimitSource,
+        pipeline: Pipeline,
+        renderer: Renderer,
+        observers: Observers,
+        clock: Callable[[], int],
+    ) -> None:
+        self._inner = inner
+        self._admit = admit
+        self._limit_source = limit_source
+        self._pipeline = pipeline
+        self._renderer = renderer
+        self._observers = observers
+        self._clock = clock
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        arrival = self._arrival(scope, receive)
+        try:
+            await self._serve(arrival, scope, send)
+        except ClientGone:
+            arrival.trace.reason = arrival.trace.reason or "client_gone"
+            raise
+        finally:
+            self._observers.note(arrival.trace, arrival.at_ms, perf_counter_ns() - arrival.trace.began)
+
+    async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
+        try:
+            admitted = self._admit(arrival)
+            if _is_ours(admitted):
+                await self._serve_ours(admitted, scope, send)
+                return
+            answer = await self._pipeline.run(admitted)
+        except ClientGone:
+            raise
+        except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
+            answer = self._refuse(failure, arrival)
+        answer.headers.append((b"portreeve-request-id", arrival.request_id.encode()))
+        await self._write(answer, arrival, send)
+
+    async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
+        arrival = admitted.arrival
+        arrival.trace.route = "gateway"
+        if not admitted.target.path.startswith("/health/"):
+            self._limit_source.check(admitted.source, arrival.at_ms)
+        scope["portreeve.trace"] = arrival.trace
+        await self._inner(scope, arrival.receive, _with_request_id(send, arrival))
+
+    async def _write(self, answer: Answer, arrival: Arrival, send: Send) -> None:
+        try:
+            await answer.write(send, arrival.trace)
+        except ClientGone:
+            raise
+        except Exception as failure:  # noqa: BLE001  an upstream that breaks off: the client must see it too
+            # The head is out, so no problem can be told. Returning early closes the connection unfinished.
+            arrival.trace.refuse(self._known(failure, arrival).kind.code)
+        finally:
+            if answer.close is not None:
+                await answer.close()
+        arrival.trace.mark("answer")
+
+    def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
+        problem = self._known(failure, arrival)
+        arrival.trace.refuse(problem.kind.code)
+        return Answer(*self._renderer.render(problem, arrival.request_id))
+
+    def _known(self, failure: Exception, arrival: Arrival) -> Problem:
+        problem = problem_of(failure)
+        if problem.kind.code == "internal_error":
+            self._observers.note_defect(failure, arrival.request_id)
+        return problem
+
+    def _arrival(self, scope: dict[str, Any], receive: Receive) -> Arrival:
+        request_id = token_hex(16)
+        client = scope.get("client")
+        return Arrival(
+            request_id=request_id,
+            at_ms=self._clock(),
+            method=scope["method"],
+            target=scope["portreeve.target"],
+            headers=scope["headers"],
+            peer=client[0] if client else "",
+            scheme=scope["scheme"],
+            http_version=scope["http_version"],
+            oversized=scope["portreeve.oversized"],
+            receive=receive,
+            trace=Trace(request_id, scope["method"]),
+        )
+
+
+def _is_ours(admitted: Admitted) -> bool:
+    path = admitted.target.path
+    if path == WHOAMI:
+        return False
+    return path.startswith(RESERVED) or path in RESERVED_EXACT
+
+
+def _with_request_id(send: Send, arrival: Arrival) -> Send:
+    async def send_with_request_id(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            arrival.trace.status = message["status"]
+            headers: list[Header] = list(message.get("headers", ()))
+            headers.append((b"portreeve-request-id", arrival.request_id.encode()))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_with_request_id

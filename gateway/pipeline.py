@@ -1,0 +1,60 @@
+"""One request, top to bottom.
+
+Each stage takes what the last one proved and returns more, or raises. The order is in the types: `forward`
+takes only what was asserted, which takes only what was counted, and so on up to `admit`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway import bodies
+from gateway.answer import Answer
+from gateway.stages.admit import Admitted
+from gateway.stages.admit_once import AdmitOnce
+from gateway.stages.assert_identity import AssertIdentity
+from gateway.stages.authenticate import Authenticate
+from gateway.stages.authorize import Authorize
+from gateway.stages.describe_caller import DescribeCaller
+from gateway.stages.forward import Forward
+from gateway.stages.limit_source import LimitSource
+from gateway.stages.match_route import MatchRoute
+
+
+class Stages(msgspec.Struct, frozen=True):
+    match_route: MatchRoute
+    limit_source: LimitSource
+    authenticate: Authenticate
+    authorize: Authorize
+    admit_once: AdmitOnce
+    describe_caller: DescribeCaller
+    assert_identity: AssertIdentity
+    forward: Forward
+
+
+class Pipeline:
+    def __init__(self, stages: Stages, budget: bodies.Budget) -> None:
+        self._stages = stages
+        self._budget = budget
+
+    async def run(self, admitted: Admitted) -> Answer:
+        stages, mark = self._stages, admitted.arrival.trace.mark
+        mark("admit")
+        routed = stages.match_route(admitted)
+        mark("match_route")
+        stages.limit_source(routed)
+        mark("limit_source")
+        with self._budget.hold() as hold:
+            authenticated = await stages.authenticate(routed, hold)
+            mark("authenticate")
+            authorized = stages.authorize(authenticated)
+            mark("authorize")
+            counted = await stages.admit_once(authorized)
+            mark("admit_once")
+            if routed.route.is_local:
+                return stages.describe_caller(counted)
+            asserted = stages.assert_identity(counted)
+            mark("assert_identity")
+            answer = await stages.forward(asserted)
+            mark("forward")
+            return answer

@@ -1,0 +1,112 @@
+"""Every answer that refuses: one code, one status, one title, one page under docs/problems/.
+
+`KINDS` is the whole vocabulary. `Refusal` is what the gateway's own stages raise; failures of the rooms
+below are named there and given a kind in `gateway.refusals`, the one table from exception to problem.
+Nothing secret, and nothing of the inside of an upstream or of the gateway, stands in a problem.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+type_path = "/problems/"
+
+Header = tuple[bytes, bytes]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    code: str
+    status: int
+    title: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    kind: Kind
+    detail: str
+    hint: str | None = None
+    members: dict[str, Any] = {}
+    headers: tuple[Header, ...] = ()
+
+
+class Refusal(Exception):
+    """A stage of the gateway says no. Carries the whole problem, so that who catches it needs no table."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        hint: str | None = None,
+        members: dict[str, Any] | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> None:
+        super().__init__(code)
+        self.problem = Problem(KINDS[code], detail, hint, members or {}, headers)
+
+
+KINDS: dict[str, Kind] = {
+    kind.code: kind
+    for kind in (
+        Kind("malformed_request", 400, "The request is not well-formed HTTP"),
+        Kind("malformed_path", 400, "The request target is not in its one canonical form"),
+        Kind("malformed_headers", 400, "A header is missing, repeated or not well-formed"),
+        Kind("missing_credentials", 401, "This route needs a signed request"),
+        Kind("malformed_credentials", 401, "The credentials are not well-formed"),
+        Kind("stale_timestamp", 401, "The timestamp lies outside the window"),
+        Kind("bad_signature", 401, "The signature does not verify"),
+        Kind("replayed_request", 401, "This nonce has been used before"),
+        Kind("key_expired", 401, "The key has expired"),
+        Kind("key_revoked", 401, "The key has been revoked"),
+        Kind("permission_denied", 403, "The key lacks the permission that this route requires"),
+        Kind("environment_mismatch", 403, "The key belongs to another environment"),
+        Kind("source_not_allowed", 403, "The key may not be used from this address"),
+        Kind("key_frozen", 403, "The key is frozen"),
+        Kind("partner_frozen", 403, "The partner is frozen"),
+        Kind("no_route", 404, "No route matches this path"),
+        Kind("method_not_allowed", 405, "The route does not take this method"),
+        Kind("body_too_large", 413, "The body is larger than this route takes"),
+        Kind("headers_too_large", 431, "The request head is larger than the gateway takes"),
+        Kind("rate_limited", 429, "A rate limit is exhausted"),
+        Kind("internal_error", 500, "The gateway failed"),
+        Kind("upstream_unreachable", 502, "The upstream could not be reached"),
+        Kind("upstream_broken", 502, "The upstream answered something that is not well-formed"),
+        Kind("replay_store_unavailable", 503, "The replay store cannot be asked"),
+        Kind("limiter_unavailable", 503, "The limits cannot be counted"),
+        Kind("key_store_stale", 503, "The gateway's view of the keys is too old to trade on"),
+        Kind("overloaded", 503, "The gateway is at its limit"),
+        Kind("draining", 503, "This node is shutting down"),
+        Kind("upstream_timeout", 504, "The upstream took too long"),
+    )
+}
+
+_ENCODER = msgspec.json.Encoder()
+_CONTENT_TYPE = (b"content-type", b"application/problem+json")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Renderer:
+    """Turns a problem into an answer; knows the docs base that `type` points into."""
+
+    def __init__(self, docs_base: str) -> None:
+        self._base = docs_base.rstrip("/") + type_path
+
+    def render(self, problem: Problem, request_id: str) -> tuple[int, list[Header], bytes]:
+        kind = problem.kind
+        members: dict[str, Any] = {
+            "type": self._base + kind.code,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": problem.detail,
+            "code": kind.code,
+            "request_id": request_id,
+        }
+        if problem.hint is not None:
+            members["hint"] = problem.hint
+        members.update(problem.members)
+        body = _ENCODER.encode(members)
+        headers = [_CONTENT_TYPE, _NO_STORE, (b"content-length", b"%d" % len(body)), *problem.headers]
+        if kind.status == 401:  # noqa: PLR2004  the HTTP status itself is the clearest name
+            headers.append((b"www-authenticate", f'PORTREEVE1 error="{kind.code}"'.encode()))
+        return kind.status, headers, body

@@ -1,0 +1,62 @@
+"""What one worker holds while it serves; Litestar's controllers find it in the application's state."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from gateway.metrics import Metrics
+from gateway.observers import Observers
+from gateway.problems import Header, Problem, Renderer
+from gateway.problems import KINDS as PROBLEM_KINDS
+from gateway.request_log import RequestLog
+from gateway.settings import Settings
+from gateway.trace import Trace
+from keys.directory import Directory
+from keys.ring import Ring
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Gateway:
+    """Built before the loop runs; `directory` and `ring` are there once it has been opened."""
+
+    directory: Directory
+    ring: Ring
+
+    def __init__(self, settings: Settings, clock: Callable[[], int] = clock_ms) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.draining = False
+        self.renderer = Renderer(settings.service.docs_base)
+        self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
+        self.metrics = Metrics(
+            {
+                "key_cache_age_seconds": ("Since the keys were last checked.", self._key_age_s),
+                "key_revision": ("The revision of the keys being served.", lambda: self.directory.revision),
+                "log_lines_dropped": ("Request lines lost to a slow sink.", lambda: self.log.dropped),
+            }
+        )
+        self.observers = Observers(self.log, self.metrics)
+
+    def begin_drain(self) -> None:
+        self.draining = True
+
+    def refuse(self, code: str, detail: str, request_id: str, source: str) -> tuple[int, list[Header], bytes]:
+        """A refusal by the server itself, of something that never became a request."""
+        trace = Trace(request_id, "")
+        trace.source = source
+        trace.refuse(code)
+        status, headers, body = self.renderer.render(Problem(PROBLEM_KINDS[code], detail), request_id)
+        trace.status = status
+        self.observers.note(trace, self.clock(), 0)
+        headers.append((b"portreeve-request-id", request_id.encode()))
+        return status, headers, body
+
+    def _key_age_s(self) -> float:
+        return self.directory.age_ms(self.clock()) / 1000

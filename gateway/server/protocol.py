@@ -1,0 +1,312 @@
+"""The front line: uvicorn's httptools protocol, made strict.
+
+Invariant: what reaches the application is one whole, well-framed HTTP/1.1 request whose head is bounded in
+bytes, count and time, and whose target is the bytes that were sent. What is not is answered here or by the
+edge with a problem, and its connection is closed: bytes of one request never become another.
+
+It differs from uvicorn where uvicorn is lenient: no target is re-parsed or cut at a fragment, trailers never
+join the headers, a bad byte behind a running answer never writes into that answer, an early answer lingers
+so that the client can read it, and heads have a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.server.cycle import Cycle
+
+Header = tuple[bytes, bytes]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a client may ask of one connection before it has proved anything."""
+
+    max_connections: int
+    header_timeout_s: float
+    body_timeout_s: float
+    max_header_bytes: int
+    max_headers: int
+    max_target_bytes: int
+    write_timeout_s: float = 30.0
+    linger_s: float = 2.0
+    linger_bytes: int = 4 * 1024 * 1024
+
+
+# What the server needs to refuse by itself: code, detail, client → the status, headers and body to send.
+Refuse = Callable[[str, str, str | None], tuple[int, list[Header], bytes]]
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """One client connection; `strict_protocol` makes the subclass that carries one server's limits."""
+
+    limits: Limits
+    refuse: Refuse
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
+        super().__init__(*args, **kwargs)
+        self._begun = False
+        self._in_head = True
+        self._head_bytes = 0
+        self._header_count = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._deaf = False
+        self._lingered = 0
+        self.cycle: Any = None
+
+    # Connection ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.max_connections:
+            self._reject("overloaded", "This node holds as many connections as it may.")
+            return
+        self._arm(self.limits.header_timeout_s, self._head_overdue)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        # uvicorn leaves this timer running when the connection ends in an error.
+        self._unset_keepalive_if_required()
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, callback)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_overdue(self) -> None:
+        self._deadline = None
+        if self._begun:
+            self._break_head("malformed_request", "The request head did not arrive in time.")
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _body_overdue(self) -> None:
+        self._break("The request body did not arrive in time.")
+
+    # Reading ---------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._deaf:
+            self._discard(len(data))
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No protocol is switched to yet: the request is answered as it is, and nothing after it is read.
+            self._deaf = True
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._break("The request is not well-formed HTTP/1.1.")
+        else:
+            self._watch(len(data))
+
+    def _watch(self, arrived: int) -> None:
+        """What is half arrived has a deadline, and a head a bound: slow and endless senders meet it here."""
+        if self._deaf:
+            return
+        if not self._in_head:
+            if self._deadline is None:
+                self._arm(self.limits.body_timeout_s, self._body_overdue)
+            return
+        if self._begun:
+            self._head_bytes += arrived
+            if self._head_bytes > self.limits.max_header_bytes + self.limits.max_target_bytes:
+                self._break_head("headers_too_large", "The request head is too large.")
+                return
+        elif self._is_answering():
+            return
+        if self._deadline is None:
+            # Also for bytes that begin nothing, such as blank lines: they have just stopped the idle timer.
+            self._arm(self.limits.header_timeout_s, self._head_overdue)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        self._in_head = True
+        self._head_bytes = 0
+        self._header_count = 0
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: it is no header, whatever its name
+        self._header_count += 1
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._disarm()
+        scope = self._scope()
+        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
+        keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
+        running = self.cycle
+        self.cycle = Cycle(self, scope, keep_alive=keep_alive, expects=expects)
+        if running is None or running.response_complete:
+            self._start(self.cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _scope(self) -> dict[str, Any]:
+        path, _, query = self.url.partition(b"?")
+        oversized = self._oversized()
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": self.parser.get_http_version(),
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": urllib.parse.unquote(path.decode("latin-1")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            # The target as sent: a bare `?`, a fragment and an absolute form are only visible here.
+            "portreeve.target": self.url,
+            "portreeve.oversized": oversized,
+        }
+
+    def _oversized(self) -> str | None:
+        limits = self.limits
+        if len(self.url) > limits.max_target_bytes:
+            return f"The request target is over {limits.max_target_bytes} bytes."
+        if self._header_count > limits.max_headers:
+            return f"There are more than {limits.max_headers} headers."
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) > limits.max_header_bytes:
+            return f"The headers are over {limits.max_header_bytes} bytes."
+        return None
+
+    def _start(self, cycle: Cycle) -> None:
+        task = self.loop.create_task(cycle.run(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete or cycle.broken:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._begun = False
+        self._in_head = True
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    # Refusing --------------------------------------------------------------------------------------------
+
+    def _break(self, detail: str) -> None:
+        """The bytes make no sense from here on: end what they belong to, and listen no more."""
+        self._deaf = True
+        self._disarm()
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            # The body of the request being answered broke off: its own answer says so, if none has begun.
+            cycle.keep_alive = False
+            cycle.broken = True
+            cycle.message_event.set()
+            return
+        self._break_head("malformed_request", detail)
+
+    def _break_head(self, code: str, detail: str) -> None:
+        self._deaf = True
+        if self._is_answering():
+            # An earlier answer is on its way: nothing may be written into it. It is the last one.
+            self.cycle.keep_alive = False
+        else:
+            self._reject(code, detail)
+
+    def _reject(self, code: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        self._deaf = True
+        client = self.client[0] if self.client else None
+        status, headers, body = type(self).refuse(code, detail, client)
+        head = [STATUS_LINE[status]]
+        for name, value in headers:
+            head += (name, b": ", value, b"\r\n")
+        head.append(b"connection: close\r\n\r\n")
+        self.transport.write(b"".join(head) + body)
+        self.linger(whole=False)
+
+    # Ending ----------------------------------------------------------------------------------------------
+
+    def linger(self, *, whole: bool) -> None:
+        """Closes, but a client that is still sending is first let read its answer.
+
+        Closing a socket with unread bytes resets it, and the reset would overtake the answer.
+        """
+        self._deaf = True
+        self._disarm()
+        if whole or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        with contextlib.suppress(OSError, RuntimeError):
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._arm(self.limits.linger_s, self.transport.close)
+
+    def _discard(self, size: int) -> None:
+        self._lingered += size
+        if self._lingered > self.limits.linger_bytes:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        if self.pipeline:
+            queued: Any = self.pipeline.pop()
+            self._start(queued[0])
+            return
+        self.flow.resume_reading()
+        if self._deaf:
+            self.linger(whole=False)
+        elif not self._begun:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def shutdown(self) -> None:
+        """Called when the server stops: what is being answered is answered, and is the connection's last."""
+        if self._is_answering():
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+
+def strict_protocol(limits: Limits, refuse: Refuse) -> type[StrictProtocol]:
+    """The protocol class of one server: uvicorn builds connections from a class, so limits ride on it."""
+    return type("ServerProtocol", (StrictProtocol,), {"limits": limits, "refuse": staticmethod(refuse)})

@@ -1,0 +1,82 @@
+"""Runs one worker: uvicorn's server around our protocol, with a drain that load balancers can see."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from gateway.server.protocol import Limits, Refuse, strict_protocol
+
+_GRACE_S = 30
+
+
+class Worker(uvicorn.Server):
+    """On SIGTERM it first says "draining" for as long as configured, still serving; then it stops accepting."""
+
+    def __init__(self, config: uvicorn.Config, drain_s: float, on_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain_s = drain_s
+        self._on_drain = on_drain
+        self._stop_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT or self._drain_s == 0 or self._stop_at is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._stop_at = asyncio.get_event_loop().time() + self._drain_s
+        self._on_drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._stop_at is not None and asyncio.get_running_loop().time() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_drain()
+        await super().shutdown(sockets)
+        # A stop that was asked for is a success; uvicorn would raise the signal again and die of it.
+        self._captured_signals.clear()
+
+
+def run(  # noqa: PLR0913  the composition root names each part
+    app: Any,  # noqa: ANN401  an ASGI application
+    listener: socket.socket,
+    limits: Limits,
+    refuse: Refuse,
+    *,
+    keep_alive_s: float,
+    drain_s: float,
+    on_drain: Callable[[], None],
+) -> None:
+    config = uvicorn.Config(
+        app,
+        http=strict_protocol(limits, refuse),
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # annotated int; it is only added to a time
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    Worker(config, drain_s, on_drain).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(2048)
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+    return listener

@@ -1,0 +1,168 @@
+"""What portreeve.toml can say: one frozen value a table, every default written once, here.
+
+Invariant: a value here has the right type and range for itself; whether values agree with one another is
+`checks`' concern, and `loader.load` returns only settings that passed both. Relative paths are absolute once
+loaded. Secrets never stand here: fields that lead to one hold a reference (`gateway.references`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from gateway.settings.durations import parse_duration_us
+from policies.document import Policies
+from policies.gcra import Limit
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file. Unknown keys are errors, so that a misspelt limit is never a missing one."""
+
+
+class ServiceSettings(Table, frozen=True):
+    issuer: str
+    docs_base: str
+    state_dir: str = "."
+    policies: str = "policies.toml"
+
+
+class ServerSettings(Table, frozen=True):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Positive = 1
+    trusted_proxies: tuple[str, ...] = ()
+    max_connections: Positive = 10_000
+    header_timeout_ms: Positive = 10_000
+    body_timeout_ms: Positive = 30_000
+    keep_alive_ms: Positive = 75_000
+    max_header_bytes: Positive = 32_768
+    max_headers: Positive = 100
+    max_target_bytes: Positive = 8_192
+    body_budget_bytes: Positive = 268_435_456
+
+
+class StorageSettings(Table, frozen=True):
+    url: str
+    password: str | None = None
+    pool_size: Positive = 5
+
+
+class RedisTlsSettings(Table, frozen=True):
+    ca_file: str | None = None
+    client_cert_file: str | None = None
+    client_key: str | None = None
+
+
+class RedisSettings(Table, frozen=True):
+    url: str
+    password: str | None = None
+    cluster: bool = False
+    timeout_ms: Positive = 250
+    tls: RedisTlsSettings | None = None
+
+
+class KmsSettings(Table, frozen=True):
+    master_key: str
+    backend: Literal["local"] = "local"
+    passphrase: str | None = None
+
+
+class SigningSettings(Table, frozen=True):
+    window_ms: Positive = 30_000
+    max_window_ms: Annotated[int, Meta(ge=1, le=60_000)] = 60_000
+    future_skew_ms: Annotated[int, Meta(ge=0, le=1_000)] = 1_000
+    signature_check: tuple[str, ...] = ("paper",)
+
+
+class KeysSettings(Table, frozen=True):
+    poll_ms: Annotated[int, Meta(ge=10, le=1_000)] = 250
+    staleness_bound_ms: Positive = 30_000
+    flush_usage_ms: Positive = 5_000
+
+
+class IdentitySettings(Table, frozen=True):
+    lifetime_ms: Annotated[int, Meta(ge=1_000, le=30_000)] = 30_000
+    reuse_ms: Annotated[int, Meta(ge=0, le=10_000)] = 10_000
+
+
+class SourceLimitSettings(Table, frozen=True):
+    rate: Positive = 500
+    per: str = "1s"
+    burst: Positive = 1_000
+
+    def as_limit(self) -> Limit:
+        return Limit(name="source", rate=self.rate, per_us=parse_duration_us(self.per), burst=self.burst)
+
+
+class LimitSettings(Table, frozen=True):
+    rate: Positive
+    burst: Positive
+    per: str = "1s"
+    outage: Literal["refuse", "local"] = "refuse"
+
+    def as_limit(self, name: str) -> Limit:
+        per_us = parse_duration_us(self.per)
+        return Limit(name=name, rate=self.rate, per_us=per_us, burst=self.burst, outage=self.outage)
+
+
+class UpstreamTlsSettings(Table, frozen=True):
+    ca_file: str | None = None
+    client_cert_file: str | None = None
+    client_key: str | None = None
+    server_name: str | None = None
+
+
+class UpstreamSettings(Table, frozen=True):
+    url: str
+    environment: str
+    max_connections: Positive = 64
+    max_waiting: NotNegative = 1_024
+    keep_alive_ms: Positive = 30_000
+    tls: UpstreamTlsSettings | None = None
+
+
+class TimeoutSettings(Table, frozen=True):
+    connect_ms: Positive = 1_000
+    first_byte_ms: Positive = 10_000
+    idle_ms: Positive = 10_000
+    total_ms: Positive = 30_000
+
+
+class RouteSettings(Table, frozen=True):
+    name: str
+    methods: tuple[str, ...]
+    path: str
+    environment: str
+    upstream: str
+    host: str | None = None
+    permission: str | None = None
+    public: bool = False
+    cost: Positive = 1
+    limits: tuple[str, ...] = ()
+    strip_prefix: str = ""
+    max_body_bytes: NotNegative = 65_536
+    timeouts: TimeoutSettings = TimeoutSettings()
+    bind_request: bool = False
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The whole configuration, with the policies it names. `file` is where it was read, absolute."""
+
+    file: Path
+    policies: Policies
+    service: ServiceSettings
+    storage: StorageSettings
+    kms: KmsSettings
+    server: ServerSettings = ServerSettings()
+    redis: RedisSettings | None = None
+    signing: SigningSettings = SigningSettings()
+    keys: KeysSettings = KeysSettings()
+    identity: IdentitySettings = IdentitySettings()
+    source_limit: SourceLimitSettings = SourceLimitSettings()
+    limits: dict[str, LimitSettings] = {}
+    upstreams: dict[str, UpstreamSettings] = {}
+    routes: tuple[RouteSettings, ...] = ()

@@ -1,0 +1,43 @@
+"""First stage: sizes, framing, header hygiene and the one canonical path.
+
+Proves that the request can be read in one way only. From here on there is one target and one set of headers:
+signing, routing, policy and upstream all see these.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway import headers, paths
+from gateway.arrival import Arrival
+from gateway.problems import Refusal
+from gateway.sources import Address, Sources
+
+_NEVER = frozenset({"CONNECT", "TRACE"})
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    arrival: Arrival
+    target: paths.Target
+    headers: headers.RequestHeaders
+    source: Address
+    via_proxy: bool
+
+
+class Admit:
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def __call__(self, arrival: Arrival) -> Admitted:
+        if arrival.oversized is not None:
+            raise Refusal("headers_too_large", arrival.oversized)
+        if arrival.http_version != "1.1":
+            raise Refusal("malformed_request", "The gateway speaks HTTP/1.1.")
+        if arrival.method in _NEVER:
+            raise Refusal("method_not_allowed", f"{arrival.method} is not served here.")
+        target = paths.canonical_target(arrival.target)
+        read = headers.read(arrival.headers)
+        source, via_proxy = self._sources.find(arrival.peer, read.proxied)
+        arrival.trace.path = target.path
+        arrival.trace.source = str(source)
+        return Admitted(arrival, target, read, source, via_proxy)

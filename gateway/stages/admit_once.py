@@ -1,0 +1,62 @@
+"""Sixth stage: once, and within every limit. The one round trip to the store that a request makes.
+
+After the signature, so that strangers can burn nobody's nonces; atomic, so that one of two copies passes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from auth.admission import Admission, AdmissionStore, Admitted, Bucket
+from gateway.problems import Refusal
+from gateway.stages.authorize import Authorized
+from policies.document import Policies, Tier
+from policies.gcra import Limit
+
+
+class Counted(msgspec.Struct, frozen=True):
+    authorized: Authorized
+    states: Admitted
+
+
+class AdmitOnce:
+    def __init__(self, store: AdmissionStore, policies: Policies) -> None:
+        self._store = store
+        self._policies = policies
+
+    async def __call__(self, authorized: Authorized) -> Counted:
+        admission = self._admission(authorized)
+        if admission.nonce is None and not admission.buckets:
+            return Counted(authorized, Admitted(()))
+        return Counted(authorized, await self._store.admit(admission))
+
+    def _admission(self, authorized: Authorized) -> Admission:
+        route = authorized.authenticated.routed.route
+        principal = authorized.principal
+        if principal is None:
+            source = str(authorized.authenticated.routed.admitted.source)
+            return Admission(f"source:{source}", None, _route_buckets(route.name, route.limits, route.cost))
+        tier = self._tier(principal.tier)
+        buckets = (
+            *_bucket(f"key:{principal.credential}", tier.key, route.cost),
+            *_bucket("partner", tier.partner, route.cost),
+            *_route_buckets(route.name, route.limits, route.cost),
+        )
+        nonce = f"{principal.credential}:{authorized.authenticated.nonce}"
+        return Admission(principal.partner, nonce, buckets)
+
+
+    def _tier(self, name: str) -> Tier:
+        tier = self._policies.tiers.get(name)
+        if tier is None:
+            # A partner whose tier has left policies.toml is not unlimited.
+            raise Refusal("limiter_unavailable", "The limits of this partner are not defined.")
+        return tier
+
+
+def _bucket(key: str, limit: Limit | None, cost: int) -> tuple[Bucket, ...]:
+    return () if limit is None else (Bucket(key, limit, cost),)
+
+
+def _route_buckets(name: str, limits: tuple[Limit, ...], cost: int) -> tuple[Bucket, ...]:
+    return tuple(Bucket(f"route:{name}:{limit.name}", limit, cost) for limit in limits)

@@ -1,0 +1,52 @@
+"""Where `/edge/v1/whoami` ends: what the gateway believes about the caller, told to the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.answer import Answer
+from gateway.ratelimit_headers import state_headers
+from gateway.stages.admit_once import Counted
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class DescribeCaller:
+    def __call__(self, counted: Counted) -> Answer:
+        body = _ENCODER.encode(_description(counted))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"%d" % len(body)),
+            *state_headers(counted.states.buckets),
+        ]
+        return Answer(200, headers, body)
+
+
+def _description(counted: Counted) -> dict[str, Any]:
+    principal = counted.authorized.principal
+    caller = counted.authorized.authenticated.caller
+    if principal is None or caller is None:
+        raise TypeError("a route that describes its caller cannot be public")
+    admitted = counted.authorized.authenticated.routed.admitted
+    return {
+        "partner": principal.partner,
+        "key": principal.credential,
+        "version": caller.version,
+        "algorithm": caller.key.algorithm,
+        "environment": principal.environment,
+        "tier": principal.tier,
+        "roles": list(principal.roles),
+        "permissions": sorted(principal.permissions),
+        "cidrs": [str(network) for network in principal.networks],
+        "expires_at": caller.key.expires_at,
+        "source": str(admitted.source),
+        "request_id": admitted.arrival.request_id,
+        "server_time": admitted.arrival.at_ms,
+        "limits": [
+            {"name": state.limit.name, "remaining": state.remaining, "reset_ms": state.reset_ms}
+            for state in counted.states.buckets
+        ],
+    }

@@ -1,0 +1,53 @@
+"""Last stage: hand it to the upstream. Takes only what has been asserted, so nothing unproved can come here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from gateway import bodies, headers, outbound
+from gateway.answer import Answer
+from gateway.ratelimit_headers import state_headers
+from gateway.stages.assert_identity import Asserted
+from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
+
+
+class Forward:
+    def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
+        self._pools = pools
+
+    async def __call__(self, asserted: Asserted) -> Answer:
+        routed = asserted.counted.authorized.authenticated.routed
+        pool = self._pools[routed.route.upstream]
+        response = await pool.send(_outbound_request(asserted, pool.target.authority), routed.route.timeouts)
+        return _answer(response, asserted)
+
+
+def _outbound_request(asserted: Asserted, authority: bytes) -> OutboundRequest:
+    authenticated = asserted.counted.authorized.authenticated
+    routed = authenticated.routed
+    body, length = _body(asserted)
+    return OutboundRequest(
+        method=routed.admitted.arrival.method.encode("ascii"),
+        target=routed.route.upstream_target(routed.admitted.target),
+        headers=outbound.headers_for(asserted, authority),
+        body=body,
+        content_length=length,
+    )
+
+
+def _body(asserted: Asserted) -> tuple[bytes | AsyncIterator[bytes], int | None]:
+    """A signed body is whole already; that of a public route goes through as it comes."""
+    authenticated = asserted.counted.authorized.authenticated
+    admitted = authenticated.routed.admitted
+    length = admitted.headers.content_length
+    if not authenticated.routed.route.public or (not admitted.headers.chunked and not length):
+        return authenticated.body, len(authenticated.body)
+    return bodies.read_chunks(admitted.arrival.receive, authenticated.routed.route.max_body_bytes), length
+
+
+def _answer(response: UpstreamResponse, asserted: Asserted) -> Answer:
+    returned = headers.returnable(response.headers)
+    if response.content_length is not None:
+        returned.append((b"content-length", b"%d" % response.content_length))
+    returned += state_headers(asserted.counted.states.buckets)
+    return Answer(response.status, returned, response, response.aclose)

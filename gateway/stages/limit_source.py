@@ -1,0 +1,53 @@
+"""Third stage: how often one address may ask, counted in this process, before any costly crypto.
+
+It protects the node, not the partner: it is generous, local to the node, and bounded in memory. IPv6 sources
+are counted by /64, since that is what one household or host holds.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+from gateway.problems import Refusal
+from gateway.ratelimit_headers import refusal_headers
+from gateway.sources import Address
+from gateway.stages.match_route import Routed
+from policies import gcra
+
+MAX_SOURCES = 100_000
+
+
+class LimitSource:
+    def __init__(self, limit: gcra.Limit) -> None:
+        self._limit = limit
+        self._arrivals: dict[int, int] = {}
+
+    def __call__(self, routed: Routed) -> Routed:
+        self.check(routed.admitted.source, routed.admitted.arrival.at_ms)
+        return routed
+
+    def check(self, address: Address, now_ms: int) -> None:
+        now_us, source = now_ms * 1000, _bucket_of(address)
+        verdict = gcra.admit(self._arrivals.get(source), now_us, self._limit, 1)
+        if not verdict.allowed:
+            raise self._refuse(verdict)
+        if source not in self._arrivals and len(self._arrivals) >= MAX_SOURCES:
+            self._forget_idle(now_us)
+        self._arrivals[source] = verdict.tat_us
+
+    def _refuse(self, verdict: gcra.Verdict) -> Refusal:
+        headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)
+        return Refusal("rate_limited", "This address asks too often.", members={"limit": "source"}, headers=headers)
+
+    def _forget_idle(self, now_us: int) -> None:
+        """A source whose debt is paid is as good as unknown. If all are busy, the oldest tenth is let go."""
+        self._arrivals = {source: tat for source, tat in self._arrivals.items() if tat > now_us}
+        if len(self._arrivals) >= MAX_SOURCES:
+            for source in list(self._arrivals)[: MAX_SOURCES // 10]:
+                del self._arrivals[source]
+
+
+def _bucket_of(source: Address) -> int:
+    number = int(source)
+    # One number space for both families: a /64 prefix is moved out of the range of IPv4.
+    return (number >> 64) + (1 << 32) if isinstance(source, IPv6Address) else number

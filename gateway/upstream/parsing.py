@@ -1,0 +1,174 @@
+"""One response after the other out of the bytes of one connection, on a strict incremental parser.
+
+Invariant: `complete` only after exactly one final response; `surplus` as soon as there is a byte more. What is
+not HTTP as we insist on it raises `UpstreamBroken` out of `feed`. Trailers are read and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import httptools
+
+from gateway.upstream.errors import Broken, UpstreamBroken
+from gateway.upstream.framing import Ends, ResponseHead, is_hop_by_hop, read_head
+from gateway.upstream.values import Header, ResponseLimits
+
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
+_END_OF_HEAD = b"\r\n\r\n"
+_LINE_END_BYTES = b"\r\n"
+
+
+class Reader(Protocol):
+    def head_read(self, head: ResponseHead) -> None: ...
+
+    def body_read(self, piece: bytes) -> None: ...
+
+
+class ResponseParser:
+    """`expect` before each request; then `feed` until `complete`. After an exception it is of no more use."""
+
+    __slots__ = (
+        "_body_in_read",
+        "_fields",
+        "_head_in_read",
+        "_head_left",
+        "_head_only",
+        "_hop_by_hop",
+        "_interim",
+        "_limits",
+        "_parser",
+        "_reader",
+        "_refused",
+        "_silence",
+        "complete",
+        "head",
+        "surplus",
+    )
+
+    def __init__(self, reader: Reader, limits: ResponseLimits) -> None:
+        self._reader = reader
+        self._limits = limits
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_only = False
+        self.expect(head_only=False)
+
+    def expect(self, *, head_only: bool) -> None:
+        if self._head_only:
+            # The parser cannot be told that an answer to HEAD ends with its head; it still waits for the body.
+            self._parser = httptools.HttpResponseParser(self)
+        self._head_only = head_only
+        self._fields: list[Header] = []
+        self._hop_by_hop: list[Header] = []
+        self._head_left = self._limits.head_bytes
+        self._interim = 0
+        self._silence = 0
+        self._refused: UpstreamBroken | None = None
+        self.head: ResponseHead | None = None
+        self.complete = False
+        self.surplus = False
+
+    def feed(self, received: bytes) -> None:
+        self._silence += len(received)
+        self._body_in_read = 0
+        self._head_in_read = False
+        try:
+            self._parser.feed_data(received)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.complete:
+                raise (self._refused or UpstreamBroken("malformed")) from error
+            self.surplus = True
+        if self.complete:
+            self.surplus = self.surplus or not self._ends_with(received)
+        elif self._silence > self._limits.silence_bytes:
+            raise UpstreamBroken("malformed" if self.head else "headers_too_large")
+
+    def close(self) -> None:
+        """Lets go of the parser, which holds our methods and so keeps us, and all we hold, in a cycle."""
+        self._parser = None
+
+    def _ends_with(self, received: bytes) -> bool:
+        """Whether the response ends where the read ends.
+
+        Anything else after it begins another message and is seen by the parser; only CR and LF are passed over
+        silently. A head split between two reads, or 1xx answers before it, may be judged surplus: that costs a
+        connection, and nothing else.
+        """
+        if self.head is not None and self.head.ends is Ends.AT_LENGTH:
+            head = received.find(_END_OF_HEAD) + len(_END_OF_HEAD) if self._head_in_read else 0
+            return len(received) == head + self._body_in_read
+        return received[-4:] == _END_OF_HEAD and received[-5:-4] not in _LINE_END_BYTES
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_left -= len(name) + len(value) + 4
+        if self._head_left < 0:
+            raise self._refuse("headers_too_large")
+        if self.head is not None:
+            return  # a trailer
+        name, value = name.lower(), value.rstrip(b" \t")
+        if is_hop_by_hop(name):
+            self._hop_by_hop.append((name, value))
+        else:
+            self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if len(self._fields) + len(self._hop_by_hop) > self._limits.headers:
+            raise self._refuse("headers_too_large")
+        if status < _FIRST_FINAL:
+            self._pass_over_interim(status)
+            return
+        try:
+            head = read_head(
+                status,
+                self._parser.get_http_version(),
+                self._fields,
+                self._hop_by_hop,
+                head_only=self._head_only,
+            )
+        except UpstreamBroken as refused:
+            self._refused = refused
+            raise
+        self.head = head
+        self._head_in_read = True
+        # The parser calls this end itself, except for HEAD.
+        self.complete = head.ends is Ends.AT_HEAD
+        self._reader.head_read(head)
+
+    def on_body(self, piece: bytes) -> None:
+        if self.complete:
+            self.surplus = True
+            return
+        self._silence = 0
+        self._body_in_read += len(piece)
+        self._reader.body_read(piece)
+
+    def on_chunk_header(self) -> None:
+        if self.complete:
+            self.surplus = True
+
+    def on_message_complete(self) -> None:
+        if self.head is not None:
+            self.complete = True
+
+    def _pass_over_interim(self, status: int) -> None:
+        self._interim += 1
+        if status == _SWITCHING_PROTOCOLS:
+            raise self._refuse("upgrade")
+        if self._interim > self._limits.interim:
+            raise self._refuse("interim")
+        self._fields = []
+        self._hop_by_hop = []
+
+    def _refuse(self, reason: Broken) -> UpstreamBroken:
+        self._refused = UpstreamBroken(reason)
+        return self._refused

@@ -1,0 +1,152 @@
+"""A response as the caller sees it: the head whole, the body as it comes.
+
+Invariant: iteration ends without an exception only where the upstream ended the body. Whatever broke off,
+timed out or was closed raises, after what had come before; so a truncated body can't pass for a whole one.
+Memory: what has come and was not taken is at most the high-water mark and one read of the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Protocol
+
+from gateway.upstream.errors import UpstreamBroken
+from gateway.upstream.framing import ResponseHead
+from gateway.upstream.values import Header
+
+# Above this the socket is read no further, until the caller has taken everything (the low mark is nothing:
+# a caller takes all that is there at once).
+HIGH_WATER = 65_536
+# A chunk of one byte takes far more than one byte to hold.
+_PER_CHUNK = 64
+
+
+class Source(Protocol):
+    """The connection, as its response sees it."""
+
+    def resume_body(self) -> None: ...
+
+    def abandon(self, response: UpstreamResponse) -> None:
+        """Close the connection if it still serves this response; otherwise it is another's by now."""
+
+
+class UpstreamResponse:
+    """Iterate it once, or close it. `headers` are in lower case and none of them hop-by-hop."""
+
+    __slots__ = (
+        "_chunks",
+        "_failure",
+        "_head_arrived",
+        "_held",
+        "_loop",
+        "_more_arrived",
+        "_source",
+        "_whole",
+        "content_length",
+        "headers",
+        "started",
+        "status",
+    )
+
+    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0
+        self.headers: list[Header] = []
+        self.content_length: int | None = None
+        self.started = False
+        self._source = source
+        self._loop = loop
+        self._head_arrived: asyncio.Future[None] = loop.create_future()
+        self._more_arrived: asyncio.Future[None] | None = None
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._whole = False
+        self._failure: BaseException | None = None
+
+    # For the caller.
+
+    def __aiter__(self) -> UpstreamResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._failure is not None:
+                raise self._failure
+            if self._whole:
+                raise StopAsyncIteration
+            await self._wait_for_more()
+        return self._take()
+
+    def find_whole_body(self) -> bytes | None:
+        """The body, if it is all here already: a small answer then needs no iteration at all."""
+        return self._take() if self._whole else None
+
+    async def aclose(self) -> None:
+        """Does nothing to a response that has come whole; closes the connection of any other."""
+        if self._failure is None and not self._whole:
+            self._failure = UpstreamBroken("abandoned")
+        self._chunks.clear()
+        self._source.abandon(self)
+        self._wake()
+
+    async def __aenter__(self) -> UpstreamResponse:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # For the pool and the connection.
+
+    async def wait_for_head(self) -> None:
+        await self._head_arrived
+
+    def begin(self, head: ResponseHead) -> None:
+        self.status, self.headers, self.content_length = head.status, head.headers, head.content_length
+        self.started = True
+        # Done already if the caller was cancelled a moment ago and has not run yet.
+        if not self._head_arrived.done():
+            self._head_arrived.set_result(None)
+
+    def push(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._held += len(chunk) + _PER_CHUNK
+        self._wake()
+
+    def is_full(self) -> bool:
+        return self._held > HIGH_WATER
+
+    def end(self) -> None:
+        self._whole = True
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        self._failure = error
+        if not self.started and not self._head_arrived.done():
+            self._head_arrived.set_exception(error)
+            # Looked at here, or a caller cancelled in this very moment would leave a complaint in the log.
+            self._head_arrived.exception()
+        self._wake()
+
+    def _take(self) -> bytes:
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        if self._held > HIGH_WATER and not self._whole:
+            self._source.resume_body()
+        self._held = 0
+        return body
+
+    async def _wait_for_more(self) -> None:
+        self._more_arrived = self._loop.create_future()
+        try:
+            await self._more_arrived
+        except asyncio.CancelledError:
+            # The client went away. Whoever cancelled may never look at this response again.
+            await self.aclose()
+            raise
+
+    def _wake(self) -> None:
+        if self._more_arrived is not None and not self._more_arrived.done():
+            self._more_arrived.set_result(None)

@@ -1,0 +1,192 @@
+"""The rows of API keys and their secret versions. Every function works inside the transaction it is given.
+
+Invariant: a change of a key or of any of its versions stamps the key with the change's revision, by which every node
+learns of it. A revoked key stays revoked. What is read here never includes a ciphertext.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keys import envelope, refusals
+from keys.changes import Change
+from keys.records import ApiKey, SecretVersion
+from keys.secret import SecretBytes
+from storage import schema
+
+_KEYS: Final = schema.api_keys
+_VERSIONS: Final = schema.secret_versions
+_OWN_FIELDS: Final = tuple(
+    name for name in ApiKey.__struct_fields__ if name not in {"partner", "versions"}
+)
+_KEY_COLUMNS: Final = (_KEYS.c.partner_id.label("partner"), *(_KEYS.c[name] for name in _OWN_FIELDS))
+_VERSION_COLUMNS: Final = (
+    _VERSIONS.c.key_id,
+    *(_VERSIONS.c[name] for name in SecretVersion.__struct_fields__),
+)
+_KIND: Final = "api-key-secret"
+
+
+class UnknownKey(refusals.NotFound):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no key {key_id!r:.80}")
+
+
+class AlreadyRevoked(refusals.Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} is revoked, for good")
+
+
+class KeyAlreadyFrozen(refusals.Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} is frozen")
+
+
+class KeyNotFrozen(refusals.Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} is not frozen")
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    data_key_id: str
+    ciphertext: bytes
+
+
+def seal_secret(  # noqa: PLR0913  the fields that the envelope binds
+    data_key: SecretBytes, secret: bytes, *, key_id: str, version: int, environment: str, nonce: bytes
+) -> bytes:
+    return envelope.seal(
+        data_key,
+        secret,
+        kind=_KIND,
+        record_id=key_id,
+        version=version,
+        environment=environment,
+        nonce=nonce,
+    )
+
+
+def open_secret(
+    data_key: SecretBytes, ciphertext: bytes, *, key_id: str, version: int, environment: str
+) -> bytes:
+    return envelope.open_(
+        data_key, ciphertext, kind=_KIND, record_id=key_id, version=version, environment=environment
+    )
+
+
+async def get(conn: AsyncConnection, key_id: str) -> ApiKey:
+    rows = (await conn.execute(sa.select(*_KEY_COLUMNS).where(_KEYS.c.id == key_id))).mappings().all()
+    if not rows:
+        raise UnknownKey(key_id)
+    return (await _with_versions(conn, rows))[0]
+
+
+async def list_page(
+    conn: AsyncConnection, *, partner: str | None, environment: str | None, after: str | None, limit: int
+) -> list[ApiKey]:
+    """Oldest first; `after` is the id of the last key of the page before."""
+    order = sa.tuple_(_KEYS.c.created_at, _KEYS.c.id)
+    query = sa.select(*_KEY_COLUMNS).order_by(_KEYS.c.created_at, _KEYS.c.id).limit(limit)
+    if partner is not None:
+        query = query.where(_KEYS.c.partner_id == partner)
+    if environment is not None:
+        query = query.where(_KEYS.c.environment == environment)
+    if after is not None:
+        last = await get(conn, after)
+        query = query.where(order > sa.tuple_(sa.literal(last.created_at), sa.literal(last.id)))
+    return await _with_versions(conn, (await conn.execute(query)).mappings().all())
+
+
+async def _with_versions(conn: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[ApiKey]:
+    ids = [row["id"] for row in rows]
+    query = sa.select(*_VERSION_COLUMNS).where(_VERSIONS.c.key_id.in_(ids)).order_by(_VERSIONS.c.version)
+    versions: dict[str, list[SecretVersion]] = {key_id: [] for key_id in ids}
+    for row in (await conn.execute(query)).mappings():
+        fields = dict(row)
+        versions[fields.pop("key_id")].append(SecretVersion(**fields))
+    return [_from_row(row, versions[row["id"]]) for row in rows]
+
+
+def _from_row(row: sa.RowMapping, versions: Iterable[SecretVersion]) -> ApiKey:
+    fields: dict[str, Any] = dict(row)
+    for name in ("roles", "permissions", "cidrs"):
+        fields[name] = None if fields[name] is None else tuple(fields[name])
+    fields["label"] = fields["label"] or ""
+    return ApiKey(**fields, versions=tuple(versions))
+
+
+async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> None:
+    fields = {name: getattr(key, name) for name in _OWN_FIELDS}
+    lists = {
+        "roles": list(key.roles),
+        "permissions": None if key.permissions is None else list(key.permissions),
+        "cidrs": list(key.cidrs),
+    }
+    await change.conn.execute(
+        sa.insert(_KEYS).values(**fields | lists, partner_id=key.partner, revision=change.revision)
+    )
+    for version in key.versions:
+        await change.conn.execute(
+            sa.insert(_VERSIONS).values(
+                key_id=key.id,
+                version=version.version,
+                state=version.state,
+                ciphertext=None if sealed is None else sealed.ciphertext,
+                data_key_id=None if sealed is None else sealed.data_key_id,
+                public_key=version.public_key,
+                created_at=version.created_at,
+                use_count=0,
+            )
+        )
+
+
+async def revoke(change: Change, key_id: str) -> None:
+    """Ciphertexts stay: a right signature of a revoked key is told so, and only a right one."""
+    await _get_living(change.conn, key_id)
+    await _update(change, key_id, revoked_at=change.at, revoked_reason=change.reason)
+    await lock_versions(change.conn, key_id)
+    await change.conn.execute(
+        sa.update(_VERSIONS)
+        .where(_VERSIONS.c.key_id == key_id, _VERSIONS.c.state.in_(("pending", "active", "retiring")))
+        .values(state="revoked")
+    )
+
+
+async def freeze(change: Change, key_id: str) -> None:
+    if (await _get_living(change.conn, key_id)).frozen_at is not None:
+        raise KeyAlreadyFrozen(key_id)
+    await _update(change, key_id, frozen_at=change.at, frozen_reason=change.reason)
+
+
+async def unfreeze(change: Change, key_id: str) -> None:
+    if (await _get_living(change.conn, key_id)).frozen_at is None:
+        raise KeyNotFrozen(key_id)
+    await _update(change, key_id, frozen_at=None, frozen_reason=None)
+
+
+async def lock_versions(conn: AsyncConnection, key_id: str) -> None:
+    """Usage is written in the order of key and version, without the revision's lock: taking the rows in that same
+    order first is what keeps a change and a flush of usage from waiting for each other.
+    """
+    await conn.execute(
+        sa.select(_VERSIONS.c.version)
+        .where(_VERSIONS.c.key_id == key_id)
+        .order_by(_VERSIONS.c.version)
+        .with_for_update()
+    )
+
+
+async def _get_living(conn: AsyncConnection, key_id: str) -> ApiKey:
+    key = await get(conn, key_id)
+    if key.revoked_at is not None:
+        raise AlreadyRevoked(key_id)
+    return key
+
+
+async def _update(change: Change, key_id: str, **values: object) -> None:
+    await change.conn.execute(
+        sa.update(_KEYS).where(_KEYS.c.id == key_id).values(revision=change.revision, **values)
+    )

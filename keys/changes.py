@@ -1,0 +1,71 @@
+"""The one way in which this room changes what is stored.
+
+Invariant: rows, the new revision and at least one audit event are committed together or not at all; only then is
+the wake-up sent, and its failure undoes nothing, because every node also polls. Changes are serialised by the
+revision's row lock, which is taken first: what a change has read stays true until it commits.
+Refuses: a change that records nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from keys import requests
+from storage import audit, engine, revision, wakeup
+
+Clock = Callable[[], int]
+
+
+class UnrecordedChange(RuntimeError):
+    pass
+
+
+class Change:
+    """One open transaction, and what is the same for everything that is done in it."""
+
+    def __init__(self, conn: AsyncConnection, revision_: int, at: int, actor: str, reason: str | None) -> None:
+        self.conn = conn
+        self.revision = revision_
+        self.at = at
+        self.reason = reason
+        self.recorded = 0
+        self._actor = actor
+
+    async def record(
+        self,
+        action: str,
+        subject: str,
+        *,
+        environment: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        event = audit.AuditEvent(
+            at=self.at,
+            actor=self._actor,
+            action=action,
+            subject=subject,
+            environment=environment,
+            details=dict(details or {}),
+            reason=self.reason,
+        )
+        await audit.append(self.conn, event)
+        self.recorded += 1
+
+
+class Changes:
+    def __init__(self, engine_: AsyncEngine, wakeup_: wakeup.WakeUp, clock: Clock) -> None:
+        self._engine = engine_
+        self._wakeup = wakeup_
+        self._clock = clock
+
+    @asynccontextmanager
+    async def begin(self, actor: str, reason: str | None = None) -> AsyncIterator[Change]:
+        requests.check_reason(reason)
+        async with engine.transaction(self._engine) as conn:
+            change = Change(conn, await revision.bump(conn), self._clock(), actor, reason)
+            yield change
+            if not change.recorded:
+                raise UnrecordedChange("a change without an audit event is not committed")
+        await self._wakeup.announce(change.revision)

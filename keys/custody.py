@@ -1,0 +1,170 @@
+"""Custody: what operators do with partners and API keys.
+
+Invariant: every change is atomic and audited (see `changes`); a secret is shown once, by the call that made it, and is
+stored only sealed. Nothing that can fail, and no call to the KMS, stands between a commit and its answer.
+Refuses: what `requests` finds wrong, what does not exist, and what its present state does not allow.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from keys import api_keys, envelope, partners, requests
+from keys import format as key_format
+from keys.changes import Change, Changes, Clock
+from keys.data_keys import DataKeys
+from keys.records import ApiKey, CreatedKey, KeyPage, KeyRequest, Partner, SecretVersion
+from keys.secret import Secret
+from storage import engine
+
+_FIRST_VERSION: Final = 1
+_LONGEST_PAGE: Final = 500
+
+
+class Custody:
+    def __init__(
+        self,
+        engine_: AsyncEngine,
+        data_keys: DataKeys,
+        changes: Changes,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._engine = engine_
+        self._data_keys = data_keys
+        self._changes = changes
+        self._clock = clock
+        self._entropy = entropy
+
+    async def create_partner(
+        self, partner_id: str, name: str, tier: str, *, actor: str, reason: str | None = None
+    ) -> Partner:
+        requests.check_partner(partner_id, name, tier)
+        async with self._changes.begin(actor, reason) as change:
+            await partners.insert(change, partner_id, name, tier)
+            await change.record("partner.created", partner_id, details={"name": name, "tier": tier})
+            return await partners.get(change.conn, partner_id)
+
+    async def list_partners(self) -> list[Partner]:
+        async with engine.reading(self._engine) as conn:
+            return await partners.list_all(conn)
+
+    async def get_partner(self, partner_id: str) -> Partner:
+        async with engine.reading(self._engine) as conn:
+            return await partners.get(conn, partner_id)
+
+    async def freeze_partner(self, partner_id: str, *, actor: str, reason: str | None = None) -> Partner:
+        async with self._changes.begin(actor, reason) as change:
+            await partners.freeze(change, partner_id)
+            await change.record("partner.frozen", partner_id)
+            return await partners.get(change.conn, partner_id)
+
+    async def unfreeze_partner(self, partner_id: str, *, actor: str, reason: str | None = None) -> Partner:
+        async with self._changes.begin(actor, reason) as change:
+            await partners.unfreeze(change, partner_id)
+            await change.record("partner.unfrozen", partner_id)
+            return await partners.get(change.conn, partner_id)
+
+    async def create_key(self, request: KeyRequest, *, actor: str, reason: str | None = None) -> CreatedKey:
+        key = self._draft(request)
+        secret = self._mint_secret(key)
+        sealed = None if secret is None else await self._seal(key, secret)
+        async with self._changes.begin(actor, reason) as change:
+            await partners.get(change.conn, key.partner)
+            await api_keys.insert(change, key, sealed)
+            await _record_creation(change, key)
+        return CreatedKey(key=key, version=_FIRST_VERSION, secret=secret)
+
+    async def list_keys(
+        self,
+        *,
+        partner: str | None = None,
+        environment: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> KeyPage:
+        size = max(1, min(limit, _LONGEST_PAGE))
+        async with engine.reading(self._engine) as conn:
+            found = await api_keys.list_page(
+                conn, partner=partner, environment=environment, after=after, limit=size + 1
+            )
+        more = len(found) > size
+        return KeyPage(keys=tuple(found[:size]), after=found[size - 1].id if more else None)
+
+    async def get_key(self, key_id: str) -> ApiKey:
+        async with engine.reading(self._engine) as conn:
+            return await api_keys.get(conn, key_id)
+
+    async def revoke_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
+        async with self._changes.begin(actor, reason) as change:
+            await api_keys.revoke(change, key_id)
+            return await _recorded(change, "api_key.revoked", key_id)
+
+    async def freeze_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
+        async with self._changes.begin(actor, reason) as change:
+            await api_keys.freeze(change, key_id)
+            return await _recorded(change, "api_key.frozen", key_id)
+
+    async def unfreeze_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
+        async with self._changes.begin(actor, reason) as change:
+            await api_keys.unfreeze(change, key_id)
+            return await _recorded(change, "api_key.unfrozen", key_id)
+
+    def _draft(self, request: KeyRequest) -> ApiKey:
+        now_ms = self._clock()
+        checked = requests.check_key(request, now_ms)
+        version = SecretVersion(
+            version=_FIRST_VERSION, state="active", created_at=now_ms, public_key=checked.public_key
+        )
+        return ApiKey(
+            id=key_format.mint_key_id(checked.environment, self._entropy(key_format.KEY_ID_ENTROPY)),
+            partner=checked.partner,
+            environment=checked.environment,
+            algorithm=checked.algorithm,
+            roles=checked.roles,
+            permissions=checked.permissions,
+            cidrs=checked.cidrs,
+            label=checked.label,
+            expires_at=checked.expires_at,
+            created_at=now_ms,
+            versions=(version,),
+        )
+
+    def _mint_secret(self, key: ApiKey) -> Secret | None:
+        if key.algorithm != "hmac-sha256":
+            return None
+        return key_format.mint_secret(key.environment, self._entropy(key_format.SECRET_ENTROPY))
+
+    async def _seal(self, key: ApiKey, secret: Secret) -> api_keys.SealedSecret:
+        data_key = await self._data_keys.get_current(key.environment)
+        ciphertext = api_keys.seal_secret(
+            data_key.key,
+            # Partners sign with the secret as it is shown to them, prefix and check included.
+            secret.reveal().encode(),
+            key_id=key.id,
+            version=_FIRST_VERSION,
+            environment=key.environment,
+            nonce=self._entropy(envelope.NONCE_SIZE),
+        )
+        return api_keys.SealedSecret(data_key.id, ciphertext)
+
+
+async def _record_creation(change: Change, key: ApiKey) -> None:
+    details = {
+        "partner": key.partner,
+        "algorithm": key.algorithm,
+        "roles": list(key.roles),
+        "permissions": None if key.permissions is None else list(key.permissions),
+        "cidrs": list(key.cidrs),
+        "expires_at": key.expires_at,
+        "label": key.label,
+        "version": _FIRST_VERSION,
+    }
+    await change.record("api_key.created", key.id, environment=key.environment, details=details)
+
+
+async def _recorded(change: Change, action: str, key_id: str) -> ApiKey:
+    key = await api_keys.get(change.conn, key_id)
+    await change.record(action, key_id, environment=key.environment, details={"partner": key.partner})
+    return key

@@ -1,0 +1,150 @@
+"""Data keys: one per environment and epoch, wrapped by the KMS, opened once and then held in memory.
+
+Invariant: no transaction is open while the KMS is asked, so a slow KMS never holds a lock of the store. What has been
+opened stays open: a KMS that goes away takes nothing from a running node, which only cannot make or learn new keys.
+Refuses: a data key that the KMS refuses or that is not stored.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from keys import kms, refusals
+from keys.changes import Changes
+from keys.environment import Environment
+from keys.secret import SecretBytes
+from storage import engine, schema
+
+# Our own signing keys belong to neither environment, and are sealed under a data key of their own.
+Custody = Environment | Literal["service"]
+
+_ID_ENTROPY: Final = 12
+_FIRST_EPOCH: Final = 1
+
+
+class UnknownDataKey(refusals.NotFound):
+    def __init__(self, data_key_id: str) -> None:
+        super().__init__(f"no data key {data_key_id!r} is stored")
+
+
+class OpenDataKey(NamedTuple):
+    id: str
+    key: SecretBytes
+
+
+class _Stored(NamedTuple):
+    id: str
+    environment: str
+    epoch: int
+    wrapped: bytes
+    kms_backend: str
+    kms_key: str
+
+
+_COLUMNS: Final = tuple(schema.data_keys.c[name] for name in _Stored._fields)
+
+
+class DataKeys:
+    def __init__(
+        self,
+        engine_: AsyncEngine,
+        backend: kms.KmsBackend,
+        changes: Changes,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._engine = engine_
+        self._kms = backend
+        self._changes = changes
+        self._entropy = entropy
+        self._open: dict[str, SecretBytes] = {}
+        # One unwrapping at a time: many waiters for one key ask the KMS once.
+        self._unwrapping = asyncio.Lock()
+
+    async def get_current(self, custody: Custody) -> OpenDataKey:
+        """The data key that new secrets are sealed under; the first one is made here."""
+        async with engine.reading(self._engine) as conn:
+            stored = await _find_latest(conn, custody)
+        if stored is None:
+            stored = await self._create(custody)
+        return OpenDataKey(stored.id, await self._unwrap(stored))
+
+    def find_open(self, data_key_id: str) -> SecretBytes | None:
+        return self._open.get(data_key_id)
+
+    async def get(self, data_key_id: str) -> SecretBytes:
+        found = self._open.get(data_key_id)
+        if found is not None:
+            return found
+        async with engine.reading(self._engine) as conn:
+            stored = await _find(conn, schema.data_keys.c.id == data_key_id)
+        if stored is None:
+            raise UnknownDataKey(data_key_id)
+        return await self._unwrap(stored)
+
+    async def _unwrap(self, stored: _Stored) -> SecretBytes:
+        async with self._unwrapping:
+            if stored.id not in self._open:
+                self._open[stored.id] = await self._ask_kms(stored)
+            return self._open[stored.id]
+
+    async def _ask_kms(self, stored: _Stored) -> SecretBytes:
+        try:
+            return await self._kms.unwrap(stored.wrapped, _context(stored.id, stored.environment, stored.epoch))
+        except kms.KmsRefused as cause:
+            raise kms.KmsRefused(
+                f"data key {stored.id} of {stored.environment} was wrapped by {stored.kms_backend} key "
+                f"{stored.kms_key}, and {self._kms.name} key {self._kms.key_id} does not open it"
+            ) from cause
+
+    async def _create(self, custody: Custody) -> _Stored:
+        data_key_id = f"dk_{custody}_{self._entropy(_ID_ENTROPY).hex()}"
+        made = await self._kms.generate_data_key(_context(data_key_id, custody, _FIRST_EPOCH))
+        stored = _Stored(data_key_id, custody, _FIRST_EPOCH, made.wrapped, self._kms.name, self._kms.key_id)
+        try:
+            return await self._store(stored)
+        except _AnotherWasFirst as other:
+            return other.stored
+
+    async def _store(self, stored: _Stored) -> _Stored:
+        async with self._changes.begin("system") as change:
+            # Asked again under the lock; leaving by an exception takes the unused revision back.
+            winner = await _find_latest(change.conn, stored.environment)
+            if winner is not None:
+                raise _AnotherWasFirst(winner)
+            await change.conn.execute(
+                sa.insert(schema.data_keys).values(**stored._asdict(), created_at=change.at)
+            )
+            await change.record(
+                "data_key.created",
+                stored.id,
+                environment=stored.environment,
+                details={"epoch": stored.epoch, "kms_backend": stored.kms_backend, "kms_key": stored.kms_key},
+            )
+        return stored
+
+
+class _AnotherWasFirst(Exception):  # noqa: N818  it says what happened; nothing failed
+    def __init__(self, stored: _Stored) -> None:
+        self.stored = stored
+
+
+async def _find_latest(conn: AsyncConnection, custody: str) -> _Stored | None:
+    return await _find(conn, schema.data_keys.c.environment == custody)
+
+
+async def _find(conn: AsyncConnection, where: sa.ColumnElement[bool]) -> _Stored | None:
+    query = sa.select(*_COLUMNS).where(where).order_by(schema.data_keys.c.epoch.desc()).limit(1)
+    row = (await conn.execute(query)).first()
+    return None if row is None else _Stored(*row)
+
+
+def _context(data_key_id: str, environment: str, epoch: int) -> dict[str, str]:
+    return {
+        "purpose": "portreeve/data-key/1",
+        "id": data_key_id,
+        "environment": environment,
+        "epoch": str(epoch),
+    }

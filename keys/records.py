@@ -1,0 +1,78 @@
+"""Partners, API keys and secret versions as the control side sees them. None of these values holds a secret.
+
+The one exception is `CreatedKey`, which carries a new secret to whoever asked for it, once, wrapped.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from keys.environment import Environment
+from keys.secret import Secret
+
+Algorithm = Literal["hmac-sha256", "ed25519"]
+VersionState = Literal["pending", "active", "retiring", "revoked", "destroyed"]
+
+
+class Partner(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    tier: str
+    created_at: int
+    frozen_at: int | None = None
+    frozen_reason: str | None = None
+
+
+class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    state: VersionState
+    created_at: int
+    public_key: bytes | None = None
+    last_used_at: int | None = None
+    last_used_source: str | None = None
+    use_count: int = 0
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    partner: str
+    environment: Environment
+    algorithm: Algorithm
+    roles: tuple[str, ...]
+    created_at: int
+    permissions: tuple[str, ...] | None = None
+    cidrs: tuple[str, ...] = ()
+    label: str = ""
+    expires_at: int | None = None
+    frozen_at: int | None = None
+    frozen_reason: str | None = None
+    revoked_at: int | None = None
+    revoked_reason: str | None = None
+    versions: tuple[SecretVersion, ...] = ()
+
+
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new key is asked to be. `permissions` narrows what the roles grant; None leaves it as it is."""
+
+    partner: str
+    environment: Environment
+    algorithm: Algorithm
+    roles: tuple[str, ...]
+    public_key: bytes | None = None
+    permissions: tuple[str, ...] | None = None
+    cidrs: tuple[str, ...] = ()
+    expires_at: int | None = None
+    label: str = ""
+
+
+class CreatedKey(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    key: ApiKey
+    version: int
+    secret: Secret | None
+
+
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`after` is what the next page is asked with; None when this is the last."""
+
+    keys: tuple[ApiKey, ...]
+    after: str | None

@@ -1,0 +1,18 @@
+"""The three families of refusal in this room, so that a caller can answer a family where it need not tell them apart.
+
+Every failure has a name of its own below one of them. None of them carries anything secret.
+"""
+
+
+class InvalidRequest(ValueError):
+    """What was asked for could never be done; `field` says which part of it is wrong."""
+
+    field: str = ""
+
+
+class NotFound(LookupError):
+    pass
+
+
+class Conflict(Exception):
+    """What was asked for does not fit the present state of what it is about."""

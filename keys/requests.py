@@ -1,0 +1,156 @@
+"""Checking what is asked of custody before anything is stored. Pure.
+
+Invariant: what passes is stored as it stands, so that two spellings of one address range, role list or name never
+lie side by side. Whether a role, a permission or a tier exists is the policies' knowledge; here only its shape counts.
+Partner ids are also hash tags in the shared store, which is why their alphabet is small.
+"""
+
+import ipaddress
+import re
+from typing import Final, get_args
+
+import msgspec
+
+from keys import ed25519, environment, refusals
+from keys.records import Algorithm, KeyRequest
+
+_PARTNER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PERMISSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST_TEXT: Final = 200
+_LONGEST_REASON: Final = 500
+_MOST_ENTRIES: Final = 64
+
+
+class InvalidPartnerId(refusals.InvalidRequest):
+    field = "partner"
+
+
+class InvalidName(refusals.InvalidRequest):
+    field = "name"
+
+
+class InvalidTier(refusals.InvalidRequest):
+    field = "tier"
+
+
+class InvalidLabel(refusals.InvalidRequest):
+    field = "label"
+
+
+class InvalidReason(refusals.InvalidRequest):
+    field = "reason"
+
+
+class InvalidAlgorithm(refusals.InvalidRequest):
+    field = "algorithm"
+
+
+class InvalidRoles(refusals.InvalidRequest):
+    field = "roles"
+
+
+class InvalidPermissions(refusals.InvalidRequest):
+    field = "permissions"
+
+
+class InvalidCidr(refusals.InvalidRequest):
+    field = "cidrs"
+
+
+class InvalidExpiry(refusals.InvalidRequest):
+    field = "expires_at"
+
+
+class PublicKeyMissing(refusals.InvalidRequest):
+    field = "public_key"
+
+
+class PublicKeyNeedless(refusals.InvalidRequest):
+    field = "public_key"
+
+
+def check_partner(partner_id: str, name: str, tier: str) -> None:
+    if _PARTNER_ID.fullmatch(partner_id) is None:
+        raise InvalidPartnerId("a partner id is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
+    if not name or not _is_plain(name, _LONGEST_TEXT):
+        raise InvalidName(f"a name is 1 to {_LONGEST_TEXT} printable characters without space around them")
+    if _WORD.fullmatch(tier) is None:
+        raise InvalidTier(f"not the name of a tier: {tier!r:.80}")
+
+
+def check_reason(reason: str | None) -> None:
+    if reason is not None and not (reason and _is_plain(reason, _LONGEST_REASON)):
+        raise InvalidReason(f"a reason is 1 to {_LONGEST_REASON} printable characters, or none is given")
+
+
+def check_key(request: KeyRequest, now_ms: int) -> KeyRequest:
+    environment.parse_environment(request.environment)
+    _check_public_key(request)
+    if not _is_plain(request.label, _LONGEST_TEXT):
+        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters")
+    if request.expires_at is not None and request.expires_at <= now_ms:
+        raise InvalidExpiry("the key would have expired before it is made")
+    return msgspec.structs.replace(
+        request,
+        roles=_check_roles(request.roles),
+        permissions=_check_permissions(request.permissions),
+        cidrs=_check_cidrs(request.cidrs),
+    )
+
+
+def _check_public_key(request: KeyRequest) -> None:
+    if request.algorithm not in get_args(Algorithm):
+        raise InvalidAlgorithm(f"an algorithm is one of {', '.join(get_args(Algorithm))}")
+    if request.algorithm == "hmac-sha256":
+        if request.public_key is not None:
+            raise PublicKeyNeedless("an hmac-sha256 key has a secret and no public key")
+        return
+    if request.public_key is None:
+        raise PublicKeyMissing("an ed25519 key needs the partner's public key")
+    ed25519.validate_public_key(request.public_key)
+
+
+def _check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(roles) <= _MOST_ENTRIES:
+        raise InvalidRoles(f"a key has 1 to {_MOST_ENTRIES} roles")
+    for role in roles:
+        if _WORD.fullmatch(role) is None:
+            raise InvalidRoles(f"not the name of a role: {role!r:.80}")
+    return _distinct(roles)
+
+
+def _check_permissions(permissions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if permissions is None:
+        return None
+    if len(permissions) > _MOST_ENTRIES:
+        raise InvalidPermissions(f"a key is narrowed to at most {_MOST_ENTRIES} permissions")
+    for permission in permissions:
+        if _PERMISSION.fullmatch(permission) is None:
+            raise InvalidPermissions(f"not a permission, which reads scope:action: {permission!r:.80}")
+    return _distinct(permissions)
+
+
+def _check_cidrs(cidrs: tuple[str, ...]) -> tuple[str, ...]:
+    if len(cidrs) > _MOST_ENTRIES:
+        raise InvalidCidr(f"a key has at most {_MOST_ENTRIES} address ranges")
+    return _distinct(tuple(_canonical_cidr(cidr) for cidr in cidrs))
+
+
+def _canonical_cidr(cidr: str) -> str:
+    try:
+        network = ipaddress.ip_network(cidr)
+    except ValueError as cause:
+        raise InvalidCidr(f"not an address range: {cidr!r:.80} (bits beyond the prefix must be zero)") from cause
+    # Sources are compared after such addresses have become IPv4: a range of them would never let anybody in.
+    if network.version == 6 and (network.network_address.ipv4_mapped or network.network_address.scope_id):  # noqa: PLR2004  IPv6
+        raise InvalidCidr(f"write IPv4 ranges as IPv4, and ranges without a zone: {cidr!r:.80}")
+    return str(network)
+
+
+def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _is_plain(text: str, longest: int) -> bool:
+    return len(text) <= longest and text.isprintable() and text == text.strip()

@@ -1,0 +1,41 @@
+"""What the request path knows of an API key: everything it needs, already parsed and opened, and no more.
+
+Invariant: a key lists only the versions that may verify: active and retiring ones, and for a revoked key the last two
+it had, so that a right signature can be told that the key is revoked. The values do not compare with `==`, because a
+comparison would reach the secrets; they are told apart by identity.
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from keys.environment import Environment
+from keys.records import Algorithm, VersionState
+
+
+class ServedVersion(msgspec.Struct, frozen=True, eq=False):
+    """`secret` is an `HmacKey`: the UTF-8 bytes of the secret as its holder was shown it."""
+
+    version: int
+    state: VersionState
+    algorithm: Algorithm
+    secret: bytes | None = None
+    public_key: Ed25519PublicKey | None = None
+
+
+class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    id: str
+    partner: str
+    tier: str
+    environment: Environment
+    algorithm: Algorithm
+    roles: tuple[str, ...]
+    permissions: tuple[str, ...] | None
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    expires_at: int | None
+    frozen: bool
+    revoked: bool
+    partner_frozen: bool
+    versions: tuple[ServedVersion, ...]
+    revision: int

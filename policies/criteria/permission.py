@@ -1,0 +1,10 @@
+"""The required permission must be among those the principal holds; what nobody granted, nobody holds."""
+
+from policies.decision import Reason, RequestFacts, Requirement
+from policies.principal import Principal
+
+
+def find_reason(principal: Principal, requirement: Requirement, _facts: RequestFacts) -> Reason | None:
+    if requirement.permission is None or requirement.permission in principal.permissions:
+        return None
+    return Reason(code="permission_denied", subject=requirement.permission)

@@ -1,0 +1,99 @@
+"""Generic cell rate arithmetic in whole microseconds: no clock, no storage, no await.
+
+A bucket is one number, the *theoretical arrival time* (TAT): the moment until which capacity is booked.
+Invariant: in any window `w`, the costs that pass add up to at most `burst + rate * w / per`. The emission
+interval is rounded up, so a limit that does not divide evenly lets through less, never more.
+
+Refuses to build a limit that could not be kept: nothing per period, a burst of nothing, more than one unit a
+microsecond, or a booking so long that the numbers would leave the range a Lua double counts exactly.
+"""
+
+from typing import Literal
+
+import msgspec
+
+OutageMode = Literal["refuse", "local"]
+
+# A year of booking added to a Unix time in microseconds stays far below 2**53.
+MAX_TOLERANCE_US = 366 * 24 * 3600 * 1_000_000
+
+
+class InvalidLimit(Exception):
+    """A limit, or a cost charged to one, that can't be kept."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """`rate` units every `per_us`, up to `burst` at once; `outage` says what happens without the store."""
+
+    name: str
+    rate: int
+    per_us: int
+    burst: int
+    outage: OutageMode = "refuse"
+    # Derived: whatever a caller passes for these two is overwritten.
+    emission_us: int = 0
+    tolerance_us: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rate < 1 or self.per_us < 1 or self.burst < 1:
+            raise InvalidLimit("rate, per and burst must be positive")
+        if self.rate > self.per_us:
+            raise InvalidLimit("rate is more than one unit a microsecond")
+        emission_us = -(-self.per_us // self.rate)
+        if self.burst * emission_us > MAX_TOLERANCE_US:
+            raise InvalidLimit("burst would take more than a year to fill")
+        msgspec.structs.force_setattr(self, "emission_us", emission_us)
+        msgspec.structs.force_setattr(self, "tolerance_us", self.burst * emission_us)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one charge came to. A refused charge leaves the bucket as it was."""
+
+    allowed: bool
+    tat_us: int
+    remaining: int
+    retry_after_us: int
+    reset_us: int
+
+
+def require_cost(limit: Limit, cost: int) -> None:
+    """Refuse a cost that is nothing, or more than the limit could ever let pass at once."""
+    if cost < 1:
+        raise InvalidLimit(f"cost {cost} must be at least 1")
+    if cost > limit.burst:
+        raise InvalidLimit(f"cost {cost} exceeds the burst of limit '{limit.name}' ({limit.burst})")
+
+
+def booked_us(tat_us: int | None, now_us: int, limit: Limit) -> int:
+    """How far ahead of now the bucket is booked.
+
+    No charge ever books past the tolerance, so more than that means that the clock stepped back or the burst
+    was lowered: the bucket then counts as full, not as in debt for as long as the clock was wrong.
+    """
+    if tat_us is None or tat_us <= now_us:
+        return 0
+    return min(tat_us - now_us, limit.tolerance_us)
+
+
+def wait_us(booked: int, limit: Limit, cost: int) -> int:
+    """How long until `cost` fits on top of what is booked; 0 when it fits now."""
+    return max(0, booked + cost * limit.emission_us - limit.tolerance_us)
+
+
+def remaining(booked: int, limit: Limit) -> int:
+    return (limit.tolerance_us - booked) // limit.emission_us
+
+
+def admit(tat_us: int | None, now_us: int, limit: Limit, cost: int) -> Verdict:
+    """Charge `cost`, or refuse it whole."""
+    booked = booked_us(tat_us, now_us, limit)
+    wait = wait_us(booked, limit, cost)
+    if wait == 0:
+        booked += cost * limit.emission_us
+    return Verdict(
+        allowed=wait == 0,
+        tat_us=now_us + booked,
+        remaining=remaining(booked, limit),
+        retry_after_us=wait,
+        reset_us=booked,
+    )

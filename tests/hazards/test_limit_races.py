@@ -1,0 +1,123 @@
+"""Hazards, "Limits and faults": shared limits stay exact over processes and over clocks that disagree."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import rawhttp, signing
+from tests.support.gateway import Deployment, Node, deployed
+from tests.support.signing import Signer
+
+CLIENTS = 16
+ROUNDS = 4
+SKEW_SECONDS = 60
+_number = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def skewed(
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: Any,  # noqa: ANN401  a server of tests/support/servers.py
+    new_database: Callable[[], str],
+) -> Iterator[Deployment]:
+    """Two nodes on one store, the second one's clock a minute ahead; a minute is the longest window here."""
+    changes = {"signing": {"window_ms": 60_000}}
+    place = tmp_path_factory.mktemp("skewed")
+    with deployed(place, storage=new_database(), redis=redis_server.url, changes=changes) as deployment:
+        deployment.serve(clock_seconds=SKEW_SECONDS)
+        yield deployment
+
+
+def fresh(deployment: Deployment) -> Signer:
+    """A key of a partner who has used up nothing yet."""
+    return deployment.key(partner=f"racer{next(_number)}")
+
+
+def race(nodes: list[Node], wires: list[bytes]) -> collections.Counter[str]:
+    """All at once, spread over the nodes: how often each outcome came."""
+    gate = threading.Barrier(len(wires))
+
+    def ask(node: Node, wire: bytes) -> str:
+        with node.connect() as connection:
+            gate.wait(10)
+            answer = connection.ask(wire)
+        return answer.code or str(answer.status)
+
+    with concurrent.futures.ThreadPoolExecutor(len(wires)) as threads:
+        return collections.Counter(threads.map(ask, itertools.cycle(nodes), wires))
+
+
+def test_one_remaining_slot_passes_one_of_many_across_two_processes(shared: Deployment) -> None:
+    """Sixteen clients on two nodes race for the last slot of a limit: exactly one gets it."""
+    for _ in range(ROUNDS):
+        signer = fresh(shared)
+        wires = [signer.request("GET", b"/paper/v1/one-slot") for _ in range(CLIENTS)]
+        assert race(shared.nodes, wires) == {"200": 1, "rate_limited": CLIENTS - 1}
+
+
+def test_one_remaining_slot_passes_one_of_many_in_one_process(embedded: Deployment) -> None:
+    """The embedded limiter is as exact as the shared one."""
+    signer = fresh(embedded)
+    wires = [signer.request("GET", b"/paper/v1/three-slots") for _ in range(CLIENTS)]
+    assert race(embedded.nodes, wires) == {"200": 3, "rate_limited": CLIENTS - 3}
+
+
+def test_one_request_raced_against_itself_passes_once(deployment: Deployment) -> None:
+    """Sixteen copies of one signed request, at once and over every node: one passes."""
+    signer = deployment.key()
+    for _ in range(ROUNDS):
+        wire = signer.request("GET", b"/paper/v1/orders")
+        assert race(deployment.nodes, [wire] * CLIENTS) == {"200": 1, "replayed_request": CLIENTS - 1}
+
+
+def test_replays_take_nothing_from_a_limit(shared: Deployment) -> None:
+    """Whoever captured a request cannot use up its partner's limit with it."""
+    signer = fresh(shared)
+    target = b"/paper/v1/three-slots"
+    wire = signer.request("GET", target)
+    assert shared.node.ask(wire).status == 200
+    assert {shared.nodes[1].ask(wire).code for _ in range(10)} == {"replayed_request"}
+    assert [shared.node.ask(signer.request("GET", target)).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_limited_request_cannot_be_kept_for_later(shared: Deployment) -> None:
+    """What a limit refused has used its nonce: captured, it never passes."""
+    signer = fresh(shared)
+    assert shared.node.ask(signer.request("GET", b"/paper/v1/one-slot")).status == 200
+    wire = signer.request("GET", b"/paper/v1/one-slot")
+    assert shared.node.ask(wire).code == "rate_limited"
+    assert shared.nodes[1].ask(wire).code == "replayed_request"
+
+
+def test_a_clock_a_minute_off_refills_no_shared_limit(skewed: Deployment) -> None:
+    """Three slots an hour are three over both nodes, whichever is asked first."""
+    for order in (skewed.nodes, skewed.nodes[::-1]):
+        signer = fresh(skewed)
+        answers: list[rawhttp.Answer] = []
+        for node in itertools.islice(itertools.cycle(order), 8):
+            answers.append(node.ask(signer.request("GET", b"/paper/v1/three-slots", timestamp=str(node.now_ms()))))
+        assert [answer.code for answer in answers] == [None] * 3 + ["rate_limited"] * 5
+
+
+def test_a_clock_a_minute_off_opens_no_replay(skewed: Deployment) -> None:
+    """A request that both nodes find fresh passes on one of them only."""
+    signer = skewed.key()
+    for first, second in (skewed.nodes, skewed.nodes[::-1]):
+        wire = signer.request("GET", b"/paper/v1/orders", timestamp=str(signing.now_ms() + 800))
+        assert first.ask(wire).status == 200
+        assert second.ask(wire).code == "replayed_request"
+
+
+def test_each_node_judges_freshness_by_its_own_clock(skewed: Deployment) -> None:
+    """Where the clock is wrong the answer says so, with that node's time in it."""
+    ahead = skewed.nodes[1]
+    answer = ahead.ask(skewed.key().request("GET", b"/paper/v1/orders", timestamp=str(signing.now_ms() - 5_000)))
+    assert answer.code == "stale_timestamp", str(answer)
+    assert abs(answer.json()["server_time"] - signing.now_ms() - SKEW_SECONDS * 1000) < 5_000

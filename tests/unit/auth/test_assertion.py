@@ -1,0 +1,217 @@
+"""What the gateway says about a caller, and for how long it says the same thing."""
+
+import hashlib
+import itertools
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from auth import assertion, identity
+
+NOW = 1_763_596_800_000  # a whole second
+ISSUER = "https://portreeve.example"
+
+
+class Signer(NamedTuple):
+    kid: str
+    private_key: Ed25519PrivateKey
+
+
+class Caller(NamedTuple):
+    partner: str = "acme"
+    credential: str = "prk_paper_x"
+    environment: str = "paper"
+    roles: tuple[str, ...] = ("trader",)
+
+
+class Ring:
+    """A ring whose current key the test changes."""
+
+    def __init__(self) -> None:
+        self.current = Signer("kid-1", Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
+
+    def get_signer(self) -> Signer:
+        return self.current
+
+
+@pytest.fixture
+def ring() -> Ring:
+    return Ring()
+
+
+def make(ring: Ring, **bounds: int) -> assertion.Assertions:
+    counter = itertools.count(1)
+    return assertion.Assertions(
+        ring.get_signer, ISSUER, entropy=lambda size: next(counter).to_bytes(size), **bounds
+    )
+
+
+def read(written: str, ring: Ring) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(
+        written,
+        ring.current.private_key.public_key(),
+        algorithms=["EdDSA"],
+        options={"verify_exp": False, "verify_aud": False, "verify_iat": False},
+    )
+    return claims
+
+
+BIND = assertion.RequestBinding("req-1", "POST", b"/orders", b"a=1", hashlib.sha256(b"{}").hexdigest())
+
+
+def test_the_header_names_type_algorithm_and_key_and_nothing_else(ring: Ring) -> None:
+    """An upstream that follows the header finds no key in it and no pointer to one."""
+    written = make(ring).issue(Caller(), "paper-trading", "orders:read", NOW)
+    assert jwt.get_unverified_header(written) == {
+        "alg": "EdDSA",
+        "typ": "portreeve-identity+jwt",
+        "kid": "kid-1",
+    }
+
+
+def test_the_claims_are_those_of_the_contract(ring: Ring) -> None:
+    """Issuer, upstream, partner, credential, environment, permission, roles, times and a unique id."""
+    written = make(ring).issue(Caller(), "paper-trading", "orders:read", NOW + 999)
+    assert read(written, ring) == {
+        "iss": ISSUER,
+        "aud": "paper-trading",
+        "sub": "acme",
+        "cred": "prk_paper_x",
+        "env": "paper",
+        "perm": "orders:read",
+        "roles": ["trader"],
+        "iat": NOW // 1_000,
+        "exp": NOW // 1_000 + 30,
+        "jti": "AAAAAAAAAAAAAAAAAAAAAQ",
+    }
+
+
+def test_a_bound_assertion_names_its_request(ring: Ring) -> None:
+    """Method, target and body hash, and the request id."""
+    claims = read(make(ring).issue(Caller(), "paper-trading", "orders:write", NOW, BIND), ring)
+    assert claims["rid"] == "req-1"
+    assert claims["req"] == {
+        "m": "POST",
+        "t": hashlib.sha256(b"/orders?a=1").hexdigest(),
+        "b": hashlib.sha256(b"{}").hexdigest(),
+    }
+
+
+def test_the_same_caller_gets_the_same_assertion_until_it_is_old(ring: Ring) -> None:
+    """Up to the last millisecond of the reuse time one is reused, and at its end a new one is made."""
+    assertions = make(ring)
+    first = assertions.issue(Caller(), "paper-trading", "orders:read", NOW)
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 9_999) == first
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 10_000) != first
+
+
+def test_age_counts_from_the_second_the_assertion_shows(ring: Ring) -> None:
+    """An upstream that reads `iat` never sees one older than the reuse time."""
+    assertions = make(ring)
+    first = assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 900)
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 9_999) == first
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 10_000) != first
+
+
+def test_a_clock_that_goes_back_reuses_nothing(ring: Ring) -> None:
+    """An assertion from what is now the future could live longer than allowed."""
+    assertions = make(ring)
+    first = assertions.issue(Caller(), "paper-trading", "orders:read", NOW)
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW - 1) != first
+
+
+@pytest.mark.parametrize(
+    ("caller", "upstream", "permission"),
+    [
+        (Caller(partner="other"), "paper-trading", "orders:read"),
+        (Caller(credential="prk_paper_y"), "paper-trading", "orders:read"),
+        (Caller(environment="live"), "paper-trading", "orders:read"),
+        (Caller(roles=("trader", "viewer")), "paper-trading", "orders:read"),
+        (Caller(), "other-upstream", "orders:read"),
+        (Caller(), "paper-trading", "orders:write"),
+    ],
+)
+def test_any_difference_makes_a_new_assertion(
+    ring: Ring, caller: Caller, upstream: str, permission: str
+) -> None:
+    """What was said of one caller to one upstream is never said of another or to another."""
+    assertions = make(ring)
+    first = assertions.issue(Caller(), "paper-trading", "orders:read", NOW)
+    second = assertions.issue(caller, upstream, permission, NOW)
+    assert second != first
+    claims = read(second, ring)
+    assert (claims["sub"], claims["cred"], claims["env"], tuple(claims["roles"])) == caller
+    assert (claims["aud"], claims["perm"]) == (upstream, permission)
+
+
+def test_a_bound_assertion_is_made_every_time(ring: Ring) -> None:
+    """One made for a request is neither kept nor taken from what was kept."""
+    assertions = make(ring)
+    plain = assertions.issue(Caller(), "paper-trading", "orders:write", NOW)
+    bound = [assertions.issue(Caller(), "paper-trading", "orders:write", NOW, BIND) for _ in range(2)]
+    assert len({plain, *bound}) == 3
+    assert assertions.issue(Caller(), "paper-trading", "orders:write", NOW) == plain
+
+
+def test_every_assertion_has_its_own_id(ring: Ring) -> None:
+    """An id comes from fresh entropy, once an assertion."""
+    assertions = make(ring)
+    ids = [read(assertions.issue(Caller(), "a", "x:y", NOW, BIND), ring)["jti"] for _ in range(20)]
+    assert len(set(ids)) == 20
+
+
+def test_a_new_signing_key_ends_all_reuse(ring: Ring) -> None:
+    """After a rotation nothing signed by the old key is handed out, not even when the old key returns."""
+    assertions = make(ring)
+    old = ring.current
+    first = assertions.issue(Caller(), "paper-trading", "orders:read", NOW)
+    ring.current = Signer("kid-2", Ed25519PrivateKey.from_private_bytes(b"\x02" * 32))
+    second = assertions.issue(Caller(), "paper-trading", "orders:read", NOW)
+    assert jwt.get_unverified_header(second)["kid"] == "kid-2"
+    ring.current = old
+    assert assertions.issue(Caller(), "paper-trading", "orders:read", NOW) not in {first, second}
+
+
+def test_what_is_kept_is_bounded(ring: Ring) -> None:
+    """Past the bound the oldest goes first, and the newest are still there."""
+    assertions = make(ring, max_reusable=2)
+    written = {name: assertions.issue(Caller(), name, "x:y", NOW) for name in ("a", "b", "c")}
+    assert assertions.issue(Caller(), "c", "x:y", NOW) == written["c"]
+    assert assertions.issue(Caller(), "b", "x:y", NOW) == written["b"]
+    assert assertions.issue(Caller(), "a", "x:y", NOW) != written["a"]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"lifetime_ms": 31_000},
+        {"lifetime_ms": 0, "reuse_ms": 0},
+        {"lifetime_ms": 20_500},
+        {"lifetime_ms": 10_000, "reuse_ms": 10_000},
+        {"reuse_ms": -1},
+    ],
+)
+def test_bounds_outside_the_contract_are_refused(ring: Ring, bounds: dict[str, int]) -> None:
+    """No assertion lives over thirty seconds, and none is reused past its end."""
+    with pytest.raises(ValueError, match="must be"):
+        make(ring, **bounds)
+
+
+@pytest.mark.parametrize(("lifetime_ms", "reuse_ms"), [(30_000, 29_999), (1_000, 999), (5_000, 0)])
+def test_a_reused_assertion_is_still_valid(ring: Ring, lifetime_ms: int, reuse_ms: int) -> None:
+    """At the last moment of its reuse an upstream with no leeway accepts it."""
+    assertions = make(ring, lifetime_ms=lifetime_ms, reuse_ms=reuse_ms)
+    assertions.issue(Caller(), "paper-trading", "orders:read", NOW + 1)
+    last = NOW + max(reuse_ms - 1, 1)
+    verified = identity.verify(
+        assertions.issue(Caller(), "paper-trading", "orders:read", last),
+        jwks={"kid-1": ring.current.private_key.public_key()},
+        issuer=ISSUER,
+        audience="paper-trading",
+        environment="paper",
+        now_ms=last,
+        leeway_ms=0,
+    )
+    assert verified.partner == "acme"

@@ -1,0 +1,50 @@
+"""Where a request comes from, and whom to believe about it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+
+from gateway.problems import Refusal
+from gateway.sources import Sources, parse_address
+
+TRUSTED = Sources((ip_network("10.0.0.0/8"),))
+
+
+def test_without_trusted_proxies_the_peer_is_the_source() -> None:
+    """A forwarding header of a stranger's counts for nothing."""
+    found = Sources(()).find("203.0.113.9", [(b"x-forwarded-for", b"192.0.2.1")])
+    assert found == (IPv4Address("203.0.113.9"), False)
+
+
+def test_a_stranger_is_not_believed_even_where_proxies_are() -> None:
+    """Only the proxies that are named are believed."""
+    assert TRUSTED.find("203.0.113.9", [(b"x-forwarded-for", b"10.0.0.1")])[0] == IPv4Address("203.0.113.9")
+
+
+def test_the_last_address_that_is_not_ours_is_the_source() -> None:
+    """Addresses further left were written by the client, who may write what it likes."""
+    chain = [(b"x-forwarded-for", b"1.1.1.1, 203.0.113.9"), (b"x-forwarded-for", b"10.0.0.2")]
+    assert TRUSTED.find("10.0.0.1", chain) == (IPv4Address("203.0.113.9"), True)
+
+
+def test_a_trusted_proxy_without_the_header_is_the_source() -> None:
+    """A health check of the proxy itself, for instance."""
+    assert TRUSTED.find("10.0.0.1", []) == (IPv4Address("10.0.0.1"), True)
+
+
+def test_a_trusted_proxy_that_sends_nonsense_is_refused() -> None:
+    """Better no answer than a limit or a CIDR rule applied to the wrong address."""
+    with pytest.raises(Refusal):
+        TRUSTED.find("10.0.0.1", [(b"x-forwarded-for", b"unknown")])
+
+
+def test_a_mapped_address_is_its_ipv4_self() -> None:
+    """A dual-stack socket must not hide a client from a CIDR rule."""
+    assert parse_address("::ffff:203.0.113.9") == ip_address("203.0.113.9")
+
+
+def test_a_scope_id_is_no_part_of_an_address() -> None:
+    """Link-local peers carry one."""
+    assert parse_address("fe80::1%eth0") == IPv6Address("fe80::1")
