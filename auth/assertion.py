@@ -23,6 +23,8 @@ _CacheKey = tuple[str, str, str, tuple[str, ...], str, str]
 
 
 class Signer(Protocol):
+    """The current key of the identity ring, as `keys.ring.Ring.get_signer` gives it."""
+
     @property
     def kid(self) -> str: ...
     @property

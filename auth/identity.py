@@ -7,7 +7,7 @@ Refuses: everything else, with `InvalidIdentity` and a reason that never repeats
 that carries more than `alg`, `typ` and `kid` is refused whole, and with it `jwk`, `jku`, `x5u` and `crit`.
 
 Together with `identity_keys` and `identity_middleware` this needs PyJWT and cryptography and nothing else
-of Portreeve, so that an upstream can take the three files as they are.
+of Portreeve, so that an upstream can take the three files as they are (PyJWT from 2.15 on).
 """
 
 import hashlib
@@ -146,16 +146,16 @@ def _verify_signature(assertion: str, jwks: Jwks) -> dict[str, Any]:
 def _parse_header(assertion: str) -> dict[str, Any]:
     if len(assertion) > _LARGEST_ASSERTION:
         raise InvalidIdentity("too_large")
+    if _COMPACT.fullmatch(assertion) is None:
+        raise InvalidIdentity("malformed")
     try:
         header = jwt.get_unverified_header(assertion)
-    except (jwt.PyJWTError, UnicodeEncodeError, RecursionError):
+    except jwt.PyJWTError:
         raise InvalidIdentity("malformed") from None
     if header.get("alg") != ALGORITHM:
         raise InvalidIdentity("wrong_algorithm")
     if header.keys() - _HEADER_NAMES:
         raise InvalidIdentity("header_not_allowed")
-    if _COMPACT.fullmatch(assertion) is None:
-        raise InvalidIdentity("malformed")
     return header
 
 

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from auth import credential as credentials
-from keys import directory
+from keys import served
 
 AuditReason = Literal["unknown_key", "other_algorithm", "wrong_signature"]
 
@@ -42,7 +42,7 @@ class BadSignature(Exception):
 class KeyRefused(Exception):
     """The signature was right, and the key may not be used. Its holder is told why."""
 
-    def __init__(self, key: directory.ServedKey) -> None:
+    def __init__(self, key: served.ServedKey) -> None:
         super().__init__(f"{type(self).__name__}: {key.id}")
         self.key = key
 
@@ -66,13 +66,13 @@ class PartnerFrozen(KeyRefused):
 class VerifiedKey(msgspec.Struct, frozen=True):
     """Made by `SignatureAuthenticator.verify` alone: to hold one is to have seen a right signature."""
 
-    key: directory.ServedKey
+    key: served.ServedKey
     version: int
 
 
 class SignatureAuthenticator:
     def __init__(
-        self, find: Callable[[str], directory.ServedKey | None], *, entropy: Callable[[int], bytes]
+        self, find: Callable[[str], served.ServedKey | None], *, entropy: Callable[[int], bytes]
     ) -> None:
         self._find = find
         self._decoy_secret = entropy(_DECOY_SECRET_BYTES)
@@ -91,7 +91,7 @@ class SignatureAuthenticator:
         return VerifiedKey(key, version)
 
     def _find_hmac_version(
-        self, key: directory.ServedKey | None, signature: bytes, canonical: bytes
+        self, key: served.ServedKey | None, signature: bytes, canonical: bytes
     ) -> int | None:
         checks = 0
         for version in _verifying_versions(key, "hmac-sha256"):
@@ -105,7 +105,7 @@ class SignatureAuthenticator:
         return None
 
     def _find_ed25519_version(
-        self, key: directory.ServedKey | None, signature: bytes, canonical: bytes
+        self, key: served.ServedKey | None, signature: bytes, canonical: bytes
     ) -> int | None:
         checks = 0
         for version in _verifying_versions(key, "ed25519"):
@@ -119,7 +119,7 @@ class SignatureAuthenticator:
         return None
 
 
-def _verifying_versions(key: directory.ServedKey | None, algorithm: str) -> Iterator[directory.ServedVersion]:
+def _verifying_versions(key: served.ServedKey | None, algorithm: str) -> Iterator[served.ServedVersion]:
     if key is None or key.algorithm != algorithm:
         return
     for version in key.versions:
@@ -140,7 +140,7 @@ def _ed25519_matches(public_key: ed25519.Ed25519PublicKey, canonical: bytes, sig
     return True
 
 
-def _require_usable(key: directory.ServedKey, now_ms: int) -> None:
+def _require_usable(key: served.ServedKey, now_ms: int) -> None:
     if key.revoked:
         raise KeyRevoked(key)
     if key.expires_at is not None and now_ms >= key.expires_at:
@@ -151,7 +151,7 @@ def _require_usable(key: directory.ServedKey, now_ms: int) -> None:
         raise PartnerFrozen(key)
 
 
-def _audit_reason(key: directory.ServedKey | None, signature: bytes) -> AuditReason:
+def _audit_reason(key: served.ServedKey | None, signature: bytes) -> AuditReason:
     if key is None:
         return "unknown_key"
     asked = "hmac-sha256" if len(signature) == _HMAC_SIGNATURE_BYTES else "ed25519"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes, token_hex
 from typing import Any
@@ -15,8 +16,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from auth import assertion, freshness, signature
-from auth.admission import AdmissionStore
-from gateway import bodies, composition, pools, routes, settings
+from gateway import bodies, composition, pools, routes
 from gateway.api.health import HealthController
 from gateway.api.help import HelpController
 from gateway.api.keys import identity_jwks
@@ -24,11 +24,11 @@ from gateway.api.metrics import metrics as metrics_page
 from gateway.api.problems import ProblemHandler
 from gateway.edge import Edge
 from gateway.pipeline import Pipeline, Stages
-from gateway.problems import Header
-from gateway.runtime import Gateway
+from gateway.runtime import Gateway, clock_ms
 from gateway.server import run as server
 from gateway.server.protocol import Limits
 from gateway.server.supervise import Supervisor
+from gateway.settings import Fault, Settings, SettingsError, load, networks
 from gateway.sources import Sources
 from gateway.stages.admit import Admit
 from gateway.stages.admit_once import AdmitOnce
@@ -39,6 +39,7 @@ from gateway.stages.describe_caller import DescribeCaller
 from gateway.stages.forward import Forward
 from gateway.stages.limit_source import LimitSource
 from gateway.stages.match_route import MatchRoute
+from gateway.upstream import UpstreamPool
 
 SURFACES = ("edge", "oauth", "control", "console")
 _LARGEST_OWN_BODY = 65_536
@@ -55,7 +56,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> Litestar:
     @asynccontextmanager
     async def life_span(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.asgi_handler = await _open(gateway, app, surfaces, stack)
+            app.asgi_handler = await _open(gateway, app, surfaces, stack)  # type: ignore[assignment]  # plain ASGI
             # What exists now lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -72,31 +73,114 @@ def build(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> Litestar:
     )
 
 
-async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stack: AsyncExitStack) -> Any:  # noqa: ANN401  an ASGI callable
+async def _open(
+    gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stack: AsyncExitStack
+) -> Edge:
     configured = gateway.settings
     gateway.log.start()
     stack.callback(gateway.log.stop)
-    parts = await stack.enter_async_context(composition.opened(configured, gateway.clock))
-    gateway.directory, gateway.ring = parts.directory, parts.ring
-    for loop in parts.background():
-        _run_in_background(loop, stack)
-    upstreams = pools.open_pools(configured)
+    node = await stack.enter_async_context(composition.opened(configured, gateway.clock))
+    gateway.directory, gateway.ring = node.directory, node.ring
+    for work in node.background():
+        await stack.enter_async_context(_in_background(work))
+    upstreams = pools.build_pools(configured)
     for pool in upstreams.values():
         stack.push_async_callback(pool.aclose)
-    table = routes.compile_routes(configured if "edge" in surfaces else _without_routes(configured))
+    table = routes.compile_routes(configured) if "edge" in surfaces else routes.RouteTable(())
     limit_source = LimitSource(configured.source_limit.as_limit())
-    stages = Stages(
+    stages = _build_stages(gateway, node, upstreams, table, limit_source)
+    return Edge(
+        app.asgi_handler,
+        Admit(Sources(networks(configured.server.trusted_proxies))),
+        limit_source,
+        Pipeline(stages, bodies.Budget(configured.server.body_budget_bytes)),
+        gateway.renderer,
+        gateway.observers,
+        gateway.clock,
+    )
+
+
+def _build_stages(
+    gateway: Gateway,
+    node: composition.Node,
+    upstreams: dict[str, UpstreamPool],
+    table: routes.RouteTable,
+    limit_source: LimitSource,
+) -> Stages:
+    configured, directory = gateway.settings, node.directory
+    signing, identity = configured.signing, configured.identity
+    authenticator = signature.SignatureAuthenticator(directory.find, entropy=token_bytes)
+    rules = freshness.FreshnessRules(signing.window_ms, signing.max_window_ms, signing.future_skew_ms)
+    assertions = assertion.Assertions(
+        node.ring.get_signer,
+        configured.service.issuer,
+        entropy=token_bytes,
+        lifetime_ms=identity.lifetime_ms,
+        reuse_ms=identity.reuse_ms,
+    )
+    return Stages(
         match_route=MatchRoute(table),
         limit_source=limit_source,
-        authenticate=_authenticate(gateway),
-        authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, parts.directory.age_ms),
-        admit_once=AdmitOnce(parts.admission, configured.policies),
+        authenticate=Authenticate(authenticator, rules),
+        authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, directory.age_ms),
+        admit_once=AdmitOnce(node.admission, configured.policies, directory.used),
         describe_caller=DescribeCaller(),
-        assert_identity=_assert_identity(gateway),
+        assert_identity=AssertIdentity(assertions),
         forward=Forward(upstreams),
     )
-    pipeline = Pipeline(stages, bodies.Budget(configured.server.body_budget_bytes))
-    admit = Admit(Sources(settings.networks(configured.server.trusted_proxies)))
-    return Edge(
-        app.asgi_handler, admit, limit_source, pipeline, gateway.renderer, gateway.observers, gateway.clock
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def serve(config: Path, *, surfaces: tuple[str, ...] | None, workers: int | None) -> None:
+    """Serves until it is told to stop. Raises before it listens, if the configuration or the store forbid it."""
+    configured = load(config)
+    count = configured.server.workers if workers is None else workers
+    if count > 1 and configured.redis is None:
+        fault = Fault("server.workers", "more than one worker needs [redis]: the in-process store serves one")
+        raise SettingsError(configured.file.name, [fault])
+    asyncio.run(_require_servable(configured))
+    listener = server.listen(configured.server.host, configured.server.port)
+    chosen = surfaces or SURFACES
+    if count == 1:
+        serve_worker(configured, chosen, listener)
+    else:
+        command = [sys.executable, "-m", "gateway.worker", str(config), ",".join(chosen)]
+        Supervisor(command, listener, count).run()
+
+
+async def _require_servable(configured: Settings) -> None:
+    """A store of another version, or a master key that is not the store's, is told before anything listens."""
+    async with composition.opened_store(configured, clock_ms) as store:
+        await store.ring.refresh()
+        store.ring.get_signer()
+
+
+def serve_worker(configured: Settings, surfaces: tuple[str, ...], listener: socket.socket) -> None:
+    gateway, bounds = Gateway(configured), configured.server
+    limits = Limits(
+        max_connections=bounds.max_connections,
+        header_timeout_s=bounds.header_timeout_ms / 1000,
+        body_timeout_s=bounds.body_timeout_ms / 1000,
+        max_header_bytes=bounds.max_header_bytes,
+        max_headers=bounds.max_headers,
+        max_target_bytes=bounds.max_target_bytes,
+    )
+    server.run(
+        build(gateway, surfaces),
+        listener,
+        limits,
+        lambda code, detail, client: gateway.refuse(code, detail, token_hex(16), client or ""),
+        keep_alive_s=bounds.keep_alive_ms / 1000,
+        drain_s=bounds.drain_ms / 1000,
+        on_drain=gateway.begin_drain,
     )

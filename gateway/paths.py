@@ -4,11 +4,12 @@ Invariant: a `Target` is the bytes as sent. Signing, routing, policy and upstrea
 because every path has one spelling only, none of them can be made to read another one than the rest.
 
 The path refuses: anything that does not begin with "/" (absolute form, authority form, "*"), empty segments,
-dot segments, ";" and backslash, raw or escaped, the escapes %2F %3F %23 (a delimiter that some upstream may
-decode into being one), control characters, escapes of characters that need none ("%41" is a second spelling of
-"A", "%2e" of "."), lowercase escapes, escapes that are not UTF-8, and what no URI path may hold raw. It
-also refuses %25: an upstream that decodes twice would read "%252F" as "/", and no name in an API needs a "%".
-Escapes of reserved characters ("%40", "%2B") are not their raw forms (RFC 3986, 2.2) and pass as what they are.
+dot segments, ";" and backslash, raw or escaped, the escapes %2F %3F %23 (an upstream may decode them into the
+delimiters they name), control characters, escapes of characters that need none ("%41" is a second spelling
+of "A", "%2e" of "."), lowercase escapes, escapes that are not UTF-8, and what no URI path may hold raw. It
+also refuses %25: an upstream that decodes twice would read "%252F" as "/", and no name in an API needs a
+"%". Escapes of reserved characters ("%40", "%2B") are something else than the raw characters (RFC 3986,
+section 2.2), and pass as what they are.
 
 The query is opaque, and only what cannot stand on a request line is refused there. A bare "?" is kept.
 """
@@ -126,7 +127,7 @@ def _diagnose_escape(escape: bytes) -> str | None:
     if byte < _FIRST_VISIBLE or byte == _DELETE:
         return f"the path holds {shown}, an escaped control character"
     if byte in _ESCAPE_REFUSED:
-        return f'the path holds {shown}, an escaped "{chr(byte)}", which some servers would decode into a delimiter'
+        return f'the path holds {shown}, an escaped "{chr(byte)}", which some servers decode'
     return None
 
 

@@ -1,5 +1,40 @@
-"""One pool of connections an upstream, built from the configuration."""
+"""One pool of connections for each upstream, built from the configuration."""
 
 from __future__ import annotations
 
-from gateway.settings import Settings
+import os
+import ssl
+from pathlib import Path
+
+from gateway import references
+from gateway.settings import Settings, UpstreamSettings, UpstreamTlsSettings, parse_upstream
+from gateway.upstream import UpstreamPool, UpstreamTarget, client_context
+
+
+def build_pools(settings: Settings) -> dict[str, UpstreamPool]:
+    return {name: UpstreamPool(_target(name, upstream)) for name, upstream in settings.upstreams.items()}
+
+
+def _target(name: str, upstream: UpstreamSettings) -> UpstreamTarget:
+    address = parse_upstream(upstream.url)
+    tls = upstream.tls or UpstreamTlsSettings()
+    return UpstreamTarget(
+        name=name,
+        scheme=address.scheme,
+        host=address.host,
+        port=address.port,
+        max_connections=upstream.max_connections,
+        max_waiting=upstream.max_waiting,
+        keep_alive_ms=upstream.keep_alive_ms,
+        tls=_context(tls) if address.scheme == "https" else None,
+        server_hostname=tls.server_name,
+    )
+
+
+def _context(tls: UpstreamTlsSettings) -> ssl.SSLContext:
+    key = None if tls.client_key is None else references.resolve(tls.client_key, os.environ)
+    return client_context(
+        ca_file=None if tls.ca_file is None else Path(tls.ca_file),
+        client_cert_file=None if tls.client_cert_file is None else Path(tls.client_cert_file),
+        client_key=None if key is None else key.reveal().encode(),
+    )

@@ -1,7 +1,7 @@
 """The rows of API keys and their secret versions. Every function works inside the transaction it is given.
 
-Invariant: a change of a key or of any of its versions stamps the key with the change's revision, by which every node
-learns of it. A revoked key stays revoked. What is read here never includes a ciphertext.
+Invariant: a change of a key or of any of its versions stamps the key with the change's revision, by which
+every node learns of it. A revoked key stays revoked. What is read here never includes a ciphertext.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,7 @@ from storage import schema
 
 _KEYS: Final = schema.api_keys
 _VERSIONS: Final = schema.secret_versions
-_OWN_FIELDS: Final = tuple(
-    name for name in ApiKey.__struct_fields__ if name not in {"partner", "versions"}
-)
+_OWN_FIELDS: Final = tuple(name for name in ApiKey.__struct_fields__ if name not in {"partner", "versions"})
 _KEY_COLUMNS: Final = (_KEYS.c.partner_id.label("partner"), *(_KEYS.c[name] for name in _OWN_FIELDS))
 _VERSION_COLUMNS: Final = (
     _VERSIONS.c.key_id,
@@ -168,9 +166,7 @@ async def unfreeze(change: Change, key_id: str) -> None:
 
 
 async def lock_versions(conn: AsyncConnection, key_id: str) -> None:
-    """Usage is written in the order of key and version, without the revision's lock: taking the rows in that same
-    order first is what keeps a change and a flush of usage from waiting for each other.
-    """
+    """Takes the rows in the order in which usage is written, so that a change and a flush never deadlock."""
     await conn.execute(
         sa.select(_VERSIONS.c.version)
         .where(_VERSIONS.c.key_id == key_id)

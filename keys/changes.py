@@ -1,9 +1,9 @@
 """The one way in which this room changes what is stored.
 
-Invariant: rows, the new revision and at least one audit event are committed together or not at all; only then is
-the wake-up sent, and its failure undoes nothing, because every node also polls. Changes are serialised by the
-revision's row lock, which is taken first: what a change has read stays true until it commits.
-Refuses: a change that records nothing.
+Invariant: rows, the new revision and at least one audit event are committed together or not at all; only
+then is the wake-up sent, and its failure undoes nothing, because every node also polls. Changes are
+serialised by the revision's row lock, which is taken first: what a change has read stays true until it
+commits. Refuses: a change that records nothing, unless it was abandoned, which takes back all of it.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,16 +22,33 @@ class UnrecordedChange(RuntimeError):
     pass
 
 
+class _Abandoned(Exception):
+    pass
+
+
 class Change:
     """One open transaction, and what is the same for everything that is done in it."""
 
-    def __init__(self, conn: AsyncConnection, revision_: int, at: int, actor: str, reason: str | None) -> None:
+    def __init__(
+        self, conn: AsyncConnection, revision_: int, at: int, actor: str, reason: str | None
+    ) -> None:
         self.conn = conn
         self.revision = revision_
         self.at = at
         self.reason = reason
-        self.recorded = 0
+        self._recorded = False
+        self._abandoned = False
         self._actor = actor
+
+    def abandon(self) -> None:
+        """There was nothing to change: the transaction is rolled back at its end, without an error."""
+        self._abandoned = True
+
+    def require_recorded(self) -> None:
+        if self._abandoned:
+            raise _Abandoned
+        if not self._recorded:
+            raise UnrecordedChange("a change without an audit event is not committed")
 
     async def record(
         self,
@@ -51,7 +68,7 @@ class Change:
             reason=self.reason,
         )
         await audit.append(self.conn, event)
-        self.recorded += 1
+        self._recorded = True
 
 
 class Changes:
@@ -63,9 +80,11 @@ class Changes:
     @asynccontextmanager
     async def begin(self, actor: str, reason: str | None = None) -> AsyncIterator[Change]:
         requests.check_reason(reason)
-        async with engine.transaction(self._engine) as conn:
-            change = Change(conn, await revision.bump(conn), self._clock(), actor, reason)
-            yield change
-            if not change.recorded:
-                raise UnrecordedChange("a change without an audit event is not committed")
+        try:
+            async with engine.transaction(self._engine) as conn:
+                change = Change(conn, await revision.bump(conn), self._clock(), actor, reason)
+                yield change
+                change.require_recorded()
+        except _Abandoned:
+            return
         await self._wakeup.announce(change.revision)

@@ -1,8 +1,9 @@
 """Custody: what operators do with partners and API keys.
 
-Invariant: every change is atomic and audited (see `changes`); a secret is shown once, by the call that made it, and is
-stored only sealed. Nothing that can fail, and no call to the KMS, stands between a commit and its answer.
-Refuses: what `requests` finds wrong, what does not exist, and what its present state does not allow.
+Invariant: every change is atomic and audited (see `changes`); a secret is shown once, by the call that made
+it, and is stored only sealed. Nothing that can fail, and no call to the KMS, stands between a commit and
+its answer. Refuses: what `requests` finds wrong, what does not exist, and what its present state does not
+allow.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Data keys: one per environment and epoch, wrapped by the KMS, opened once and then held in memory.
 
-Invariant: no transaction is open while the KMS is asked, so a slow KMS never holds a lock of the store. What has been
-opened stays open: a KMS that goes away takes nothing from a running node, which only cannot make or learn new keys.
-Refuses: a data key that the KMS refuses or that is not stored.
+Invariant: no transaction is open while the KMS is asked, so a slow KMS never holds a lock of the store.
+What has been opened stays open: a KMS that goes away takes nothing from a running node, which only cannot
+make or learn new keys. Refuses: a data key that the KMS refuses or that is not stored.
 """
 
 import asyncio
@@ -92,7 +92,9 @@ class DataKeys:
 
     async def _ask_kms(self, stored: _Stored) -> SecretBytes:
         try:
-            return await self._kms.unwrap(stored.wrapped, _context(stored.id, stored.environment, stored.epoch))
+            return await self._kms.unwrap(
+                stored.wrapped, _context(stored.id, stored.environment, stored.epoch)
+            )
         except kms.KmsRefused as cause:
             raise kms.KmsRefused(
                 f"data key {stored.id} of {stored.environment} was wrapped by {stored.kms_backend} key "
@@ -103,17 +105,15 @@ class DataKeys:
         data_key_id = f"dk_{custody}_{self._entropy(_ID_ENTROPY).hex()}"
         made = await self._kms.generate_data_key(_context(data_key_id, custody, _FIRST_EPOCH))
         stored = _Stored(data_key_id, custody, _FIRST_EPOCH, made.wrapped, self._kms.name, self._kms.key_id)
-        try:
-            return await self._store(stored)
-        except _AnotherWasFirst as other:
-            return other.stored
+        return await self._store(stored)
 
     async def _store(self, stored: _Stored) -> _Stored:
         async with self._changes.begin("system") as change:
-            # Asked again under the lock; leaving by an exception takes the unused revision back.
+            # Asked again under the lock: another node may have been first.
             winner = await _find_latest(change.conn, stored.environment)
             if winner is not None:
-                raise _AnotherWasFirst(winner)
+                change.abandon()
+                return winner
             await change.conn.execute(
                 sa.insert(schema.data_keys).values(**stored._asdict(), created_at=change.at)
             )
@@ -124,11 +124,6 @@ class DataKeys:
                 details={"epoch": stored.epoch, "kms_backend": stored.kms_backend, "kms_key": stored.kms_key},
             )
         return stored
-
-
-class _AnotherWasFirst(Exception):  # noqa: N818  it says what happened; nothing failed
-    def __init__(self, stored: _Stored) -> None:
-        self.stored = stored
 
 
 async def _find_latest(conn: AsyncConnection, custody: str) -> _Stored | None:

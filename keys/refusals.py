@@ -1,4 +1,4 @@
-"""The three families of refusal in this room, so that a caller can answer a family where it need not tell them apart.
+"""The families of refusal in this room, for callers that need not tell their members apart.
 
 Every failure has a name of its own below one of them. None of them carries anything secret.
 """

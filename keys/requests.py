@@ -1,8 +1,8 @@
 """Checking what is asked of custody before anything is stored. Pure.
 
-Invariant: what passes is stored as it stands, so that two spellings of one address range, role list or name never
-lie side by side. Whether a role, a permission or a tier exists is the policies' knowledge; here only its shape counts.
-Partner ids are also hash tags in the shared store, which is why their alphabet is small.
+Invariant: what passes is stored as it stands, so that two spellings of one address range, role list or name
+never lie side by side. Whether a role, a permission or a tier exists is the policies' knowledge; here only
+its shape counts. Partner ids are also hash tags in the shared store, which is why their alphabet is small.
 """
 
 import ipaddress
@@ -141,11 +141,17 @@ def _canonical_cidr(cidr: str) -> str:
     try:
         network = ipaddress.ip_network(cidr)
     except ValueError as cause:
-        raise InvalidCidr(f"not an address range: {cidr!r:.80} (bits beyond the prefix must be zero)") from cause
-    # Sources are compared after such addresses have become IPv4: a range of them would never let anybody in.
-    if network.version == 6 and (network.network_address.ipv4_mapped or network.network_address.scope_id):  # noqa: PLR2004  IPv6
-        raise InvalidCidr(f"write IPv4 ranges as IPv4, and ranges without a zone: {cidr!r:.80}")
+        raise InvalidCidr(f"not an address range, or with bits beyond its prefix: {cidr!r:.80}") from cause
+    if isinstance(network, ipaddress.IPv6Network):
+        _refuse_unmatchable(network)
     return str(network)
+
+
+def _refuse_unmatchable(network: ipaddress.IPv6Network) -> None:
+    """Sources are compared as plain addresses: a range written as one of these would never let anybody in."""
+    first = network.network_address
+    if first.ipv4_mapped is not None or first.scope_id is not None:
+        raise InvalidCidr(f"write IPv4 ranges as IPv4, and ranges without a zone: {str(network)!r:.80}")
 
 
 def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What the request path knows of an API key: everything it needs, already parsed and opened, and no more.
 
-Invariant: a key lists only the versions that may verify: active and retiring ones, and for a revoked key the last two
-it had, so that a right signature can be told that the key is revoked. The values do not compare with `==`, because a
-comparison would reach the secrets; they are told apart by identity.
+Invariant: a key lists only the versions that may verify: active and retiring ones, and for a revoked key
+the last two it had, so that a right signature can be told that the key is revoked. The values do not
+compare with `==`, because a comparison would reach the secrets; they are told apart by identity.
 """
 
 from ipaddress import IPv4Network, IPv6Network

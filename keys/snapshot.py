@@ -1,8 +1,8 @@
 """Reading served keys out of the store: the query, and what a group of its rows becomes.
 
-Invariant: one query brings a key whole, with its partner and its versions. A version whose ciphertext does not open is
-left out and named; it never takes its key, or any other key, with it, so that a revocation is learned even when
-the secret is not.
+Invariant: one query brings a key whole, with its partner and its versions. A version whose ciphertext does
+not open is left out and named; it never takes its key, or any other key, with it, so that a revocation is
+learned even when the secret is not.
 """
 
 import ipaddress
@@ -22,7 +22,8 @@ from keys.secret import HmacKey, SecretBytes
 from keys.served import ServedKey, ServedVersion
 from storage import schema
 
-# A key being rotated has an active and a retiring version; a revoked key keeps as many, and a verifier checks no more.
+# A key being rotated has an active and a retiring version; a revoked key keeps as many, and a verifier
+# checks no more.
 _MOST_VERSIONS: Final = 2
 _KEYS: Final = schema.api_keys
 _PARTNERS: Final = schema.partners
@@ -52,11 +53,16 @@ class Row(NamedTuple):
 
 
 class Unopened(NamedTuple):
-    """Why a version is not served: its data key is not open yet (`data_key_id`), or its ciphertext is broken."""
+    """Why a version is not served: its data key is not open yet (`data_key_id`), or it is broken (None)."""
 
     key_id: str
     version: int
     data_key_id: str | None
+
+
+class CorruptKey(Exception):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"the stored rows of key {key_id} cannot be read")
 
 
 class Built(NamedTuple):
@@ -100,7 +106,7 @@ _SELECT: Final = (
 
 
 async def read_all(conn: AsyncConnection) -> list[Row]:
-    return [Row(*row) for row in await conn.execute(_SELECT)]
+    return [Row._make(row) for row in await conn.execute(_SELECT)]
 
 
 async def read_changed(conn: AsyncConnection, since: int) -> list[Row]:
@@ -113,7 +119,7 @@ async def read_changed(conn: AsyncConnection, since: int) -> list[Row]:
     )
     changed = sa.union(own, through_partner).subquery()
     query = _SELECT.where(_KEYS.c.id.in_(sa.select(changed.c.id)))
-    return [Row(*row) for row in await conn.execute(query)]
+    return [Row._make(row) for row in await conn.execute(query)]
 
 
 def by_key(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -123,7 +129,13 @@ def by_key(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 def build(rows: Sequence[Row], find_data_key: FindDataKey) -> Built:
     """One served key from all its rows."""
-    first = rows[0]
+    try:
+        return _build(rows, find_data_key)
+    except ValueError as cause:
+        raise CorruptKey(rows[0].id) from cause
+
+
+def _build(rows: Sequence[Row], find_data_key: FindDataKey) -> Built:
     versions: list[ServedVersion] = []
     unopened: list[Unopened] = []
     for row in rows[-_MOST_VERSIONS:]:
@@ -134,7 +146,7 @@ def build(rows: Sequence[Row], find_data_key: FindDataKey) -> Built:
             versions.append(found)
         else:
             unopened.append(found)
-    return Built(_build_key(first, tuple(versions)), tuple(unopened))
+    return Built(_build_key(rows[0], tuple(versions)), tuple(unopened))
 
 
 def _build_key(row: Row, versions: tuple[ServedVersion, ...]) -> ServedKey:

@@ -1,12 +1,11 @@
 """When, from where and how often each secret version was used: gathered in memory, written in batches.
 
-Invariant: one entry per secret version, however many requests there are and however long the store is away. What could
-not be written is kept and written later; if a commit's answer is lost its counts may be written twice.
-Usage is no change of a key: it bumps no revision and wakes nobody.
+Invariant: one entry per secret version, however many requests there are and however long the store is away.
+What could not be written is kept and written later; if a commit's answer is lost its counts may be written
+twice. Usage is no change of a key: it bumps no revision and wakes nobody.
 """
 
-from collections.abc import Sequence
-from itertools import batched
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,3 +15,86 @@ from storage import engine, schema
 
 # Small enough that writers of changes never wait long for a flush.
 _BATCH: Final = 500
+
+Version = tuple[str, int]
+
+_TABLE: Final = schema.secret_versions
+_IS_NEWER: Final = sa.or_(
+    _TABLE.c.last_used_at.is_(None), _TABLE.c.last_used_at < sa.bindparam("at", type_=sa.BigInteger)
+)
+# Nodes write in any order: a later flush of an older use changes nothing but the count.
+_UPDATE: Final = (
+    sa.update(_TABLE)
+    .where(_TABLE.c.key_id == sa.bindparam("of_key"), _TABLE.c.version == sa.bindparam("of_version"))
+    .values(
+        last_used_source=sa.case(
+            (_IS_NEWER, sa.bindparam("source", type_=sa.Text)), else_=_TABLE.c.last_used_source
+        ),
+        last_used_at=sa.case(
+            (_IS_NEWER, sa.bindparam("at", type_=sa.BigInteger)), else_=_TABLE.c.last_used_at
+        ),
+        use_count=_TABLE.c.use_count + sa.bindparam("uses", type_=sa.BigInteger),
+    )
+)
+
+
+class _Use:
+    """Changed in place: it is touched on every request."""
+
+    __slots__ = ("at", "count", "source")
+
+    def __init__(self, at: int, source: str, count: int) -> None:
+        self.at = at
+        self.source = source
+        self.count = count
+
+
+class Usage:
+    def __init__(self) -> None:
+        self._uses: dict[Version, _Use] = {}
+
+    def __len__(self) -> int:
+        return len(self._uses)
+
+    def note(self, key_id: str, version: int, source: str, now_ms: int, count: int = 1) -> None:
+        use = self._uses.get((key_id, version))
+        if use is None:
+            self._uses[key_id, version] = _Use(now_ms, source, count)
+            return
+        use.count += count
+        if now_ms >= use.at:
+            use.at, use.source = now_ms, source
+
+    async def flush(self, engine_: AsyncEngine) -> int:
+        """How many versions were written. Whatever ends it early, what was not committed stays noted."""
+        # Always in this order, so that two nodes flushing the same versions never wait for each other.
+        waiting = sorted(self._uses)
+        for start in range(0, len(waiting), _BATCH):
+            await self._write(engine_, waiting[start : start + _BATCH])
+        return len(waiting)
+
+    async def _write(self, engine_: AsyncEngine, batch: Sequence[Version]) -> None:
+        # Taken out first: requests go on noting while the store is written.
+        taken = {version: self._uses.pop(version) for version in batch if version in self._uses}
+        committed = False
+        try:
+            async with engine.transaction(engine_) as conn:
+                await conn.execute(_UPDATE, [_parameters(version, use) for version, use in taken.items()])
+            committed = True
+        finally:
+            if not committed:
+                self._take_back(taken.items())
+
+    def _take_back(self, uses: Iterable[tuple[Version, _Use]]) -> None:
+        for (key_id, version), use in uses:
+            self.note(key_id, version, use.source, use.at, use.count)
+
+
+def _parameters(version: Version, use: _Use) -> dict[str, object]:
+    return {
+        "of_key": version[0],
+        "of_version": version[1],
+        "at": use.at,
+        "source": use.source,
+        "uses": use.count,
+    }

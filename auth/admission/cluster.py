@@ -97,9 +97,11 @@ class ClusterRoute:
             async with asyncio.timeout(_LAYOUT_TIMEOUT_S):
                 await (self._cluster.nodes_manager if self._known else self._cluster).initialize()
             self._known = True
-        except Exception as error:  # noqa: BLE001  a node that speaks no Redis makes the library raise
-        anything # The layout known so far stays in use; the next failure looks again. _log.warning("the
-        cluster's layout can't be found: %s", type(error).__name__) finally: self._layout = None
+        except Exception as error:  # noqa: BLE001  a garbled answer makes the library raise anything
+            # The layout known so far stays in use; the next failure looks again.
+            _log.warning("the cluster's layout can't be found: %s", type(error).__name__)
+        finally:
+            self._layout = None
 
 
 class _Primary:

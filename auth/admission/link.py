@@ -68,7 +68,7 @@ class Link:
         if self._connection.is_connected and await self._connection.can_read():
             await self.drop()
         if not self._connection.is_connected:
-            await self._connection.connect()  # type: ignore[no-untyped-call]  redis-py leaves it bare
+            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
 
     async def _read(self) -> object:
         try:

@@ -35,14 +35,15 @@ def tail(limit: int, as_json: bool) -> None:
         output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in views])
 
 
-def view(entry: ledger.LedgerEntry) -> dict[str, Any]:
+def view(entry: ledger.AuditEntry) -> dict[str, Any]:
+    event = entry.event
     return {
         "seq": entry.seq,
-        "at": moments.show(entry.at),
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": entry.subject,
-        "environment": entry.environment,
-        "reason": entry.reason,
-        "details": entry.details,
+        "at": moments.show(event.at),
+        "actor": event.actor,
+        "action": event.action,
+        "subject": event.subject,
+        "environment": event.environment,
+        "reason": event.reason,
+        "details": event.details,
     }

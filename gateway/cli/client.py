@@ -1,9 +1,8 @@
 """The partner's half of PORTREEVE1: signs a request, and sends exactly what it signed.
 
-Invariant: the target's bytes go out as they were given; nothing decodes, sorts or re-encodes them, and the
-four headers of the signature say all there is to say. What kind of key signs follows from the secret's own form: `prs_…` is
-an HMAC secret, 64 hex digits are an Ed25519 private seed. Refused: any other secret, targets that
-HTTP can't carry on one line, and base URLs that are more than an origin.
+Invariant: the target's bytes go out as they were given; nothing decodes, sorts or re-encodes them. What kind of
+key signs follows from the secret's own form: `prs_…` is an HMAC secret, 64 hex digits are an Ed25519
+private seed. Refused: any other secret, what HTTP can't carry on one line, and base URLs that are more than an origin.
 """
 
 import hashlib
@@ -66,7 +65,7 @@ def sign(  # noqa: PLR0913  the parts of a request, and the two that make each s
     key: SigningKey, method: str, target: str, body: bytes, *, timestamp: str, nonce: str
 ) -> Headers:
     if not _TARGET.match(target):
-        raise UnusableTarget(
+        raise UnusableRequest(
             "a target begins with / and is printable ASCII without spaces: %-encode the rest"
         )
     path, _, query = target.encode("ascii").partition(b"?")

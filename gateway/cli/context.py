@@ -53,7 +53,9 @@ def find_config() -> Path:
         if place.exists():
             return place
     places = " or ".join(f"./{place}" for place in CONFIG_PLACES)
-    raise click.ClickException(f"there is no configuration: give --config or PORTREEVE_CONFIG, or have {places}")
+    raise click.ClickException(
+        f"there is no configuration: give --config or PORTREEVE_CONFIG, or have {places}"
+    )
 
 
 def load_settings() -> settings.Settings:

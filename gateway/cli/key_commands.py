@@ -1,4 +1,7 @@
-"""`portreeve keys`: a partner's API keys. A new secret is printed once, by `create`, and is nowhere to be had again."""
+"""`portreeve keys`: partners' API keys.
+
+Invariant: a new secret is printed once, by `create`; no other command has it to print.
+"""
 
 from typing import Any, Final, get_args
 
@@ -14,24 +17,18 @@ VERSION_COLUMNS: Final = ("version", "state", "created_at", "last_used_at", "las
 PAGE: Final = 500
 
 
-class PublicKey(click.ParamType):
-    name = "HEX"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:  # noqa: ANN401  click's signature
-        try:
-            return value if isinstance(value, bytes) else bytes.fromhex(value)
-        except ValueError:
-            self.fail("not hex", param, ctx)
+def _parse_public_key(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
+    try:
+        return None if value is None else bytes.fromhex(value)
+    except ValueError:
+        raise click.BadParameter("not hex") from None
 
 
-class Moment(click.ParamType):
-    name = "T"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401  the same
-        try:
-            return value if isinstance(value, int) else moments.parse_moment(value, context.clock_ms())
-        except moments.UnreadableMoment as error:
-            self.fail(str(error), param, ctx)
+def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else moments.parse_moment(value, context.clock_ms())
+    except moments.UnreadableMoment as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.group()
@@ -43,10 +40,18 @@ def keys() -> None:
 @click.option("--partner", required=True, metavar="P", help="Whose key it is.")
 @click.option("--environment", required=True, type=click.Choice(ENVIRONMENTS))
 @click.option("--algorithm", required=True, type=click.Choice(get_args(Algorithm)))
-@click.option("--public-key", type=PublicKey(), help="An ed25519 key's public half, 32 bytes.")
+@click.option(
+    "--public-key", metavar="HEX", callback=_parse_public_key, help="An ed25519 key's public half, 32 bytes."
+)
 @click.option("--role", "roles", multiple=True, required=True, metavar="R", help="May be given repeatedly.")
 @click.option("--cidr", "cidrs", multiple=True, metavar="C", help="Where from it may be used; repeatable.")
-@click.option("--expires", "expires_at", type=Moment(), help="RFC 3339, or from now: 12h, 90d, 4w.")
+@click.option(
+    "--expires",
+    "expires_at",
+    metavar="T",
+    callback=_parse_moment,
+    help="RFC 3339, or from now: 12h, 90d, 4w.",
+)
 @click.option("--label", default="", metavar="L", help="A note for people.")
 @click.option("--json", "as_json", is_flag=True)
 @context.with_config

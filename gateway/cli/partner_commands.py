@@ -27,9 +27,7 @@ def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
 
     async def make(store: composition.Store, configured: settings.Settings) -> Partner:
         configured.policies.get_tier(tier)
-        return await store.custody.create_partner(
-            partner_id, name or partner_id, tier, actor=context.actor()
-        )
+        return await store.custody.create_partner(partner_id, name or partner_id, tier, actor=context.actor())
 
     _print(context.act(make), as_json=as_json)
 

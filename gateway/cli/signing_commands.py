@@ -55,7 +55,7 @@ def sign(method: str, target: str, as_json: bool, **options: Any) -> None:  # no
 @click.option("-H", "--header", "headers", multiple=True, help="Another header: 'Name: value'.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers before the body.")
 @click.option("--json", "as_json", is_flag=True, help="Print status, headers and body as a JSON object.")
-def request(  # noqa: PLR0913  one parameter an option
+def request(  # noqa: PLR0913, PLR0917  one parameter an option
     method: str,
     target: str,
     url: str | None,

@@ -1,14 +1,12 @@
 """The demo trading upstream, one process per environment: `python -m gateway.demo.upstream --help`.
 
 Invariant: it listens on loopback only, either on a port of its own or on a socket that it inherits, and
-prints one line once it answers. SIGTERM and SIGINT end it; so does the end of its standard input when
-`--with-parent` is given, so that it never outlives the demo that started it.
+prints one line once it answers. SIGTERM and SIGINT end it.
 """
 
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -18,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from auth import identity_keys
-from gateway.demo import assertions, trading, wire
+from gateway.demo import assertions, leash, trading, wire
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -61,8 +59,8 @@ async def run(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if options.with_parent:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
+    if options.leashed:
+        leash.hold()
     async with listening(app.answer, listener) as port:
         sys.stdout.write(f"{options.name} listens on http://{LOOPBACK}:{port}\n")
         sys.stdout.flush()
@@ -77,11 +75,6 @@ def _bind(port: int) -> socket.socket:
     return socket.create_server((LOOPBACK, port))
 
 
-def _on_stdin(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):  # end of file: whoever held the other end is gone
-        stop.set()
-
-
 def parse_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gateway.demo.upstream", description="A demo upstream.")
     parser.add_argument("--environment", choices=("paper", "live"), required=True)
@@ -90,7 +83,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--gateway", required=True, help="base URL of the gateway, for its public keys")
     parser.add_argument("--port", type=int, default=0, help="port on loopback (default: any free one)")
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited, instead of --port")
-    parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
+    parser.add_argument("--leashed", action="store_true", help="stop when standard input ends")
     return parser.parse_args(arguments)
 
 

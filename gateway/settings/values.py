@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gateway.settings.durations import parse_duration_us
+from policies import limits as limit_specs
 from policies.document import Policies
 from policies.gcra import Limit
+from policies.limits import LimitSpec
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -43,6 +44,7 @@ class ServerSettings(Table, frozen=True):
     max_headers: Positive = 100
     max_target_bytes: Positive = 8_192
     body_budget_bytes: Positive = 268_435_456
+    drain_ms: NotNegative = 5_000
 
 
 class StorageSettings(Table, frozen=True):
@@ -90,23 +92,12 @@ class IdentitySettings(Table, frozen=True):
 
 
 class SourceLimitSettings(Table, frozen=True):
-    rate: Positive = 500
+    rate: int = 500
     per: str = "1s"
-    burst: Positive = 1_000
+    burst: int = 1_000
 
     def as_limit(self) -> Limit:
-        return Limit(name="source", rate=self.rate, per_us=parse_duration_us(self.per), burst=self.burst)
-
-
-class LimitSettings(Table, frozen=True):
-    rate: Positive
-    burst: Positive
-    per: str = "1s"
-    outage: Literal["refuse", "local"] = "refuse"
-
-    def as_limit(self, name: str) -> Limit:
-        per_us = parse_duration_us(self.per)
-        return Limit(name=name, rate=self.rate, per_us=per_us, burst=self.burst, outage=self.outage)
+        return limit_specs.build("source", LimitSpec(rate=self.rate, per=self.per, burst=self.burst))
 
 
 class UpstreamTlsSettings(Table, frozen=True):
@@ -163,6 +154,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     keys: KeysSettings = KeysSettings()
     identity: IdentitySettings = IdentitySettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
-    limits: dict[str, LimitSettings] = {}
+    limits: dict[str, LimitSpec] = {}
     upstreams: dict[str, UpstreamSettings] = {}
     routes: tuple[RouteSettings, ...] = ()

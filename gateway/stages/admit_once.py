@@ -5,6 +5,8 @@ After the signature, so that strangers can burn nobody's nonces; atomic, so that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from auth.admission import Admission, AdmissionStore, Admitted, Bucket
@@ -13,6 +15,9 @@ from gateway.stages.authorize import Authorized
 from policies.document import Policies, Tier
 from policies.gcra import Limit
 
+# Key id, secret version, source, time.
+NoteUse = Callable[[str, int, str, int], None]
+
 
 class Counted(msgspec.Struct, frozen=True):
     authorized: Authorized
@@ -20,15 +25,25 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class AdmitOnce:
-    def __init__(self, store: AdmissionStore, policies: Policies) -> None:
+    def __init__(self, store: AdmissionStore, policies: Policies, used: NoteUse) -> None:
         self._store = store
         self._policies = policies
+        self._used = used
 
     async def __call__(self, authorized: Authorized) -> Counted:
         admission = self._admission(authorized)
         if admission.nonce is None and not admission.buckets:
             return Counted(authorized, Admitted(()))
-        return Counted(authorized, await self._store.admit(admission))
+        states = await self._store.admit(admission)
+        self._note_use(authorized)
+        return Counted(authorized, states)
+
+    def _note_use(self, authorized: Authorized) -> None:
+        """Only what was admitted is a use: a captured request that is sent again tells nothing of its key."""
+        caller = authorized.authenticated.caller
+        if caller is not None:
+            admitted = authorized.authenticated.routed.admitted
+            self._used(caller.key.id, caller.version, str(admitted.source), admitted.arrival.at_ms)
 
     def _admission(self, authorized: Authorized) -> Admission:
         route = authorized.authenticated.routed.route

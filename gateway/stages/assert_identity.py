@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import msgspec
 
 from auth.assertion import Assertions, RequestBinding
@@ -24,7 +22,10 @@ class AssertIdentity:
         principal, route = counted.authorized.principal, authenticated.routed.route
         if principal is None or route.permission is None:
             return Asserted(counted, None)
-        assertion = self._assertions.issue(principal, route.upstream, route.permission, _binding(counted))
+        now_ms = authenticated.routed.admitted.arrival.at_ms
+        assertion = self._assertions.issue(
+            principal, route.upstream, route.permission, now_ms, _binding(counted)
+        )
         return Asserted(counted, assertion)
 
 
@@ -33,9 +34,12 @@ def _binding(counted: Counted) -> RequestBinding | None:
     if not authenticated.routed.route.bind_request:
         return None
     admitted = authenticated.routed.admitted
+    # The target as the upstream will see it: that is what it can check.
+    path, _, query = authenticated.routed.route.upstream_target(admitted.target).partition(b"?")
     return RequestBinding(
         request_id=admitted.arrival.request_id,
         method=admitted.arrival.method,
-        target_sha256=sha256(authenticated.routed.route.upstream_target(admitted.target)).hexdigest(),
+        path=path,
+        query=query,
         body_sha256=authenticated.body_sha256,
     )

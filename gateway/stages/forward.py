@@ -10,6 +10,8 @@ from gateway.ratelimit_headers import state_headers
 from gateway.stages.assert_identity import Asserted
 from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
 
+_WITHOUT_BODY = frozenset({204, 304})
+
 
 class Forward:
     def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
@@ -50,4 +52,9 @@ def _answer(response: UpstreamResponse, asserted: Asserted) -> Answer:
     if response.content_length is not None:
         returned.append((b"content-length", b"%d" % response.content_length))
     returned += state_headers(asserted.counted.states.buckets)
-    return Answer(response.status, returned, response, response.aclose)
+    whole = response.find_whole_body()
+    if whole is None:
+        return Answer(response.status, returned, response, response.aclose)
+    if response.content_length is None and response.status not in _WITHOUT_BODY:
+        returned.append((b"content-length", b"%d" % len(whole)))
+    return Answer(response.status, returned, whole)

@@ -68,8 +68,11 @@ class PoolExhausted(UpstreamError):
 
 
 class BodyLengthMismatch(ValueError):
-    """The caller's streamed body is not as long as the caller said. The connection is closed: what was sent
-    cannot be taken back, and must not become the beginning of another request."""
+    """The caller's streamed body is not as long as the caller said.
+
+    The connection is closed: what was sent cannot be taken back, and must not become the beginning of another
+    request.
+    """
 
 
 class TlsSettingsRefused(ValueError):

@@ -38,7 +38,12 @@ def is_hop_by_hop(name: bytes) -> bool:
 
 
 def read_head(
-    status: int, version: str, fields: list[Header], hop_by_hop: list[Header], *, head_only: bool
+    status: int,
+    version: str,
+    fields: list[Header],
+    hop_by_hop: list[Header],
+    *,
+    head_only: bool,
 ) -> ResponseHead:
     """`fields` and `hop_by_hop` are the response's headers, names in lower case, already told apart."""
     if not 200 <= status <= 599 or version not in {"1.1", "1.0"}:  # noqa: PLR2004  the range of final answers
@@ -88,5 +93,8 @@ def _content_length(fields: list[Header]) -> int | None:
 
 def _named_by_connection(hop_by_hop: list[Header]) -> frozenset[bytes]:
     return frozenset(
-        item.strip().lower() for name, value in hop_by_hop if name == b"connection" for item in value.split(b",")
+        item.strip().lower()
+        for name, value in hop_by_hop
+        if name == b"connection"
+        for item in value.split(b",")
     )

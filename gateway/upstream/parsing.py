@@ -1,7 +1,8 @@
 """One response after the other out of the bytes of one connection, on a strict incremental parser.
 
-Invariant: `complete` only after exactly one final response; `surplus` as soon as there is a byte more. What is
-not HTTP as we insist on it raises `UpstreamBroken` out of `feed`. Trailers are read and dropped.
+Invariant: `complete` only after exactly one final response; `surplus` as soon as there is a byte more;
+`may_go_on` if both sides would keep the connection. What is not HTTP as we insist on it raises
+`UpstreamBroken` out of `feed`. Trailers are read and dropped.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class ResponseParser:
         "_silence",
         "complete",
         "head",
+        "may_go_on",
         "surplus",
     )
 
@@ -56,7 +58,7 @@ class ResponseParser:
 
     def expect(self, *, head_only: bool) -> None:
         if self._head_only:
-            # The parser cannot be told that an answer to HEAD ends with its head; it still waits for the body.
+            # The parser cannot be told that an answer to HEAD ends with its head: it still waits for a body.
             self._parser = httptools.HttpResponseParser(self)
         self._head_only = head_only
         self._fields: list[Header] = []
@@ -66,6 +68,7 @@ class ResponseParser:
         self._silence = 0
         self._refused: UpstreamBroken | None = None
         self.head: ResponseHead | None = None
+        self.may_go_on = False
         self.complete = False
         self.surplus = False
 
@@ -84,15 +87,19 @@ class ResponseParser:
         elif self._silence > self._limits.silence_bytes:
             raise UpstreamBroken("malformed" if self.head else "headers_too_large")
 
+    def has_heard(self) -> bool:
+        """Whether a single byte has come since `expect`."""
+        return self._silence > 0 or self.head is not None
+
     def close(self) -> None:
-        """Lets go of the parser, which holds our methods and so keeps us, and all we hold, in a cycle."""
-        self._parser = None
+        """Breaks the cycle of parser and reader, so that a closed connection is freed at once."""
+        del self._parser, self._reader
 
     def _ends_with(self, received: bytes) -> bool:
         """Whether the response ends where the read ends.
 
-        Anything else after it begins another message and is seen by the parser; only CR and LF are passed over
-        silently. A head split between two reads, or 1xx answers before it, may be judged surplus: that costs a
+        Anything more begins another message, and the parser says so; only CR and LF it passes over silently.
+        A head split between two reads, or 1xx answers before it, may be judged surplus: that costs a
         connection, and nothing else.
         """
         if self.head is not None and self.head.ends is Ends.AT_LENGTH:
@@ -140,6 +147,8 @@ class ResponseParser:
             raise
         self.head = head
         self._head_in_read = True
+        # The parser's own verdict counts too, but of an answer to HEAD it thinks that the body is missing.
+        self.may_go_on = head.keep_alive and (self._head_only or self._parser.should_keep_alive())
         # The parser calls this end itself, except for HEAD.
         self.complete = head.ends is Ends.AT_HEAD
         self._reader.head_read(head)

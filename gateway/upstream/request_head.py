@@ -1,7 +1,7 @@
 """From an outbound request to bytes: the head, its framing, and a small body in the same piece.
 
 Invariant: the head has exactly the lines it was given plus one that frames the body. Refuses (`ValueError`)
-what could add or hide a line (CR, LF, NUL, a name that is no token) and headers that belong to the connection.
+what could add or hide a line (CR, LF, NUL, a name that is no token), and headers of the connection itself.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def prepare(request: OutboundRequest) -> Prepared:
     body, method = request.body, request.method
     if not isinstance(body, bytes):
         length = request.content_length
+        if length is not None and length < 0:
+            raise ValueError("a length is not negative")
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         return Prepared(_serialise(request, framing), body, length, method == b"HEAD", repeatable=False)
     length = len(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from gateway.upstream.errors import UpstreamBroken
 from gateway.upstream.framing import ResponseHead
@@ -25,7 +25,7 @@ _PER_CHUNK = 64
 class Source(Protocol):
     """The connection, as its response sees it."""
 
-    def resume_body(self) -> None: ...
+    def resume_body(self, response: UpstreamResponse) -> None: ...
 
     def abandon(self, response: UpstreamResponse) -> None:
         """Close the connection if it still serves this response; otherwise it is another's by now."""
@@ -83,13 +83,13 @@ class UpstreamResponse:
 
     async def aclose(self) -> None:
         """Does nothing to a response that has come whole; closes the connection of any other."""
-        if self._failure is None and not self._whole:
-            self._failure = UpstreamBroken("abandoned")
-        self._chunks.clear()
+        if self._whole:
+            return
         self._source.abandon(self)
-        self._wake()
+        self._failure = self._failure or UpstreamBroken("abandoned")
+        self._chunks.clear()
 
-    async def __aenter__(self) -> UpstreamResponse:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -134,7 +134,7 @@ class UpstreamResponse:
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._chunks = []
         if self._held > HIGH_WATER and not self._whole:
-            self._source.resume_body()
+            self._source.resume_body(self)
         self._held = 0
         return body
 

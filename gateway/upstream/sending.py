@@ -28,7 +28,7 @@ class Sink(Protocol):
 
 
 async def send_body(sink: Sink, body: AsyncIterator[bytes], length: int | None) -> None:
-    """Never raises but for cancellation: what goes wrong ends the exchange, and is raised where that is awaited."""
+    """Never raises but for cancellation: what goes wrong ends the exchange, and is raised there."""
     try:
         try:
             await (_send_chunks(sink, body) if length is None else _send_exactly(sink, body, length))
@@ -50,6 +50,8 @@ async def _send_exactly(sink: Sink, body: AsyncIterator[bytes], length: int) -> 
             raise BodyLengthMismatch
         sink.write(piece)
         await sink.drain()
+        if not sink.wants_more():
+            return
     if left:
         raise BodyLengthMismatch
     sink.sent_all()
@@ -59,9 +61,12 @@ async def _send_chunks(sink: Sink, body: AsyncIterator[bytes]) -> None:
     async for piece in body:
         if not sink.wants_more():
             return
-        if piece:  # an empty chunk would be the last
-            sink.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            await sink.drain()
+        if not piece:  # an empty chunk would be the last
+            continue
+        sink.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await sink.drain()
+        if not sink.wants_more():
+            return
     if sink.wants_more():
         sink.write(b"0\r\n\r\n")
         sink.sent_all()

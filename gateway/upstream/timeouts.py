@@ -1,7 +1,7 @@
 """One timer per connection, for whichever deadline comes next; a request that goes well costs no timer.
 
 Invariant: `on_passed` is called at most once per deadline that was set last, and never before its time.
-Moving a deadline back is two assignments: the timer rings at the old time, sees that it is early, and goes on.
+Moving a deadline back is two assignments: the timer rings at the old time, sees that it is early, goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from gateway.upstream.errors import Deadline
+from gateway.upstream.values import Timeouts
 
 Clock = Callable[[], float]
 Awaited = Deadline | Literal["keep_alive"]
@@ -59,3 +60,45 @@ class Watch:
             self._timer.cancel()
         self._armed_for = self._deadline
         self._timer = self._loop.call_later(max(_SHORTEST, self._deadline - self._clock()), self.ring)
+
+
+class Deadlines:
+    """What a connection waits for, told in the words of `Timeouts`; each new wait replaces the last."""
+
+    __slots__ = ("_clock", "_first_byte_s", "_idle_s", "_total_at", "_watch")
+
+    def __init__(self, watch: Watch, clock: Clock) -> None:
+        self._watch = watch
+        self._clock = clock
+        self._first_byte_s = 0.0
+        self._idle_s = 0.0
+        self._total_at = 0.0
+
+    def begin(self, timeouts: Timeouts, total_at: float) -> None:
+        self._first_byte_s = timeouts.first_byte_ms / 1000
+        self._idle_s = timeouts.idle_ms / 1000
+        self._total_at = total_at
+
+    def await_head(self) -> None:
+        self._expect_within(self._first_byte_s, "first_byte")
+
+    def await_progress(self) -> None:
+        """The upstream's turn, to send or to take."""
+        self._expect_within(self._idle_s, "idle")
+
+    def await_caller(self) -> None:
+        """Our own side is slow, so no more than the total runs."""
+        self._watch.expect(self._total_at, "total")
+
+    def await_next(self, until: float) -> None:
+        self._watch.expect(until, "keep_alive")
+
+    def cancel(self) -> None:
+        self._watch.cancel()
+
+    def _expect_within(self, seconds: float, which: Deadline) -> None:
+        deadline = self._clock() + seconds
+        if deadline < self._total_at:
+            self._watch.expect(deadline, which)
+        else:
+            self._watch.expect(self._total_at, "total")

@@ -17,7 +17,7 @@ class Timeouts(Struct, frozen=True):
     """Four deadlines, each of which ends the exchange with its own name.
 
     `connect`: from the call until a connection is there, waiting in line included; a retry gets it anew.
-    `first_byte`: from the request wholly handed over until the whole response head; 1xx answers don't stop it.
+    `first_byte`: from the request wholly handed over until the whole response head. 1xx answers don't count.
     `idle`: while we read and the upstream sends nothing, or while we write and it takes nothing. It stands
         still while a slow client keeps us from reading, or lets us wait for its body: neither is the
         upstream's doing.
@@ -45,7 +45,9 @@ class UpstreamTarget(Struct, frozen=True):
     def __post_init__(self) -> None:
         """A scheme and a context that contradict each other would decide silently whether TLS is used."""
         if (self.scheme == "https") != (self.tls is not None):
-            raise ValueError(f"upstream {self.name}: scheme {self.scheme} and TLS settings contradict each other")
+            raise ValueError(
+                f"upstream {self.name}: scheme {self.scheme} and TLS settings contradict each other"
+            )
 
     @property
     def authority(self) -> bytes:

@@ -1,9 +1,9 @@
-"""One connection to an upstream: one exchange at a time, from the request's first byte to the response's last.
+"""One connection to an upstream: one exchange at a time, from the first byte asked to the last one answered.
 
-Invariant: it serves another exchange only after one that ended beyond doubt: the whole request sent, the whole
-response read, not a byte more, and both sides willing. A byte that comes when nothing was asked closes it.
-Until the head of a response has come, the caller of `ask` answers for the connection's slot in the pool; from
-then on the connection gives itself back by `Owner.release`, once, whatever happens.
+Invariant: it serves another exchange only after one that ended beyond doubt: the whole request sent, the
+whole response read, not a byte more, and both sides willing. A byte that comes unasked closes it.
+Until the head of a response has come, whoever called `ask` answers for the connection's slot in the pool;
+from then on the connection gives itself back by `Owner.release`, once, whatever happens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.upstream.framing import Ends, ResponseHead
 from gateway.upstream.parsing import ResponseParser
 from gateway.upstream.request_head import Prepared
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.timeouts import Awaited, Clock, Watch
+from gateway.upstream.timeouts import Awaited, Clock, Deadlines, Watch
 from gateway.upstream.values import ResponseLimits, Timeouts
 
 
@@ -40,20 +40,19 @@ class Owner(Protocol):
 
 class Connection(asyncio.Protocol):
     __slots__ = (
-        "_clock",
+        "_deadlines",
         "_drained",
-        "_idle_s",
+        "_is_made",
         "_loop",
         "_owner",
         "_parser",
+        "_paused",
         "_poll",
         "_response",
         "_saw_eof",
         "_sending",
         "_served",
-        "_total_at",
         "_transport",
-        "_watch",
         "is_lost",
         "reusable",
     )
@@ -65,70 +64,66 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._owner = owner
         self._loop = loop
-        self._clock = clock
+        self._deadlines = Deadlines(Watch(loop, clock, self.deadline_passed), clock)
         self._parser = ResponseParser(self, limits)
-        self._watch = Watch(loop, clock, self._deadline_passed)
         self._poll = select.poll()
         self._response: UpstreamResponse | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._is_made = False
         self._sending = False
+        self._paused = False
         self._served = False
         self._saw_eof = False
-        self._idle_s = 0.0
-        self._total_at = 0.0
         self.is_lost = False
         self.reusable = True
 
     # For the pool.
 
     def is_ready(self) -> bool:
-        """Whether nothing has happened on it since the last response, the loop's unread events included.
+        """Whether nothing has happened on it since its last response, the loop's unread events included.
 
         The look at the socket sees bytes and closes that the loop has not delivered yet. It spares unsafe
-        requests a connection that is dead already, and a next request the tail of the last answer.
+        requests a connection that is dead already, and the next request the tail of the last answer.
         """
         return self.reusable and not self._transport.is_closing() and not self._poll.poll(0)
 
     def ask(self, request: Prepared, timeouts: Timeouts, total_at: float) -> UpstreamResponse:
-        """Writes what can be written at once. `request.rest` is for `sending.send_body`, with this as sink."""
-        response = UpstreamResponse(self, self._loop)
-        self._response = response
-        self._idle_s = timeouts.idle_ms / 1000
-        self._total_at = total_at
+        """Writes what goes in one piece. `request.rest` is for `sending.send_body`, with this as its sink."""
+        response = self._response = UpstreamResponse(self, self._loop)
         self._parser.expect(head_only=request.head_only)
+        self._deadlines.begin(timeouts, total_at)
         self._sending = request.rest is not None
-        self._first_byte_s = timeouts.first_byte_ms / 1000
         if self._sending:
-            self._watch.expect(total_at, "total")
+            self._deadlines.await_caller()
         else:
-            self._expect_head()
+            self._deadlines.await_head()
         self._transport.write(request.first)
         return response
 
     def keep(self, until: float) -> None:
-        self._watch.expect(until, "keep_alive")
-
-    def close(self) -> None:
-        """At once: nothing is left to send that the upstream would have to see."""
-        self.reusable = False
-        self._transport.abort()
+        self._deadlines.await_next(until)
 
     def fail(self, error: BaseException) -> None:
         response, self._response = self._response, None
         self.close()
+        if response is not None:
+            response.fail(error)
+            if response.started:
+                self._owner.release(self)
+
+    def close(self) -> None:
+        """At once: nothing is left to send that the upstream would have to see."""
+        self.reusable = False
         self._stop_sending()
-        if response is None:
-            return
-        response.fail(error)
-        if response.started:
-            self._owner.release(self)
+        if self._is_made:
+            self._transport.abort()
 
     # For the response.
 
-    def resume_body(self) -> None:
-        if self.reusable_reading():
-            self._transport.resume_reading()
-            self._expect_body()
+    def resume_body(self, response: UpstreamResponse) -> None:
+        if response is self._response:
+            self._resume_reading()
+            self._deadlines.await_progress()
 
     def abandon(self, response: UpstreamResponse) -> None:
         if response is self._response:
@@ -147,9 +142,124 @@ class Connection(asyncio.Protocol):
             await self._drained
 
     def sent_all(self) -> None:
-        self._sending = False
-        self._expect_head()
+        if self._sending:
+            self._sending = False
+            self._deadlines.await_head()
 
     def fail_sending(self, error: Exception) -> None:
         if self._sending:
             self.fail(error)
+
+    # What the parser calls.
+
+    def head_read(self, head: ResponseHead) -> None:
+        if self._sending:
+            # An early answer: the rest of the request would only be in the way, and without it the upstream
+            # may take the next request for a body.
+            self._stop_sending()
+            self.reusable = False
+        if self._response is not None:
+            self._response.begin(head)
+
+    def body_read(self, piece: bytes) -> None:
+        if self._response is not None:
+            self._response.push(piece)
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._is_made = True
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._owner.opened(self)
+
+    def data_received(self, received: bytes) -> None:
+        response = self._response
+        if response is None:
+            self.close()
+            return
+        try:
+            self._parser.feed(received)
+        except UpstreamBroken as error:
+            self.fail(error)
+            return
+        if self._parser.complete:
+            self._finish(response)
+        elif response.is_full():
+            self._paused = True
+            self._transport.pause_reading()
+            self._deadlines.await_caller()
+        elif response.started:
+            self._deadlines.await_progress()
+
+    def eof_received(self) -> None:
+        self._saw_eof = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        self.reusable = False
+        response, head = self._response, self._parser.head
+        # Only an orderly close ends a body; over TLS that is one that the upstream has signed off.
+        orderly = error is None and self._saw_eof
+        if response is not None and head is not None and head.ends is Ends.AT_CLOSE and orderly:
+            self._finish(response)
+        elif response is not None:
+            failure = self._why_lost(error)
+            failure.__cause__ = error
+            self.fail(failure)
+        self._stop_sending()
+        self._deadlines.cancel()
+        self._parser.close()
+        self._owner.lost(self)
+
+    def pause_writing(self) -> None:
+        self._drained = self._loop.create_future()
+        if self._sending:
+            self._deadlines.await_progress()
+
+    def resume_writing(self) -> None:
+        self._wake_sender()
+        if self._sending:
+            self._deadlines.await_caller()
+
+    def deadline_passed(self, which: Awaited) -> None:
+        if which == "keep_alive":
+            self.close()
+        else:
+            self.fail(UpstreamTimeout(which))
+
+    def _finish(self, response: UpstreamResponse) -> None:
+        parser = self._parser
+        self._response = None
+        self._served = True
+        if parser.surplus or not parser.may_go_on or self._unsent():
+            self.reusable = False
+        if self._paused:
+            self._resume_reading()
+        response.end()
+        self._owner.release(self)
+
+    def _unsent(self) -> bool:
+        """An answer that came before the last byte of a small request had left is an early answer too."""
+        return self.is_lost or self._transport.get_write_buffer_size() > 0
+
+    def _resume_reading(self) -> None:
+        self._paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _stop_sending(self) -> None:
+        self._sending = False
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _why_lost(self, error: Exception | None) -> UpstreamError:
+        if self._parser.has_heard():
+            return UpstreamBroken("truncated")
+        if isinstance(error, ssl.SSLError):
+            return UpstreamUnreachable("tls")
+        return ConnectionWasStale() if self._served else UpstreamBroken("closed_early")

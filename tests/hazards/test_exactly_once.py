@@ -49,7 +49,9 @@ def test_the_same_request_to_two_nodes_at_once_passes_exactly_once(shared: Deplo
         for runner in runners:
             runner.join(60)
         pairs = [tuple(sorted(pair)) for pair in zip(*(runner.outcomes for runner in runners), strict=True)]
-        assert pairs == [("200", "replayed_request")] * 250, [p for p in pairs if p != ("200", "replayed_request")][:5]
+        assert pairs == [("200", "replayed_request")] * 250, [
+            p for p in pairs if p != ("200", "replayed_request")
+        ][:5]
     assert len({request.target for request in shared.paper.requests}) == TIMES
     assert len(shared.paper.requests) == TIMES
 

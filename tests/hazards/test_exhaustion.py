@@ -1,4 +1,4 @@
-"""Hazards, "Paths, headers, framing": what is slow, endless or giant meets a limit with a name; memory stays flat."""
+"""Hazards, "Paths, headers, framing": what is slow, endless or giant meets a limit; memory stays flat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.recording_upstream import Exchange
 from tests.support.signing import plain_request
 
 MIB = 1024 * 1024
-# How far a process may grow under attack before it counts as growing: a leak of any of these would pass it by far.
+# How far a process may grow under attack; a leak of any of these would pass it by far.
 SLACK = 24 * MIB
 IDLE_CONNECTIONS = 2_000
 MOST_CONNECTIONS = 2_200
@@ -196,7 +196,9 @@ def test_idle_connections_are_bounded_and_let_go(small: Deployment) -> None:
         for connection in idle[:200]:
             assert connection.ask(wire).status == 200
         still_serves(small)
-        beyond = [stack.enter_context(small.node.connect()) for _ in range(MOST_CONNECTIONS - IDLE_CONNECTIONS + 50)]
+        beyond = [
+            stack.enter_context(small.node.connect()) for _ in range(MOST_CONNECTIONS - IDLE_CONNECTIONS + 50)
+        ]
         refused = [answer for connection in beyond if (answer := _refusal(connection, wire))]
         assert refused, "there is no bound on connections"
         assert all(connection.closes(within=10) for connection in idle)

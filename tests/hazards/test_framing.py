@@ -33,7 +33,11 @@ REFUSED = {
     "vertical tab chunked": HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n" + INNER,
     "gzip then chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + INNER,
     "chunked then identity": HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + INNER,
-    "identity line and chunked line": HEAD + b"Transfer-Encoding: identity\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + INNER,
+    "identity line and chunked line": HEAD
+    + b"Transfer-Encoding: identity\r\n"
+    + CHUNKED
+    + b"\r\n0\r\n\r\n"
+    + INNER,
     "two chunked lines": HEAD + CHUNKED + CHUNKED + b"\r\n0\r\n\r\n" + INNER,
     "chunked twice": HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n" + INNER,
     "identity alone": HEAD + b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello" + INNER,
@@ -44,7 +48,7 @@ REFUSED = {
     "coding in HTTP/1.0": HEAD.replace(b"1.1", b"1.0") + CHUNKED + b"\r\n0\r\n\r\n" + INNER,
     "space before the colon": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + INNER,
     "tab before the colon": HEAD + b"Content-Length\t: 5\r\n\r\nhello" + INNER,
-    "space before the first header": b"POST /pub/x HTTP/1.1\r\n Host: gateway.test\r\nContent-Length: 0\r\n\r\n" + INNER,
+    "space before the first header": b"GET /pub/x HTTP/1.1\r\n Host: gateway.test\r\nX-A: b\r\n\r\n" + INNER,
     "obs-fold": HEAD + b"X-A: b\r\n Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n" + INNER,
     "obs-fold of the coding": HEAD + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + INNER,
     "NUL in a value": HEAD + b"X-A: b\x00c\r\nContent-Length: 0\r\n\r\n" + INNER,
@@ -102,8 +106,10 @@ def nothing_slipped_in(edge: Deployment) -> None:
 
 
 @pytest.mark.parametrize("wire", REFUSED.values(), ids=REFUSED.keys())
-def test_a_request_that_can_be_framed_in_two_ways_is_refused_and_closed(edge: Deployment, wire: bytes) -> None:
-    """One answer of 400 with our problem, then the end of the connection, and nothing reaches the upstream."""
+def test_a_request_that_can_be_framed_in_two_ways_is_refused_and_closed(
+    edge: Deployment, wire: bytes
+) -> None:
+    """One answer of 400 with our problem, then the end of the connection; nothing reaches the upstream."""
     with edge.node.connect() as connection:
         answer = connection.ask(wire)
         assert answer.status in {400, 505}, str(answer)
@@ -126,7 +132,17 @@ def test_a_broken_chunk_ends_the_request_and_the_connection(edge: Deployment, bo
     assert not edge.upstream_saw(b"smuggled")
 
 
-@pytest.mark.parametrize("body", [b"5;a=b\r\nhello\r\n0\r\n\r\n", b'5;a="b;c"\r\nhello\r\n0;x\r\n\r\n', b"005\r\nhello\r\n000\r\n\r\n", b"5\r\nhello\r\n0\r\nX-Trailer: t\r\nPortreeve-Identity: forged\r\n\r\n", b"5\r\nhello\r\n0\r\nContent-Length: 99\r\nHost: other.test\r\n\r\n"], ids=["extension", "quoted extension", "padded sizes", "trailers", "framing in trailers"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5;a=b\r\nhello\r\n0\r\n\r\n",
+        b'5;a="b;c"\r\nhello\r\n0;x\r\n\r\n',
+        b"005\r\nhello\r\n000\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX-Trailer: t\r\nPortreeve-Identity: forged\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nContent-Length: 99\r\nHost: other.test\r\n\r\n",
+    ],
+    ids=["extension", "quoted extension", "padded sizes", "trailers", "framing in trailers"],
+)
 def test_odd_but_framed_chunks_are_refused_or_arrive_as_the_same_body(edge: Deployment, body: bytes) -> None:
     """Extensions and trailers end at the gateway: the upstream reads exactly the five bytes, or nothing."""
     with edge.node.connect() as connection:
@@ -134,7 +150,9 @@ def test_odd_but_framed_chunks_are_refused_or_arrive_as_the_same_body(edge: Depl
         assert answer.status in {200, 400}, str(answer)
         if answer.status == 200:
             assert connection.ask(plain_request("GET", b"/pub/next")).status == 200
-    assert [request.body for request in edge.paper.requests if request.target == b"/pub/x"] == ([b"hello"] if answer.status == 200 else [])
+    assert [request.body for request in edge.paper.requests if request.target == b"/pub/x"] == (
+        [b"hello"] if answer.status == 200 else []
+    )
     for leaked in (b"a=b", b"b;c", b"X-Trailer", b"forged", b"other.test"):
         assert not edge.upstream_saw(leaked), leaked
     nothing_slipped_in(edge)
@@ -150,11 +168,15 @@ def test_trailers_never_count_as_headers_of_a_signed_request(edge: Deployment) -
     assert answer.code in {"missing_credentials", "malformed_request"}, str(answer)
 
 
-@pytest.mark.parametrize("coding", [b"chunked\t", b"\tchunked", b"Chunked", b"CHUNKED ", b",chunked", b"chunked,", b"chunked;q=1"])
+@pytest.mark.parametrize(
+    "coding", [b"chunked\t", b"\tchunked", b"Chunked", b"CHUNKED ", b",chunked", b"chunked,", b"chunked;q=1"]
+)
 def test_a_coding_in_another_spelling_is_refused_or_framed_alike(edge: Deployment, coding: bytes) -> None:
     """Whatever is accepted as chunked is forwarded as one unambiguous body."""
     with edge.node.connect() as connection:
-        answer = connection.ask(HEAD + b"Transfer-Encoding: " + coding + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + INNER)
+        answer = connection.ask(
+            HEAD + b"Transfer-Encoding: " + coding + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + INNER
+        )
         assert answer.status in {200, 400}, str(answer)
         if answer.status == 200:
             assert connection.read().code in {"missing_credentials", "permission_denied"}
@@ -167,7 +189,8 @@ def test_a_body_on_a_method_without_one_stays_that_requests_body(edge: Deploymen
     """A body on GET or HEAD is refused or travels as a body; it is never the next request."""
     for wire in (
         plain_request(method, b"/pub/x", [], INNER),
-        plain_request(method, b"/pub/x", [("Transfer-Encoding", "chunked")]) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER),
+        plain_request(method, b"/pub/x", [("Transfer-Encoding", "chunked")])
+        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER),
     ):
         with edge.node.connect() as connection:
             answer = connection.ask(wire, method)
@@ -181,7 +204,9 @@ def test_a_body_on_a_method_without_one_stays_that_requests_body(edge: Deploymen
 def test_pipelined_requests_are_answered_one_by_one_in_order(edge: Deployment) -> None:
     """Twenty requests in one packet: twenty answers in order, each request alone at the upstream."""
     targets = [b"/pub/%d" % number for number in range(20)]
-    answers = rawhttp.ask_all(edge.node.address, b"".join(plain_request("POST", target, [], target) for target in targets))
+    answers = rawhttp.ask_all(
+        edge.node.address, b"".join(plain_request("POST", target, [], target) for target in targets)
+    )
     assert [answer.json()["target"].encode() for answer in answers] == targets
     assert [(request.target, request.body) for request in edge.paper.requests] == [(t, t) for t in targets]
 
@@ -206,7 +231,7 @@ def test_a_refused_request_does_not_desynchronise_the_pipeline(edge: Deployment)
 
 
 def test_bytes_behind_an_upgrade_request_never_reach_an_upstream(edge: Deployment) -> None:
-    """An upgrade that nobody accepted opens no tunnel: neither for HTTP/2, nor a WebSocket, nor made-up ones."""
+    """An upgrade that nobody accepted opens no tunnel: neither for HTTP/2, nor a WebSocket, nor others."""
     for upgrade in ("h2c", "websocket", "TLS/1.2", "raw"):
         headers = [
             ("Connection", "Upgrade, HTTP2-Settings"),

@@ -49,7 +49,12 @@ def test_a_header_in_the_gateways_namespace_never_reaches_an_upstream(
     edge: Deployment, target: bytes, name: str
 ) -> None:
     """In no case of letters, with `_` for `-` or not, alone, joined by commas or repeated."""
-    for extra in ([(name, MARK)], [(name, f"a, {MARK}")], [(name, "a"), (name, MARK)], [(name, ""), (name.upper(), MARK)]):
+    for extra in (
+        [(name, MARK)],
+        [(name, f"a, {MARK}")],
+        [(name, "a"), (name, MARK)],
+        [(name, ""), (name.upper(), MARK)],
+    ):
         received = pass_through(edge, target, extra)
         assert not edge.upstream_saw(MARK.encode())
         if received is not None:
@@ -92,7 +97,9 @@ def test_connection_cannot_strip_what_the_gateway_adds(edge: Deployment, value: 
         assert not received.all(b"connection") or received.all(b"connection") == [b"keep-alive"]
 
 
-@pytest.mark.parametrize("value", ["Content-Length", "Transfer-Encoding", "close, content-length", "TRANSFER-ENCODING"])
+@pytest.mark.parametrize(
+    "value", ["Content-Length", "Transfer-Encoding", "close, content-length", "TRANSFER-ENCODING"]
+)
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_connection_cannot_strip_the_framing(edge: Deployment, value: str, framing: str) -> None:
     """Naming the framing in Connection is refused, or the body arrives whole."""
@@ -172,14 +179,20 @@ def test_a_health_checkers_user_agent_exempts_from_nothing(edge: Deployment, age
 
 
 def test_the_identity_an_upstream_gets_is_the_gateways_own(edge: Deployment) -> None:
-    """One assertion, of the right type and audience, for the caller that signed, and none on a public route."""
+    """One assertion, of the right type and audience, for the caller that signed; none on a public route."""
     received = pass_through(edge, SIGNED, [])
     assert received is not None
     (assertion,) = received.all(b"portreeve-identity")
     header, claims = (json.loads(_decoded(part)) for part in assertion.split(b".")[:2])
     assert header["typ"] == "portreeve-identity+jwt"
     assert header["alg"] == "EdDSA"
-    expected = {"aud": "paper", "sub": "acme", "cred": edge.key().key_id, "env": "paper", "perm": "orders:read"}
+    expected = {
+        "aud": "paper",
+        "sub": "acme",
+        "cred": edge.key().key_id,
+        "env": "paper",
+        "perm": "orders:read",
+    }
     assert {name: claims[name] for name in expected} == expected
     assert claims["exp"] - claims["iat"] <= 30
     edge.paper.clear()

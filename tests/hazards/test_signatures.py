@@ -21,7 +21,9 @@ def signer(request: pytest.FixtureRequest, deployment: Deployment) -> Signer:
     return deployment.key(algorithm=request.param)
 
 
-def send(deployment: Deployment, headers: signing.Headers, target: bytes = TARGET, body: bytes = b"") -> rawhttp.Answer:
+def send(
+    deployment: Deployment, headers: signing.Headers, target: bytes = TARGET, body: bytes = b""
+) -> rawhttp.Answer:
     method = "POST" if body else "GET"
     return deployment.node.ask(plain_request(method, target, headers, body))
 
@@ -63,7 +65,9 @@ def test_a_rightly_signed_request_passes(deployment: Deployment, signer: Signer)
     ],
     ids=["timestamp", "window", "nonce"],
 )
-def test_swapping_one_signed_field_is_refused(deployment: Deployment, signer: Signer, field: str, value: object) -> None:
+def test_swapping_one_signed_field_is_refused(
+    deployment: Deployment, signer: Signer, field: str, value: object
+) -> None:
     """A captured signature carries neither a new timestamp, nor another window, nor a new nonce."""
     assert callable(value)
     headers = replace(signer.headers("GET", TARGET, timestamp=str(now_ms() - 500)), field, value())
@@ -96,7 +100,10 @@ def test_changing_the_target_is_refused(deployment: Deployment, signer: Signer, 
 
 def test_moving_bytes_between_path_and_query_is_refused(deployment: Deployment, signer: Signer) -> None:
     """The cut between path and query is signed as well."""
-    for signed, sent in [(b"/paper/v1/echo?a", b"/paper/v1/echo/a"), (b"/paper/v1/echo/a", b"/paper/v1/echo?a")]:
+    for signed, sent in [
+        (b"/paper/v1/echo?a", b"/paper/v1/echo/a"),
+        (b"/paper/v1/echo/a", b"/paper/v1/echo?a"),
+    ]:
         refused(send(deployment, signer.headers("GET", signed), sent), "bad_signature")
 
 
@@ -112,7 +119,9 @@ def test_changing_the_method_is_refused(deployment: Deployment, signer: Signer) 
     [(b'{"qty":1}', b'{"qty":9}'), (b"", b'{"qty":9}'), (b'{"qty":1}', b'{"qty":1} ')],
     ids=["changed", "added", "longer"],
 )
-def test_changing_the_body_is_refused(deployment: Deployment, signer: Signer, signed: bytes, sent: bytes) -> None:
+def test_changing_the_body_is_refused(
+    deployment: Deployment, signer: Signer, signed: bytes, sent: bytes
+) -> None:
     """The digest of the body is always signed, that of an empty one too."""
     target = b"/paper/v1/orders"
     refused(send(deployment, signer.headers("POST", target, signed), target, sent), "bad_signature")
@@ -128,7 +137,9 @@ def test_dropping_the_body_is_refused(deployment: Deployment, signer: Signer) ->
 def test_every_field_is_mandatory(deployment: Deployment, signer: Signer, field: str) -> None:
     """One of the four left out, or empty, or of blanks: refused, and none of it means absent."""
     for value in (None, "", " "):
-        refused(send(deployment, replace(signer.headers("GET", TARGET), field, value)), "malformed_credentials")
+        refused(
+            send(deployment, replace(signer.headers("GET", TARGET), field, value)), "malformed_credentials"
+        )
 
 
 def test_no_field_at_all_is_missing_credentials(deployment: Deployment) -> None:
@@ -180,7 +191,9 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("field", "spoil"), MALFORMED)
-def test_the_grammar_of_every_field_is_strict(deployment: Deployment, signer: Signer, field: str, spoil: object) -> None:
+def test_the_grammar_of_every_field_is_strict(
+    deployment: Deployment, signer: Signer, field: str, spoil: object
+) -> None:
     """Another spelling of a good value is refused, also when the signature covers that spelling."""
     assert callable(spoil)
     given = dict(signer.headers("GET", TARGET))
@@ -242,7 +255,9 @@ def test_the_request_never_chooses_the_algorithm(deployment: Deployment) -> None
     for keyed_with in (public, seed, "", "\0" * 32):
         forged = Signer(asymmetric.key_id, "hmac-sha256", keyed_with)
         refused(send(deployment, forged.headers("GET", TARGET)), "bad_signature")
-    refused(send(deployment, Signer(symmetric.key_id, "ed25519", seed).headers("GET", TARGET)), "bad_signature")
+    refused(
+        send(deployment, Signer(symmetric.key_id, "ed25519", seed).headers("GET", TARGET)), "bad_signature"
+    )
 
 
 def test_signatures_that_a_lax_verifier_takes_are_refused(deployment: Deployment) -> None:
@@ -307,7 +322,7 @@ DUPLICATES = [
 def test_a_repeated_header_that_matters_is_refused(
     edge: Deployment, name: str, value: str, spelling: type[str]
 ) -> None:
-    """Two of one name could be read as two requests: 400 in any case of letters, first or last, equal or not."""
+    """Two of one name could be read as two requests: 400 in any case of letters, first or last."""
     body = b"{}"
     signed = edge.key().headers("POST", b"/paper/v1/echo", body)
     present = dict(signed) | {"Content-Length": "2", "Host": "gateway.test"}

@@ -104,7 +104,7 @@ class Node:
 
     def wait_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN
-        while self.health("ready") != 200:  # noqa: PLR2004  HTTP's own number
+        while self.health("ready") != 200:
             if not self.is_alive() or time.monotonic() > deadline:
                 self.stop()
                 raise NeverReady(self.log_text()[-4000:])
@@ -230,7 +230,16 @@ class Deployment:
     ) -> signing.Signer:
         """Another key, through the command line; its node may need up to a second to see it."""
         seed, public = signing.new_ed25519() if algorithm == "ed25519" else ("", "")
-        arguments = ["--partner", partner, "--environment", environment, "--algorithm", algorithm, "--role", role]
+        arguments = [
+            "--partner",
+            partner,
+            "--environment",
+            environment,
+            "--algorithm",
+            algorithm,
+            "--role",
+            role,
+        ]
         arguments += ["--public-key", public] if public else []
         arguments += [part for cidr in cidrs for part in ("--cidr", cidr)]
         arguments += ["--expires", expires] if expires else []

@@ -1,4 +1,4 @@
-"""The configuration that the attack tests run a gateway with: portreeve.toml and policies.toml as plain dicts.
+"""The configuration that the attack tests run a gateway with: both its files, as plain dicts.
 
 Limits are generous unless a route is about a limit, so that one test never starves another.
 """
@@ -61,7 +61,14 @@ def settings(*, paper: str, live: str, dead: str, storage: str, redis: str | Non
 
 
 def route(name: str, path: str, permission: str | None = "orders:read", **rest: object) -> Table:
-    made = {"name": name, "methods": ["GET"], "path": path, "environment": "paper", "upstream": "paper", **rest}
+    made = {
+        "name": name,
+        "methods": ["GET"],
+        "path": path,
+        "environment": "paper",
+        "upstream": "paper",
+        **rest,
+    }
     return {**made, "public": True} if permission is None else {**made, "permission": permission}
 
 

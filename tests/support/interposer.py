@@ -1,4 +1,4 @@
-"""A TCP relay in front of a real server that can be told to fail: to refuse, to fall silent, to answer garbage.
+"""A TCP relay in front of a real server that can be told to refuse, to fall silent, or to answer garbage.
 
 Invariant: it listens on one port for its whole life, so that what is behind it can fail and recover without
 anybody's configuration changing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 _RELAY = "relay"
 _REFUSE = "refuse"
@@ -63,8 +64,8 @@ class Interposer:
                 with contextlib.suppress(OSError):
                     opened.shutdown(socket.SHUT_RDWR)
 
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]  any callable
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 

@@ -39,7 +39,19 @@ STATUS = {
     "upstream_timeout": 504,
 }
 # Nothing of the insides: no traces, no types, no addresses, no statements, no files.
-_INSIDES = ("Traceback", 'File "', "Error(", "Exception", "127.0.0.1:", "localhost", "SELECT ", "redis", "asyncpg", ".py", "/tmp/")  # noqa: S108  looked for, not written to
+_INSIDES = (
+    "Traceback",
+    'File "',
+    "Error(",
+    "Exception",
+    "127.0.0.1:",
+    "localhost",
+    "SELECT ",
+    "redis",
+    "asyncpg",
+    ".py",
+    "/tmp/",  # noqa: S108  looked for, not written to
+)
 
 _titles: dict[str, str] = {}
 

@@ -115,7 +115,10 @@ class ServerProcess:
         self._end(self.ends_on)
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """No goodbye, for it and its children alike."""
+        self.resume()
+        for process in psutil.Process(self.pid).children(recursive=True):
+            process.kill()
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
@@ -144,6 +147,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=self.place,
                 start_new_session=True,
                 **self.account(),
             )

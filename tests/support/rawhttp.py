@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Address = tuple[str, int]
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*)?\Z")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*\Z")
+_FIELD = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*\Z"
+)
 _LENGTH = re.compile(r"(?:0|[1-9][0-9]{0,15})\Z")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}\Z")
 _HEAD_LIMIT = 65536
@@ -32,6 +34,10 @@ class NotHttp(AssertionError):
 
 class Truncated(AssertionError):
     """The connection ended before the answer did."""
+
+
+class Ended(Truncated):
+    """The connection ended where an answer would have begun."""
 
 
 class Hang(AssertionError):
@@ -79,7 +85,7 @@ class Connection:
         self._buffer = b""
         self.ended = False
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -110,7 +116,7 @@ class Connection:
         """The next final answer; interim 1xx answers are passed over."""
         for _ in range(20):
             answer = self._read_one(method)
-            if answer.status >= 200:  # noqa: PLR2004  where final answers begin
+            if answer.status >= 200:
                 return answer
         raise NotHttp("more than twenty interim answers")
 
@@ -138,7 +144,7 @@ class Connection:
         return dataclasses.replace(answer, body=self._body(answer, method))
 
     def _body(self, answer: Answer, method: str) -> bytes:
-        bodiless = method == "HEAD" or answer.status in {204, 304} or answer.status < 200  # noqa: PLR2004  RFC 9112
+        bodiless = method == "HEAD" or answer.status in {204, 304} or answer.status < 200
         length, coding = answer.header("content-length"), answer.header("transfer-encoding")
         if length is not None and coding is not None:
             raise NotHttp("Content-Length beside Transfer-Encoding")
@@ -184,7 +190,7 @@ class Connection:
             if len(self._buffer) > _HEAD_LIMIT:
                 raise NotHttp("a head without an end")
             if not self._fill(self.timeout):
-                raise Truncated(f"ended within {self._buffer[:100]!r}")
+                raise (Truncated if self._buffer else Ended)(f"ended within {self._buffer[:100]!r}")
         part, _, self._buffer = self._buffer.partition(mark)
         return part
 

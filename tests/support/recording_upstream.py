@@ -79,7 +79,9 @@ def echo(exchange: Exchange) -> None:
         "body_hex": request.body.hex(),
     }
     body = b"" if request.method == "HEAD" else json.dumps(shown).encode()
-    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    exchange.send(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
 
 
 def answering(raw: bytes, *, close: bool = False) -> Script:

@@ -5,8 +5,8 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keys import directory
 from keys import format as key_format
+from keys import served
 
 HMAC_KEY_ID: Final = key_format.mint_key_id("paper", b"\x01" * 16)
 ED25519_KEY_ID: Final = key_format.mint_key_id("paper", b"\x02" * 16)
@@ -17,15 +17,15 @@ PRIVATE_KEY: Final = Ed25519PrivateKey.from_private_bytes(b"\x05" * 32)
 OTHER_PRIVATE_KEY: Final = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
 
 
-def make_hmac_version(**change: Any) -> directory.ServedVersion:  # noqa: ANN401  any field
-    version = directory.ServedVersion(
+def make_hmac_version(**change: Any) -> served.ServedVersion:  # noqa: ANN401  any field
+    version = served.ServedVersion(
         version=1, state="active", algorithm="hmac-sha256", secret=SECRET, public_key=None
     )
     return msgspec.structs.replace(version, **change)
 
 
-def make_ed25519_version(**change: Any) -> directory.ServedVersion:  # noqa: ANN401  any field
-    version = directory.ServedVersion(
+def make_ed25519_version(**change: Any) -> served.ServedVersion:  # noqa: ANN401  any field
+    version = served.ServedVersion(
         version=1,
         state="active",
         algorithm="ed25519",
@@ -35,8 +35,8 @@ def make_ed25519_version(**change: Any) -> directory.ServedVersion:  # noqa: ANN
     return msgspec.structs.replace(version, **change)
 
 
-def make_hmac_key(**change: Any) -> directory.ServedKey:  # noqa: ANN401  any field
-    key = directory.ServedKey(
+def make_hmac_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
+    key = served.ServedKey(
         id=HMAC_KEY_ID,
         partner="acme",
         tier="standard",
@@ -55,6 +55,6 @@ def make_hmac_key(**change: Any) -> directory.ServedKey:  # noqa: ANN401  any fi
     return msgspec.structs.replace(key, **change)
 
 
-def make_ed25519_key(**change: Any) -> directory.ServedKey:  # noqa: ANN401  any field
+def make_ed25519_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
     key = make_hmac_key(id=ED25519_KEY_ID, algorithm="ed25519", versions=(make_ed25519_version(),))
     return msgspec.structs.replace(key, **change)

@@ -79,6 +79,7 @@ def test_a_wrong_clock_is_measured(at_ms: int, window_ms: int | None, hint: str)
     "settings",
     [
         {"window_ms": 0},
+        {"window_ms": 0, "future_skew_ms": 0},
         {"window_ms": -1},
         {"window_ms": 60_001},
         {"max_window_ms": 60_001},

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth import canonical, credential, freshness, signature
-from keys import directory
-from tests.support import served_keys as served
+from keys import served
+from tests.support import served_keys
 
 VECTORS: Final = Path(__file__).parents[2] / "vectors"
 SIGNING: Final[dict[str, Any]] = json.loads((VECTORS / "signing.json").read_text())
@@ -22,22 +22,22 @@ def by_name(vector: dict[str, Any]) -> str:
     return str(vector["name"])
 
 
-def verify(key: directory.ServedKey, raw: bytes, message: bytes, now_ms: int = 0) -> signature.VerifiedKey:
+def verify(key: served.ServedKey, raw: bytes, message: bytes, now_ms: int = 0) -> signature.VerifiedKey:
     authenticator = signature.SignatureAuthenticator({key.id: key}.get, entropy=bytes)
     claimed = credential.SignedCredential(key.id, "0", 0, None, "k3J9s0Qe7Lx2Vb5N", raw)
     return authenticator.verify(claimed, message, now_ms)
 
 
-def hmac_key(secret: bytes) -> directory.ServedKey:
-    return served.make_hmac_key(versions=(served.make_hmac_version(secret=secret),))
+def hmac_key(secret: bytes) -> served.ServedKey:
+    return served_keys.make_hmac_key(versions=(served_keys.make_hmac_version(secret=secret),))
 
 
-def ed25519_key(public_key_hex: str) -> directory.ServedKey:
+def ed25519_key(public_key_hex: str) -> served.ServedKey:
     public_key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key_hex))
-    return served.make_ed25519_key(versions=(served.make_ed25519_version(public_key=public_key),))
+    return served_keys.make_ed25519_key(versions=(served_keys.make_ed25519_version(public_key=public_key),))
 
 
-def signing_key(vector: dict[str, Any]) -> directory.ServedKey:
+def signing_key(vector: dict[str, Any]) -> served.ServedKey:
     if vector["algorithm"] == "hmac-sha256":
         return hmac_key(SIGNING["hmac_secret"].encode())
     return ed25519_key(SIGNING["ed25519_public_key_hex"])
@@ -66,7 +66,7 @@ def test_the_string_to_sign_is_the_published_one(vector: dict[str, Any]) -> None
 def test_a_published_request_verifies(vector: dict[str, Any]) -> None:
     """Its headers parse, its time is fresh, and its signature is right under the published key."""
     # The key ids of the vectors end in a word and not in a checksum, so another id takes their place here.
-    headers = (served.HMAC_KEY_ID, vector["timestamp"], vector["nonce"], vector["signature"])
+    headers = (served_keys.HMAC_KEY_ID, vector["timestamp"], vector["nonce"], vector["signature"])
     parsed = credential.parse(*(header.encode() for header in headers))
     freshness.check(parsed.at_ms, parsed.window_ms, parsed.at_ms, freshness.FreshnessRules())
     assert verify(signing_key(vector), parsed.signature, build(vector)).version == 1

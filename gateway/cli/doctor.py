@@ -1,0 +1,154 @@
+"""`portreeve doctor`: asks each thing that a node leans on, and says what is wrong with it.
+
+Invariant: it changes nothing, and one check that fails keeps no other from being made.
+"""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Literal
+
+import click
+import msgspec
+import sqlalchemy as sa
+
+from gateway import composition, settings
+from gateway.cli import context, failures, output
+from storage import engine as sql
+from storage import migrate, schema
+
+CONNECT_S: Final = 2.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    subject: str
+    verdict: Literal["ok", "warning", "failed"]
+    detail: str
+
+
+class Unwell(Exception):
+    """A check's own verdict, where nothing else raised one."""
+
+
+Check = Callable[[settings.Settings], Awaitable[str]]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def doctor(as_json: bool) -> None:
+    """Check configuration, files, store, keys, Redis and upstreams. Exits with 1 when something fails."""
+    configured = context.load_settings()
+    findings = asyncio.run(examine(configured))
+    if as_json:
+        output.print_json(findings)
+    else:
+        output.print_table(
+            ("", "check", "detail"), [(one.verdict, one.subject, one.detail) for one in findings]
+        )
+    if any(one.verdict == "failed" for one in findings):
+        sys.exit(1)
+
+
+async def examine(configured: settings.Settings) -> list[Finding]:
+    findings = [Finding("configuration", "ok", str(configured.file))]
+    for subject, check, failed in _checks(configured):
+        try:
+            findings.append(Finding(subject, "ok", await check(configured)))
+        except (Unwell, *failures.KNOWN) as error:
+            findings.append(Finding(subject, failed, failures.explain(error)))
+    return findings
+
+
+def _checks(configured: settings.Settings) -> Iterator[tuple[str, Check, Literal["warning", "failed"]]]:
+    yield "state directory", _check_state_dir, "failed"
+    yield "schema", _check_schema, "failed"
+    yield "KMS", _check_kms, "failed"
+    yield "signing keys", _check_ring, "failed"
+    if configured.redis is None:
+        yield "replay store", _check_single_worker, "warning"
+    else:
+        yield "replay store", _check_redis, "failed"
+    for name in configured.upstreams:
+        # An upstream that is away takes only its own routes along.
+        yield f"upstream {name}", _UpstreamCheck(name), "warning"
+
+
+async def _check_state_dir(configured: settings.Settings) -> str:
+    path = configured.service.state_dir
+    mode = stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116  pathlib's is no different, and flagged in here
+    if mode & 0o022:
+        raise Unwell(f"{path} can be written by others (mode {mode:04o}): chmod 700 it")
+    if not os.access(path, os.W_OK):
+        raise Unwell(f"{path} can't be written")
+    return path
+
+
+async def _check_schema(configured: settings.Settings) -> str:
+    url = configured.storage.url
+    # Opening it would make an empty one, and a doctor changes nothing.
+    if url.startswith("sqlite:") and not os.path.exists(url.removeprefix("sqlite:")):
+        raise Unwell(f"{url} is not there: run `portreeve init`")
+    async with composition.opened_engine(configured) as engine:
+        await migrate.require_current(engine)
+    return f"current, in {url}"
+
+
+async def _check_kms(configured: settings.Settings) -> str:
+    await _check_schema(configured)
+    async with composition.opened_store(configured, context.clock_ms) as store:
+        async with sql.reading(store.engine) as conn:
+            ids = (await conn.execute(sa.select(schema.data_keys.c.id))).scalars().all()
+        if not ids:
+            raise Unwell("there are no data keys: run `portreeve init`")
+        for data_key_id in ids:
+            await store.data_keys.get(data_key_id)
+    return f"{configured.kms.backend} opens every data key ({len(ids)})"
+
+
+async def _check_ring(configured: settings.Settings) -> str:
+    await _check_schema(configured)
+    async with composition.opened_store(configured, context.clock_ms) as store:
+        await store.ring.refresh()
+        return f"identity assertions are signed by {store.ring.get_signer().kid}"
+
+
+async def _check_single_worker(configured: settings.Settings) -> str:
+    if configured.server.workers > 1:
+        raise Unwell("several workers without [redis] share neither nonces nor limits")
+    return "in this process: right for one worker on one node"
+
+
+async def _check_redis(configured: settings.Settings) -> str:
+    async with composition.opened_redis(configured) as handle:
+        if handle is not None:
+            await handle.ping()
+    return "Redis answers"
+
+
+class _UpstreamCheck:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def __call__(self, configured: settings.Settings) -> str:
+        url = configured.upstreams[self._name].url
+        address = settings.parse_upstream(url)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                writer = await _connect(address)
+        except TimeoutError:
+            raise Unwell(f"{url} does not answer within {CONNECT_S:.0f} s") from None
+        except OSError as error:
+            raise Unwell(f"{url}: {error.strerror or error}") from None
+        writer.close()
+        return f"{url} accepts connections"
+
+
+async def _connect(address: settings.UpstreamAddress) -> asyncio.StreamWriter:
+    if address.unix_path is not None:
+        _, writer = await asyncio.open_unix_connection(address.unix_path)
+    else:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    return writer

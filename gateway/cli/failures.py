@@ -1,0 +1,44 @@
+"""The failures that a command explains in a line: each has a name, and a message that holds no secret."""
+
+from typing import Final
+
+from gateway import initialise, references, settings
+from keys import kms, refusals, ring
+from keys.kms import master_key
+from policies import document
+from storage import engine, migrate
+from storage.redis import RedisUnavailable
+
+KNOWN: Final[tuple[type[Exception], ...]] = (
+    settings.SettingsError,
+    references.UnresolvedReference,
+    document.PolicyError,
+    document.UnknownName,
+    engine.StorageUnavailable,
+    engine.StorageFileExposed,
+    migrate.SchemaMismatch,
+    RedisUnavailable,
+    refusals.InvalidRequest,
+    refusals.NotFound,
+    refusals.Conflict,
+    ring.RingUnusable,
+    kms.KmsUnavailable,
+    kms.KmsRefused,
+    master_key.MasterKeyMissing,
+    master_key.MasterKeyExists,
+    master_key.MasterKeyExposed,
+    master_key.MasterKeyMalformed,
+    master_key.PassphraseNeeded,
+    master_key.PassphraseNeedless,
+    master_key.PassphraseRefused,
+    initialise.MasterKeyLost,
+    OSError,
+)
+
+
+def explain(error: Exception) -> str:
+    match error:
+        case OSError(filename=str() as name, strerror=str() as problem):
+            return f"{name}: {problem}"
+        case _:
+            return str(error) or type(error).__name__

@@ -1,0 +1,82 @@
+"""`portreeve init`, `serve` and `config check`: what brings a node up."""
+
+import asyncio
+import importlib
+import secrets
+from typing import Final
+
+import click
+
+from gateway import initialise
+from gateway.cli import context, output
+
+SURFACES: Final = ("edge", "oauth", "control", "console")
+
+
+def _parse_surfaces(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    named = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    for name in named:
+        if name not in SURFACES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(SURFACES)}")
+    return named
+
+
+@click.command()
+@context.with_config
+def init() -> None:
+    """Prepare the configured store: schema, master key, data keys, signing key. Safe to run again."""
+    configured = context.load_settings()
+    with context.reported():
+        made = asyncio.run(
+            initialise.initialise(configured, context.clock_ms, secrets.token_bytes, actor=context.actor())
+        )
+    for line in made:
+        output.say(line)
+
+
+@click.command()
+@click.option(
+    "--surface",
+    "surfaces",
+    metavar="SURFACE,…",
+    callback=_parse_surfaces,
+    help=f"Which to serve, of {', '.join(SURFACES)}.  [default: all]",
+)
+@click.option("--workers", type=click.IntRange(1, 256), help="Overrides [server] workers.")
+@context.with_config
+def serve(surfaces: tuple[str, ...] | None, workers: int | None) -> None:
+    """Serve requests until SIGTERM."""
+    file = context.find_config()
+    # Everything else on the command line starts without the web framework.
+    app = importlib.import_module("gateway.app")
+    with context.reported():
+        app.serve(file, surfaces=surfaces, workers=workers)
+
+
+@click.group()
+def config() -> None:
+    """The configuration file."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def check(as_json: bool) -> None:
+    """Say whether the configuration holds, and what it says, without starting anything."""
+    configured = context.load_settings()
+    policies = configured.policies
+    found = {
+        "file": str(configured.file),
+        "routes": len(configured.routes),
+        "upstreams": sorted(configured.upstreams),
+        "permissions": sorted(policies.permissions),
+        "roles": sorted(policies.roles),
+        "tiers": sorted(policies.tiers),
+    }
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_fields(found)
+        output.say("The configuration holds.")

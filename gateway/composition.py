@@ -1,0 +1,157 @@
+"""Builds, from settings, everything below HTTP: the store with its services, and what a node adds to serve.
+
+Invariant: nodes and the command line get the same parts in the same way, so a command acts on exactly what
+the nodes serve. What is opened here is closed here, in reverse. Refused: a store whose schema is not this
+version's, and a KMS that does not open what it holds; nothing is created on the way, that is `initialise`'s.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth.admission import AdmissionStore
+from auth.admission.memory import MemoryAdmission
+from auth.admission.redis import RedisAdmission
+from gateway import references
+from gateway.settings import Settings
+from keys.changes import Changes, Clock
+from keys.custody import Custody
+from keys.data_keys import DataKeys
+from keys.directory import Directory
+from keys.kms import KmsBackend
+from keys.kms.local import LocalKms
+from keys.ring import Ring
+from keys.secret import Secret
+from storage import engine as sql
+from storage import migrate, redis, wakeup
+
+Entropy = Callable[[int], bytes]
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What changes keys and partners, be it a command or a node."""
+
+    engine: AsyncEngine
+    wakeup: wakeup.WakeUp
+    data_keys: DataKeys
+    custody: Custody
+    ring: Ring
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What serves requests. `background` is what must run for as long as it does."""
+
+    store: Store
+    directory: Directory
+    ring: Ring
+    admission: AdmissionStore
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        return [self.directory.run()]
+
+
+@asynccontextmanager
+async def opened_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    password = _find_secret(settings.storage.password)
+    engine = sql.open_engine(
+        settings.storage.url,
+        password=None if password is None else password.reveal(),
+        pool_size=settings.storage.pool_size,
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def open_kms(settings: Settings) -> KmsBackend:
+    return LocalKms(master_key_file(settings), _find_secret(settings.kms.passphrase))
+
+
+def create_master_key(settings: Settings) -> None:
+    LocalKms.create(master_key_file(settings), _find_secret(settings.kms.passphrase))
+
+
+def master_key_file(settings: Settings) -> Path:
+    return references.get_path(settings.kms.master_key)
+
+
+@asynccontextmanager
+async def opened_store(
+    settings: Settings, clock: Clock, entropy: Entropy = token_bytes
+) -> AsyncIterator[Store]:
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(opened_engine(settings))
+        await migrate.require_current(engine)
+        yield build_store(engine, open_kms(settings), await _open_wakeup(settings, stack), clock, entropy)
+
+
+def build_store(
+    engine: AsyncEngine, backend: KmsBackend, wakeup_: wakeup.WakeUp, clock: Clock, entropy: Entropy
+) -> Store:
+    changes = Changes(engine, wakeup_, clock)
+    data_keys = DataKeys(engine, backend, changes, entropy)
+    return Store(
+        engine=engine,
+        wakeup=wakeup_,
+        data_keys=data_keys,
+        custody=Custody(engine, data_keys, changes, clock, entropy),
+        ring=Ring(engine, data_keys, changes, clock, entropy),
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
+    """A node whose keys are loaded: from here on it can serve."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings, clock))
+        directory = Directory(
+            store.engine,
+            store.data_keys,
+            store.wakeup,
+            clock,
+            poll_ms=settings.keys.poll_ms,
+            flush_usage_ms=settings.keys.flush_usage_ms,
+            companions=(store.ring,),
+        )
+        await directory.load()
+        stack.push_async_callback(directory.flush_usage)
+        admission = _open_admission(settings)
+        stack.push_async_callback(admission.aclose)
+        yield Node(store=store, directory=directory, ring=store.ring, admission=admission)
+
+
+def _open_admission(settings: Settings) -> AdmissionStore:
+    # A nonce must outlive every moment at which its request is still fresh, twice over.
+    nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
+    if settings.redis is None:
+        return MemoryAdmission(_monotonic_us, nonce_ttl_ms)
+    return RedisAdmission(redis.connect(_redis_settings(settings)), nonce_ttl_ms, settings.redis.timeout_ms)
+
+
+async def _open_wakeup(settings: Settings, stack: AsyncExitStack) -> wakeup.WakeUp:
+    if settings.redis is None:
+        return wakeup.NoWakeUp()
+    opened_wakeup = wakeup.RedisWakeUp(redis.connect(_redis_settings(settings)))
+    stack.push_async_callback(opened_wakeup.aclose)
+    return opened_wakeup
+
+
+def _redis_settings(settings: Settings) -> redis.RedisSettings:
+    raise NotImplementedError
+
+
+def _find_secret(reference: str | None) -> Secret | None:
+    return None if reference is None else references.resolve(reference, os.environ)
+
+
+def _monotonic_us() -> int:
+    """Stepping the clock must neither free nonces early nor refill limits."""
+    return time.monotonic_ns() // 1_000

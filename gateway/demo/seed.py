@@ -1,0 +1,106 @@
+"""The demo's partners and keys, and the file by which scripts find them.
+
+Invariant: a secret is known only when it is made, so a key whose secret stands in `demo.json` is used again
+for as long as it is there and works; one that is gone or revoked gets a successor. Frozen keys stay as they
+are: somebody froze them to see what happens.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from gateway.cli.credentials import Credentials, DemoKey
+from gateway.demo import private_file
+from keys import refusals
+from keys.custody import Custody
+from keys.environment import Environment
+from keys.records import Algorithm, KeyRequest
+
+FILE_NAME: Final = "demo.json"
+ACTOR: Final = "demo"
+TIER: Final = "standard"
+PARTNERS: Final = (("acme", "Acme Trading"), ("borealis", "Borealis Markets"))
+
+
+class WantedKey(msgspec.Struct, frozen=True):
+    partner: str
+    environment: Environment
+    algorithm: Algorithm
+    roles: tuple[str, ...]
+
+
+WANTED: Final = (
+    WantedKey("acme", "paper", "hmac-sha256", ("trader",)),
+    WantedKey("acme", "paper", "ed25519", ("trader",)),
+    WantedKey("acme", "paper", "hmac-sha256", ("viewer",)),
+    WantedKey("acme", "live", "hmac-sha256", ("trader",)),
+    WantedKey("borealis", "paper", "hmac-sha256", ("trader",)),
+)
+
+
+async def seed(custody: Custody, file: Path, base_url: str, entropy: Callable[[int], bytes]) -> Credentials:
+    """Make what is missing, and write the file."""
+    existing = {partner.id for partner in await custody.list_partners()}
+    for partner_id, name in PARTNERS:
+        if partner_id not in existing:
+            await custody.create_partner(partner_id, name, TIER, actor=ACTOR)
+    known = _read_known(file)
+    keys = tuple([await _find_or_create(custody, wanted, known, entropy) for wanted in WANTED])
+    credentials = Credentials(base_url=base_url, keys=keys)
+    private_file.write(file, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
+    return credentials
+
+
+def _read_known(file: Path) -> tuple[DemoKey, ...]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Credentials).keys
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return ()  # nothing there to be used again: every key gets a successor
+
+
+async def _find_or_create(
+    custody: Custody, wanted: WantedKey, known: tuple[DemoKey, ...], entropy: Callable[[int], bytes]
+) -> DemoKey:
+    for key in known:
+        if _fits(key, wanted) and await _still_works(custody, key.id):
+            return key
+    return await _create(custody, wanted, entropy)
+
+
+def _fits(key: DemoKey, wanted: WantedKey) -> bool:
+    described = (key.partner, key.environment, key.algorithm, key.roles)
+    return described == (wanted.partner, wanted.environment, wanted.algorithm, wanted.roles)
+
+
+async def _still_works(custody: Custody, key_id: str) -> bool:
+    try:
+        return (await custody.get_key(key_id)).revoked_at is None
+    except refusals.NotFound:
+        return False
+
+
+async def _create(custody: Custody, wanted: WantedKey, entropy: Callable[[int], bytes]) -> DemoKey:
+    private = None
+    if wanted.algorithm == "ed25519":
+        private = ed25519.Ed25519PrivateKey.from_private_bytes(entropy(32))
+    asked = KeyRequest(
+        partner=wanted.partner,
+        environment=wanted.environment,
+        algorithm=wanted.algorithm,
+        roles=wanted.roles,
+        public_key=None if private is None else private.public_key().public_bytes_raw(),
+        label="demo",
+    )
+    created = await custody.create_key(asked, actor=ACTOR)
+    return DemoKey(
+        id=created.key.id,
+        algorithm=wanted.algorithm,
+        environment=wanted.environment,
+        roles=wanted.roles,
+        partner=wanted.partner,
+        secret=None if created.secret is None else created.secret.reveal(),
+        private_key_hex=None if private is None else private.private_bytes_raw().hex(),
+    )

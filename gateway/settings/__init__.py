@@ -1,0 +1,52 @@
+"""The configuration: `load` reads, checks and returns it whole, or says everything that is wrong with it."""
+
+from gateway.settings.addresses import Network, UpstreamAddress, parse_network, parse_upstream
+from gateway.settings.faults import Fault, SettingsError
+from gateway.settings.loader import load
+from gateway.settings.values import (
+    IdentitySettings,
+    KeysSettings,
+    KmsSettings,
+    RedisSettings,
+    RedisTlsSettings,
+    RouteSettings,
+    ServerSettings,
+    ServiceSettings,
+    Settings,
+    SigningSettings,
+    SourceLimitSettings,
+    StorageSettings,
+    TimeoutSettings,
+    UpstreamSettings,
+    UpstreamTlsSettings,
+)
+
+__all__ = [
+    "Fault",
+    "IdentitySettings",
+    "KeysSettings",
+    "KmsSettings",
+    "Network",
+    "RedisSettings",
+    "RedisTlsSettings",
+    "RouteSettings",
+    "ServerSettings",
+    "ServiceSettings",
+    "Settings",
+    "SettingsError",
+    "SigningSettings",
+    "SourceLimitSettings",
+    "StorageSettings",
+    "TimeoutSettings",
+    "UpstreamAddress",
+    "UpstreamSettings",
+    "UpstreamTlsSettings",
+    "load",
+    "networks",
+    "parse_network",
+    "parse_upstream",
+]
+
+
+def networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(parse_network(text) for text in texts)

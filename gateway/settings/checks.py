@@ -1,0 +1,173 @@
+"""Whether the tables agree with one another and with the world outside: one check a section, all of them run.
+
+What is checked of one key alone, its type and range, stands in `values`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from gateway import references
+from gateway.settings import addresses
+from gateway.settings.faults import Fault, quote_key
+from gateway.settings.route_checks import find_route_faults
+from gateway.settings.values import Settings, UpstreamSettings, UpstreamTlsSettings
+from keys.environment import ENVIRONMENTS
+from policies import gcra
+from policies import limits as limit_specs
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+_NAME_RULE = "a name is lowercase letters, digits and '-', a letter first"
+
+
+def find_faults(settings: Settings) -> Iterator[Fault]:
+    for check in _CHECKS:
+        yield from check(settings)
+
+
+def _check_service(settings: Settings) -> Iterator[Fault]:
+    yield from _address("service.issuer", partial(addresses.check_public, settings.service.issuer))
+    yield from _address("service.docs_base", partial(addresses.check_public, settings.service.docs_base))
+
+
+def _check_server(settings: Settings) -> Iterator[Fault]:
+    server = settings.server
+    if not addresses.is_host(server.host):
+        yield Fault("server.host", "is neither an address nor a host name")
+    if server.workers > 1 and settings.redis is None:
+        yield Fault(
+            "server.workers", "more than one needs [redis]: without it each would count and remember alone"
+        )
+    for index, network in enumerate(server.trusted_proxies):
+        place = f"server.trusted_proxies[{index}]"
+        yield from _address(place, partial(addresses.parse_network, network))
+
+
+def _check_storage(settings: Settings) -> Iterator[Fault]:
+    yield from _address("storage.url", partial(addresses.check_storage, settings.storage.url))
+    yield from _reference("storage.password", settings.storage.password)
+    if settings.storage.password is not None and settings.storage.url.startswith("sqlite:"):
+        yield Fault("storage.password", "is set, but a SQLite file has none")
+
+
+def _check_redis(settings: Settings) -> Iterator[Fault]:
+    redis = settings.redis
+    if redis is None:
+        return
+    yield from _address("redis.url", partial(addresses.check_redis, redis.url, cluster=redis.cluster))
+    yield from _reference("redis.password", redis.password)
+    if redis.tls is not None:
+        if not redis.url.startswith("rediss://"):
+            yield Fault("redis.tls", "is set, but url is not rediss://")
+        yield from _client_certificate("redis.tls", redis.tls.client_cert_file, redis.tls.client_key)
+
+
+def _check_kms(settings: Settings) -> Iterator[Fault]:
+    yield from _file_reference("kms.master_key", settings.kms.master_key)
+    yield from _reference("kms.passphrase", settings.kms.passphrase)
+
+
+def _check_signing(settings: Settings) -> Iterator[Fault]:
+    signing = settings.signing
+    if signing.window_ms > signing.max_window_ms:
+        yield Fault("signing.window_ms", f"is more than max_window_ms ({signing.max_window_ms})")
+    for index, environment in enumerate(signing.signature_check):
+        if environment not in ENVIRONMENTS:
+            yield Fault(f"signing.signature_check[{index}]", _unknown_environment(environment))
+
+
+def _check_keys(settings: Settings) -> Iterator[Fault]:
+    keys = settings.keys
+    if keys.staleness_bound_ms <= keys.poll_ms:
+        yield Fault("keys.staleness_bound_ms", f"has to be more than poll_ms ({keys.poll_ms})")
+
+
+def _check_identity(settings: Settings) -> Iterator[Fault]:
+    identity = settings.identity
+    if identity.reuse_ms >= identity.lifetime_ms:
+        yield Fault("identity.reuse_ms", f"has to be less than lifetime_ms ({identity.lifetime_ms})")
+
+
+def _check_limits(settings: Settings) -> Iterator[Fault]:
+    try:
+        settings.source_limit.as_limit()
+    except gcra.InvalidLimit as failure:
+        yield Fault("source_limit", str(failure))
+    for name, spec in settings.limits.items():
+        place = f"limits.{quote_key(name)}"
+        yield from _name(place, name)
+        try:
+            limit_specs.build(name, spec)
+        except gcra.InvalidLimit as failure:
+            yield Fault(place, str(failure))
+
+
+def _check_upstreams(settings: Settings) -> Iterator[Fault]:
+    for name, upstream in settings.upstreams.items():
+        place = f"upstreams.{quote_key(name)}"
+        yield from _name(place, name)
+        yield from _address(f"{place}.url", partial(addresses.parse_upstream, upstream.url))
+        if upstream.environment not in ENVIRONMENTS:
+            yield Fault(f"{place}.environment", _unknown_environment(upstream.environment))
+        if upstream.tls is not None:
+            yield from _check_upstream_tls(f"{place}.tls", upstream, upstream.tls)
+
+
+def _check_upstream_tls(place: str, upstream: UpstreamSettings, tls: UpstreamTlsSettings) -> Iterator[Fault]:
+    if not upstream.url.startswith("https://"):
+        yield Fault(place, "is set, but url is not https://")
+    if tls.server_name is not None and not addresses.is_host(tls.server_name):
+        yield Fault(f"{place}.server_name", "is neither an address nor a host name")
+    yield from _client_certificate(place, tls.client_cert_file, tls.client_key)
+
+
+def _client_certificate(place: str, certificate: str | None, key: str | None) -> Iterator[Fault]:
+    if (certificate is None) != (key is None):
+        yield Fault(place, "client_cert_file and client_key go together")
+    yield from _reference(f"{place}.client_key", key)
+
+
+def _name(place: str, name: str) -> Iterator[Fault]:
+    if _NAME.fullmatch(name) is None:
+        yield Fault(place, _NAME_RULE)
+
+
+def _unknown_environment(name: str) -> str:
+    return f'environment "{name}" is not one of {", ".join(ENVIRONMENTS)}'
+
+
+def _address(place: str, parse: Callable[[], object]) -> Iterator[Fault]:
+    try:
+        parse()
+    except addresses.InvalidAddress as failure:
+        yield Fault(place, str(failure))
+
+
+def _reference(place: str, text: str | None) -> Iterator[Fault]:
+    try:
+        if text is not None:
+            references.parse(text)
+    except references.MalformedReference as failure:
+        yield Fault(place, str(failure))
+
+
+def _file_reference(place: str, text: str) -> Iterator[Fault]:
+    try:
+        references.get_path(text)
+    except (references.MalformedReference, references.UnresolvedReference) as failure:
+        yield Fault(place, str(failure))
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
+    _check_service,
+    _check_server,
+    _check_storage,
+    _check_redis,
+    _check_kms,
+    _check_signing,
+    _check_keys,
+    _check_identity,
+    _check_limits,
+    _check_upstreams,
+    find_route_faults,
+)

@@ -1,0 +1,186 @@
+"""The connections to one upstream, and the one way to send it a request.
+
+Invariant: at most `max_connections` slots, each one connection or one attempt to make one; a slot is held by
+exactly one of: the idle list, a request, a response that is still being read. The last used idle connection
+is used first, so that the others can age and go. Waiting is in order, and bounded.
+
+A request is repeated once, on a fresh connection, only if its method is safe, its body small and whole, the
+connection had served before, and nothing at all came back. Any other request may have been acted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway.upstream import sending
+from gateway.upstream.dialling import dial
+from gateway.upstream.errors import ConnectionWasStale, UpstreamUnreachable
+from gateway.upstream.line import Line
+from gateway.upstream.request_head import Prepared, prepare
+from gateway.upstream.response import UpstreamResponse
+from gateway.upstream.timeouts import Clock
+from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
+from gateway.upstream.wire import Connection
+
+
+class UpstreamPool:
+    def __init__(
+        self, target: UpstreamTarget, clock: Clock = time.monotonic, limits: ResponseLimits | None = None
+    ) -> None:
+        self.target = target
+        self._clock = clock
+        self._limits = limits or ResponseLimits()
+        self._slots = 0
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        # None stands for a free slot: whoever gets it opens a connection.
+        self._line: Line[Connection | None] = Line(target.max_waiting, self._pass_on)
+        self._closing = False
+        self._emptied: asyncio.Future[None] | None = None
+
+    async def send(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse:
+        """Returns with the response's head, the body still coming.
+
+        Raises `UpstreamError`, `ValueError` for a request that is not clean, or what the request's own body
+        raised.
+        """
+        prepared = prepare(request)
+        now = self._clock()
+        total_at = now + timeouts.total_ms / 1000
+        connection = self._find_idle()
+        if connection is None:
+            connection = await self._obtain(now + timeouts.connect_ms / 1000, total_at)
+        try:
+            return await self._ask(connection, prepared, timeouts, total_at)
+        except ConnectionWasStale:
+            if not prepared.repeatable:
+                raise
+        fresh = await self._dial(self._clock() + timeouts.connect_ms / 1000, total_at)
+        return await self._ask(fresh, prepared, timeouts, total_at)
+
+    async def aclose(self) -> None:
+        """Ends everything at once, and returns when the last socket is closed. Drain before, if need be."""
+        self._closing = True
+        self._line.refuse_all(UpstreamUnreachable("closed"))
+        while self._idle:
+            self._idle.pop().close()
+            self._slots -= 1
+        for connection in tuple(self._open):
+            connection.fail(UpstreamUnreachable("closed"))
+        if self._slots or self._open:
+            self._emptied = self._emptied or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._emptied)
+
+    @property
+    def stats(self) -> PoolStats:
+        return PoolStats(
+            slots=self._slots, idle=len(self._idle), open=len(self._open), waiting=len(self._line)
+        )
+
+    async def _ask(
+        self, connection: Connection, request: Prepared, timeouts: Timeouts, total_at: float
+    ) -> UpstreamResponse:
+        """Whoever catches `ConnectionWasStale` for a repeatable request holds the slot.
+
+        After any other end it is free, or the response's.
+        """
+        response = connection.ask(request, timeouts, total_at)
+        try:
+            if request.rest is None:
+                await response.wait_for_head()
+            else:
+                await _send_and_wait(connection, request, response)
+        except BaseException as error:
+            connection.abandon(response)
+            kept_for_retry = request.repeatable and isinstance(error, ConnectionWasStale)
+            if not response.started and not kept_for_retry:
+                self._free_slot()
+            raise
+        return response
+
+    def _find_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_ready():
+                return connection
+            connection.close()
+            self._slots -= 1
+        return None
+
+    async def _obtain(self, connect_by: float, total_at: float) -> Connection:
+        self._require_open()
+        if self._slots < self.target.max_connections:
+            self._slots += 1
+            return await self._dial(connect_by, total_at)
+        connection = await self._line.wait(min(connect_by, total_at) - self._clock())
+        if connection is not None and connection.is_ready():
+            return connection
+        if connection is not None:
+            connection.close()
+        return await self._dial(connect_by, total_at)
+
+    async def _dial(self, connect_by: float, total_at: float) -> Connection:
+        """Takes over a slot, and frees it unless it returns."""
+        seconds = min(connect_by, total_at) - self._clock()
+        connection = Connection(self, asyncio.get_running_loop(), self._clock, self._limits)
+        try:
+            self._require_open()
+            await dial(connection, self.target, seconds, "connect" if connect_by <= total_at else "total")
+            self._require_open()
+        except BaseException:
+            connection.close()
+            self._free_slot()
+            raise
+        return connection
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise UpstreamUnreachable("closed")
+
+    # What a connection tells.
+
+    def opened(self, connection: Connection) -> None:
+        self._open.add(connection)
+
+    def release(self, connection: Connection) -> None:
+        self._pass_on(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._free_slot()
+        self._note_emptied()
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """A slot, with a connection in it or none, goes to whoever waits longest, or back."""
+        if connection is None or self._closing or not connection.reusable:
+            if connection is not None:
+                connection.close()
+            self._free_slot()
+            return
+        connection.keep(self._clock() + self.target.keep_alive_ms / 1000)
+        if not self._line.hand_over(connection):
+            self._idle.append(connection)
+
+    def _free_slot(self) -> None:
+        if not self._line.hand_over(None):
+            self._slots -= 1
+            self._note_emptied()
+
+    def _note_emptied(self) -> None:
+        if self._emptied is not None and not self._emptied.done() and not self._slots and not self._open:
+            self._emptied.set_result(None)
+
+
+async def _send_and_wait(connection: Connection, request: Prepared, response: UpstreamResponse) -> None:
+    """The body goes up beside the wait, because the answer may come first."""
+    if request.rest is None:
+        return
+    body = sending.send_body(connection, request.rest, request.length)
+    sender = asyncio.get_running_loop().create_task(body)
+    try:
+        await response.wait_for_head()
+    finally:
+        await sending.stop(sender)

@@ -1,0 +1,19 @@
+"""One worker among several: `python -m gateway.worker CONFIG SURFACES DESCRIPTOR`, started by the supervisor."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from gateway import app
+from gateway.settings import load
+
+
+def main() -> None:
+    config, surfaces, descriptor = sys.argv[1:]
+    app.serve_worker(load(Path(config)), tuple(surfaces.split(",")), socket.socket(fileno=int(descriptor)))
+
+
+if __name__ == "__main__":
+    main()

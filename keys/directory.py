@@ -1,0 +1,200 @@
+"""The directory: every served key, in memory, for a request path that does no I/O.
+
+Invariant: the directory holds one state the store has had, plus any newer part of it; it learns of a change
+at the next poll or wake-up, whichever is first. The wake-up only hastens: polling goes on whatever becomes
+of it. A store that cannot be asked leaves the last state served and lets its age grow; how old is too old
+is the caller's policy. The KMS is never waited for on the way of a change: a version whose data key is not
+open yet is left out and added when it is, so a revocation arrives while the KMS is away. Refuses: at the
+first load, to start with data keys that do not open.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from keys import snapshot
+from keys.attempt import Attempt
+from keys.changes import Clock
+from keys.data_keys import DataKeys
+from keys.served import ServedKey, ServedVersion
+from keys.shelf import Shelf
+from keys.usage import Usage
+from storage import engine, revision, wakeup
+
+__all__ = ["Companion", "Directory", "ServedKey", "ServedVersion"]
+
+_LOG: Final = logging.getLogger("portreeve.keys")
+_RETRY_S: Final = 1.0
+# A store that hangs is given up on soon; one that answers may take its time over many rows.
+_LONGEST_CHECK_S: Final = 5.0
+_LONGEST_READ_S: Final = 60.0
+
+
+class Companion(Protocol):
+    """Something else that follows the store's revision, such as a key ring.
+
+    When it raises it keeps its last state, and is asked again.
+    """
+
+    async def refresh(self) -> None: ...
+
+
+class _Check(NamedTuple):
+    began_ms: int
+    revision: int
+    rows: list[snapshot.Row]
+
+
+class Directory:
+    def __init__(  # noqa: PLR0913  what it reads, what it follows, and its rhythm
+        self,
+        engine_: AsyncEngine,
+        data_keys: DataKeys,
+        wakeup_: wakeup.WakeUp,
+        clock: Clock,
+        *,
+        poll_ms: int = 250,
+        flush_usage_ms: int = 5_000,
+        companions: Sequence[Companion] = (),
+    ) -> None:
+        self._engine = engine_
+        self._data_keys = data_keys
+        self._wakeup = wakeup_
+        self._clock = clock
+        self._poll_s = poll_ms / 1000
+        self._flush_s = flush_usage_ms / 1000
+        self._companions = tuple(companions)
+        self._shelf = Shelf(data_keys.find_open)
+        self._usage = Usage()
+        self._revision = 0
+        self._checked_ms = 0
+        self._refreshing = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._behind = asyncio.Event()
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    @property
+    def incomplete(self) -> frozenset[str]:
+        """Ids of keys served without one of their versions, or not at all: readiness tells of them."""
+        return self._shelf.incomplete
+
+    def __len__(self) -> int:
+        return len(self._shelf.keys)
+
+    def find(self, key_id: str) -> ServedKey | None:
+        return self._shelf.keys.get(key_id)
+
+    def age_ms(self, now_ms: int) -> int:
+        """Since the last successful check began; before the first load, as old as time."""
+        return max(0, now_ms - self._checked_ms)
+
+    def used(self, key_id: str, version: int, source: str, now_ms: int) -> None:
+        self._usage.note(key_id, version, source, now_ms)
+
+    async def flush_usage(self) -> int:
+        return await self._usage.flush(self._engine)
+
+    async def load(self) -> None:
+        """The first load: all of it or an exception."""
+        async with self._refreshing:
+            check = await self._check(since=None)
+            for data_key_id in sorted({row.data_key_id for row in check.rows if row.data_key_id is not None}):
+                await self._data_keys.get(data_key_id)
+            await self._replace(check)
+        for companion in self._companions:
+            await companion.refresh()
+
+    async def refresh(self) -> None:
+        """One check against the store, and whatever it says has changed."""
+        async with self._refreshing:
+            check = await self._check(since=self._revision)
+            if check.revision == self._revision:
+                self._checked_ms = check.began_ms
+                return
+            if check.revision > self._revision:
+                await self._shelf.put(check.rows)
+                self._revision, self._checked_ms = check.revision, check.began_ms
+            else:
+                # The store was restored from a backup: what is newer than that no longer counts.
+                _LOG.warning("the store went back from revision %d to %d", self._revision, check.revision)
+                await self._replace(await self._check(since=None))
+            self._behind.set()
+
+    async def run(self) -> None:
+        """Follows the store until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._poll())
+            tasks.create_task(self._listen())
+            tasks.create_task(self._follow_up())
+            tasks.create_task(self._flush())
+
+    async def _check(self, since: int | None) -> _Check:
+        began_ms = self._clock()
+        try:
+            async with asyncio.timeout(_LONGEST_CHECK_S) as patience, engine.reading(self._engine) as conn:
+                # Asked before the rows: what commits in between is read now, and once more at the next check.
+                current = await revision.current(conn)
+                patience.reschedule(asyncio.get_running_loop().time() + _LONGEST_READ_S)
+                if since is None:
+                    return _Check(began_ms, current, await snapshot.read_all(conn))
+                rows = await snapshot.read_changed(conn, since) if current > since else []
+                return _Check(began_ms, current, rows)
+        except TimeoutError as cause:
+            raise engine.StorageUnavailable("the key store did not answer in time") from cause
+
+    async def _replace(self, check: _Check) -> None:
+        shelf = Shelf(self._data_keys.find_open)
+        await shelf.put(check.rows)
+        self._shelf, self._revision, self._checked_ms = shelf, check.revision, check.began_ms
+
+    async def _poll(self) -> None:
+        attempt = Attempt("the key store cannot be read; the last state is served")
+        while True:
+            await attempt.run(self.refresh)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._woken.wait()
+            self._woken.clear()
+
+    async def _listen(self) -> None:
+        attempt = Attempt("the wake-up is broken; changes are learned by polling")
+        while True:
+            await attempt.run(self._wake)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _wake(self) -> None:
+        async for announced in self._wakeup.listen():
+            if announced > self._revision:
+                self._woken.set()
+
+    async def _flush(self) -> None:
+        attempt = Attempt("last-used times cannot be written; they are kept in memory")
+        while True:
+            await asyncio.sleep(self._flush_s)
+            await attempt.run(self.flush_usage)
+
+    async def _follow_up(self) -> None:
+        """What may take its time after a change: opening data keys, and whoever else follows the revision."""
+        attempt = Attempt("some secrets or signing keys cannot be opened; those that are open are served")
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            if not await attempt.run(self._catch_up):
+                await asyncio.sleep(_RETRY_S)
+                self._behind.set()
+
+    async def _catch_up(self) -> None:
+        steps = [companion.refresh() for companion in self._companions]
+        openings = [self._data_keys.get(data_key_id) for data_key_id in sorted(self._shelf.awaited)]
+        outcomes = await asyncio.gather(*steps, *openings, return_exceptions=True)
+        self._shelf.put_waiting()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome

@@ -1,0 +1,104 @@
+"""Brings a database to the schema of this program, or says that it is not there.
+
+Invariant: an upgrade is one transaction; a process killed in the middle leaves the schema it found. Two upgrades of
+one database run one after the other, and the second finds nothing to do.
+Refuses: to serve on any other schema than its own, older or newer.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage import engine
+
+# Any number that nobody else locks by in this database will do; it must only never change.
+_UPGRADE_LOCK = 0x706F727472656576
+
+
+class SchemaMismatch(Exception):
+    """The database has another schema than this program."""
+
+    def __init__(self, found: str | None, expected: str, advice: str) -> None:
+        super().__init__(f"the database is at schema {found or 'none'}, this program needs {expected}: {advice}")
+        self.found = found
+        self.expected = expected
+
+
+class SchemaMissing(SchemaMismatch):
+    def __init__(self, expected: str) -> None:
+        super().__init__(None, expected, "run `portreeve init`")
+
+
+class SchemaOutdated(SchemaMismatch):
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found, expected, "run `portreeve init`, which upgrades it")
+
+
+class SchemaTooNew(SchemaMismatch):
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found, expected, "run the newer program; `portreeve init` does not go back")
+
+
+async def upgrade(engine_: AsyncEngine) -> str:
+    """To this program's schema; answers its revision."""
+    async with engine.transaction(engine_) as conn:
+        await _take_turn(conn)
+        expected = _head()
+        _refuse_newer(await conn.run_sync(_found), expected)
+        await conn.run_sync(_upgrade)
+    return expected
+
+
+async def require_current(engine_: AsyncEngine) -> None:
+    async with engine.reading(engine_) as conn:
+        found = await conn.run_sync(_found)
+    expected = _head()
+    if found is None:
+        raise SchemaMissing(expected)
+    _refuse_newer(found, expected)
+    if found != expected:
+        raise SchemaOutdated(found, expected)
+
+
+async def _take_turn(conn: AsyncConnection) -> None:
+    """SQLite gives the turn with the transaction itself."""
+    if conn.dialect.name == "postgresql":
+        lock = sqlalchemy.func.pg_advisory_xact_lock(sqlalchemy.literal(_UPGRADE_LOCK, sqlalchemy.BigInteger))
+        await conn.execute(sqlalchemy.select(lock))
+
+
+def _refuse_newer(found: str | None, expected: str) -> None:
+    known = {step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaTooNew(found, expected)
+
+
+def _upgrade(conn: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, "head")
+
+
+def _found(conn: Connection) -> str | None:
+    return MigrationContext.configure(conn).get_current_revision()
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("this installation lacks its migrations")
+    return head
+
+
+def _config() -> Config:
+    """No file: the steps are found as part of the installed package."""
+    config = Config()
+    config.set_main_option("script_location", "storage:migrations")
+    config.set_main_option("path_separator", "os")
+    return config

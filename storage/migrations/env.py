@@ -1,0 +1,15 @@
+"""Alembic loads this file to run the steps. It opens nothing: connection and transaction are the caller's."""
+
+from alembic import context
+
+from storage import schema
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=schema.metadata,
+    compare_type=True,
+    compare_server_default=True,
+    # SQLite changes most of a table only by building it anew.
+    render_as_batch=True,
+)
+context.run_migrations()

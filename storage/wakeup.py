@@ -1,0 +1,107 @@
+"""The signal "revision N is committed", from the node that changed something to all the others.
+
+Invariant: a signal carries nothing but a number, and nobody depends on it. It may be lost, repeated, late or forged;
+a node that gets one only looks sooner at what the database says, and looks there anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from storage import redis
+
+_log = logging.getLogger(__name__)
+
+CHANNEL = "portreeve:revision"
+
+_ANNOUNCE_SECONDS = 1.0
+_SILENCE_SECONDS = 5.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+# 2**63 has nineteen digits: a longer message is nobody's revision.
+_DIGITS = 19
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class WakeUp(Protocol):
+    """Best effort in both directions. `announce` comes after the commit, so it never raises for an outage: it would
+    tell the caller that a change failed which stands. `listen` outlives every outage; it ends when it is cancelled.
+    """
+
+    async def announce(self, revision: int) -> None: ...
+
+    def listen(self) -> AsyncIterator[int]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class NoWakeUp:
+    """For a node without Redis: polling alone."""
+
+    async def announce(self, revision: int) -> None:
+        pass
+
+    async def listen(self) -> AsyncIterator[int]:
+        await asyncio.Event().wait()
+        yield 0  # unreachable, and what makes this a generator
+
+    async def aclose(self) -> None:
+        pass
+
+
+class RedisWakeUp:
+    """Over one publish/subscribe channel. The client is its own from here on: `aclose` closes it."""
+
+    def __init__(
+        self,
+        client: redis.Client,
+        channel: str = CHANNEL,
+        *,
+        silence_seconds: float = _SILENCE_SECONDS,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._channel = channel
+        self._silence = silence_seconds
+        self._sleep = sleep
+
+    async def announce(self, revision: int) -> None:
+        try:
+            async with asyncio.timeout(_ANNOUNCE_SECONDS):
+                await self._client.publish(self._channel, str(revision))
+        except Exception as outage:  # noqa: BLE001  the change stands, whatever a broken peer makes the library raise
+            _log.warning("revision %d was not announced: %s", revision, type(outage).__name__)
+
+    async def listen(self) -> AsyncIterator[int]:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with contextlib.aclosing(self._subscribe()) as messages:
+                    async for message in messages:
+                        pause = _FIRST_PAUSE
+                        found = _find_revision(message)
+                        if found is not None:
+                            yield found
+            except Exception as outage:  # noqa: BLE001  as above; the next attempt starts from nothing
+                _log.warning("not listening for changes: %s", type(outage).__name__)
+            await self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _subscribe(self) -> AsyncIterator[object]:
+        """What arrives, the confirmation of the subscription and pongs included; ends by raising."""
+        subscription = self._client.pubsub()
+        try:
+            with redis.translated():
+                await subscription.subscribe(self._channel)
+            async for message in self._receive(subscription):
+                yield message
+        finally:
+            await subscription.aclose()

@@ -1,0 +1,128 @@
+"""Custody's outside, faked: a clock, a KMS and a wake-up that do as they are told; and the room built on them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from keys import kms
+from keys.changes import Changes
+from keys.custody import Custody
+from keys.data_keys import DataKeys
+from keys.directory import Companion, Directory
+from keys.records import CreatedKey, KeyRequest
+from keys.ring import Ring
+from keys.secret import SecretBytes
+
+START_MS = 1_763_596_800_000
+
+
+class FakeClock:
+    def __init__(self, now_ms: int = START_MS) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class FakeKms:
+    """Remembers what it wrapped. `down` makes it unavailable; `calls` counts what it was asked."""
+
+    name = "fake"
+    key_id = "fake-key"
+
+    def __init__(self) -> None:
+        self.down = False
+        self.calls = 0
+        self._wrapped: dict[bytes, tuple[bytes, dict[str, str]]] = {}
+
+    async def generate_data_key(self, context: Mapping[str, str]) -> kms.DataKey:
+        self._answer()
+        plaintext, wrapped = os.urandom(32), os.urandom(16)
+        self._wrapped[wrapped] = (plaintext, dict(context))
+        return kms.DataKey(SecretBytes(plaintext), wrapped)
+
+    async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> SecretBytes:
+        self._answer()
+        plaintext, made_for = self._wrapped.get(wrapped, (b"", {}))
+        if not plaintext or made_for != dict(context):
+            raise kms.KmsRefused("not wrapped by this fake for this context")
+        return SecretBytes(plaintext)
+
+    def _answer(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise kms.KmsUnavailable("the fake is down")
+
+
+class FakeWakeUp:
+    """Delivers what is announced to whoever listens, unless it is `broken`, when it raises."""
+
+    def __init__(self) -> None:
+        self.announced: list[int] = []
+        self.broken = False
+        self._waiting: asyncio.Queue[int] = asyncio.Queue()
+
+    async def announce(self, revision: int) -> None:
+        self.announced.append(revision)
+        self._waiting.put_nowait(revision)
+
+    async def listen(self) -> AsyncIterator[int]:
+        while True:
+            if self.broken:
+                raise ConnectionError("the fake is broken")
+            yield await self._waiting.get()
+
+    async def aclose(self) -> None:
+        return
+
+
+class Room(msgspec.Struct, frozen=True):
+    """The keys room of one node. `another_node` shares the store and the KMS and nothing else."""
+
+    engine: AsyncEngine
+    clock: FakeClock
+    kms: FakeKms
+    wakeup: FakeWakeUp
+    changes: Changes
+    data_keys: DataKeys
+    custody: Custody
+
+    def another_node(self) -> "Room":
+        return build_room(self.engine, clock=self.clock, backend=self.kms)
+
+    def directory(self, *, poll_ms: int = 250, companions: Sequence[Companion] = ()) -> Directory:
+        return Directory(
+            self.engine, self.data_keys, self.wakeup, self.clock, poll_ms=poll_ms, companions=companions
+        )
+
+    def ring(self, entropy: Callable[[int], bytes] = os.urandom) -> Ring:
+        return Ring(self.engine, self.data_keys, self.changes, self.clock, entropy)
+
+    async def create_key(self, **asked: object) -> CreatedKey:
+        """An HMAC paper key of the partner `acme`, or whatever is asked otherwise."""
+        fields: dict[str, object] = {
+            "partner": "acme",
+            "environment": "paper",
+            "algorithm": "hmac-sha256",
+            "roles": ("trader",),
+        }
+        return await self.custody.create_key(make_request(**fields | asked), actor="operator")
+
+
+def make_request(**fields: object) -> KeyRequest:
+    return msgspec.convert(fields, KeyRequest)
+
+
+def build_room(
+    engine: AsyncEngine, *, clock: FakeClock | None = None, backend: FakeKms | None = None
+) -> Room:
+    clock = clock or FakeClock()
+    backend = backend or FakeKms()
+    wakeup = FakeWakeUp()
+    changes = Changes(engine, wakeup, clock)
+    data_keys = DataKeys(engine, backend, changes, os.urandom)
+    custody = Custody(engine, data_keys, changes, clock, os.urandom)
+    return Room(engine, clock, backend, wakeup, changes, data_keys, custody)

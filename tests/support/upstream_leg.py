@@ -1,0 +1,35 @@
+"""Short words for tests of the upstream leg: one request, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse
+
+# Far beyond what any step takes: a test that reaches it hangs, and would rather fail.
+PATIENCE_S = 10.0
+PATIENT = Timeouts(connect_ms=10_000, first_byte_ms=10_000, idle_ms=10_000, total_ms=20_000)
+
+
+def request(
+    method: bytes = b"GET", body: bytes | AsyncIterator[bytes] = b"", *, length: int | None = None
+) -> OutboundRequest:
+    return OutboundRequest(method, b"/orders?side=buy", [(b"host", b"u")], body, length)
+
+
+async def read(response: UpstreamResponse) -> bytes:
+    return b"".join([chunk async for chunk in response])
+
+
+async def ask(
+    pool: UpstreamPool, method: bytes = b"GET", body: bytes | AsyncIterator[bytes] = b""
+) -> tuple[int, bytes]:
+    async with asyncio.timeout(PATIENCE_S):
+        response = await pool.send(request(method, body), PATIENT)
+        return response.status, await read(response)
+
+
+async def until(event: asyncio.Event) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await event.wait()

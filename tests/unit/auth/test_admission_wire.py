@@ -1,0 +1,100 @@
+import pytest
+
+from auth.admission import Admission, Bucket, wire
+from auth.admission.wire import Counted, InvalidSlot, MalformedReply, Packed, Script
+from policies.gcra import Limit
+
+LIMIT = Limit(name="orders", rate=2, per_us=1_000_000, burst=3)
+NONCE_ONLY = wire.pack(Admission("acme", "key:nonce", ()))
+TWO_BUCKETS = wire.pack(Admission("acme", None, (Bucket("k:1", LIMIT, 1), Bucket("p:acme", LIMIT, 2))))
+
+
+def bulks(command: bytes) -> list[bytes]:
+    """Read a command back, strictly."""
+    head, _, rest = command.partition(b"\r\n")
+    values = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size.removeprefix(b"$"))
+        values.append(rest[:length])
+        assert rest[length : length + 2] == b"\r\n"
+        rest = rest[length + 2 :]
+    assert int(head.removeprefix(b"*")) == len(values)
+    return values
+
+
+def test_a_command_says_how_many_keys_it_has() -> None:
+    """Two admissions in one command, keys before arguments."""
+    values = bulks(Script(122_000).command([NONCE_ONLY, TWO_BUCKETS]))
+    assert values[0] == b"EVALSHA"
+    assert int(values[2]) == 3
+    assert values[3].startswith(b"pr:{acme}:n:")
+    assert values[4:6] == [b"pr:{acme}:b:k:1", b"pr:{acme}:b:p:acme"]
+    assert values[6:] == [b"122000", b"1", b"4", b"1500000", b"500000", b"1500000", b"1000000"]
+
+
+def test_the_body_is_sent_where_the_digest_is_not_known() -> None:
+    """Otherwise the same command."""
+    script = Script(122_000)
+    by_body = bulks(script.command([NONCE_ONLY], with_body=True))
+    assert by_body[0] == b"EVAL"
+    assert b"redis.call('TIME')" in by_body[1]
+    assert by_body[2:] == bulks(script.command([NONCE_ONLY]))[2:]
+
+
+def test_nonces_take_the_same_room_however_long_they_are() -> None:
+    """And two nonces, or one in two slots, never share a key."""
+    packed = [
+        wire.pack(Admission(slot, nonce, ()))
+        for slot, nonce in [("acme", "k:a"), ("acme", "k:" + "b" * 64), ("beta", "k:a")]
+    ]
+    assert len({len(each.keys) for each in packed}) == 1
+    assert len({each.keys for each in packed}) == 3
+
+
+@pytest.mark.parametrize("slot", ["", "}", "}acme"])
+def test_a_slot_that_makes_no_hash_tag_is_refused(slot: str) -> None:
+    """Its keys would be spread over a cluster."""
+    with pytest.raises(InvalidSlot):
+        wire.pack(Admission(slot, "key:nonce", ()))
+
+
+def test_a_reply_is_divided_among_the_admissions_of_the_batch() -> None:
+    """Each takes what its buckets need; a replay has none."""
+    batch = [
+        TWO_BUCKETS,
+        NONCE_ONLY,
+        wire.pack(Admission("acme", "n", (Bucket("k:1", LIMIT, 1),))),
+        NONCE_ONLY,
+    ]
+    counted = wire.parse_reply([2, 10, 20, 1, 1, 0], batch)
+    assert counted == [Counted(2, [10, 20]), Counted(1, []), Counted(1, []), Counted(0, [])]
+
+
+@pytest.mark.parametrize(
+    ("reply", "batch"),
+    [
+        (0, [NONCE_ONLY]),
+        (b"OK", [NONCE_ONLY]),
+        (None, [NONCE_ONLY]),
+        (ValueError("an error reply"), [NONCE_ONLY]),
+        ([], [NONCE_ONLY]),
+        ([3], [NONCE_ONLY]),
+        ([-1], [NONCE_ONLY]),
+        ([None], [NONCE_ONLY]),
+        ([b"0"], [NONCE_ONLY]),
+        ([False], [NONCE_ONLY]),
+        ([0.0], [NONCE_ONLY]),
+        ([0, 0], [NONCE_ONLY]),
+        ([0], [NONCE_ONLY, NONCE_ONLY]),
+        ([0], [TWO_BUCKETS]),
+        ([0, 1], [TWO_BUCKETS]),
+        ([0, 1, 2, 3], [TWO_BUCKETS]),
+        ([0, 1, b"2"], [TWO_BUCKETS]),
+        ([[0]], [NONCE_ONLY]),
+    ],
+)
+def test_a_reply_the_script_can_not_have_given_is_refused(reply: object, batch: list[Packed]) -> None:
+    """Nothing is taken for an admission that is not one."""
+    with pytest.raises(MalformedReply):
+        wire.parse_reply(reply, batch)

@@ -1,0 +1,99 @@
+"""The request line and the metrics: what is told of a request, and that telling never holds it up."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from gateway import request_log
+from gateway.metrics import Metrics
+from gateway.observers import Observers
+from gateway.request_log import RequestLog
+from gateway.trace import Trace
+
+
+@pytest.fixture
+def sink() -> Iterator[io.BytesIO]:
+    with io.BytesIO() as buffer:
+        yield buffer
+
+
+def traced(reason: str = "") -> Trace:
+    trace = Trace("r1", "GET")
+    trace.path, trace.route, trace.partner, trace.upstream = "/a", "orders", "acme", "paper"
+    trace.status = 200
+    trace.mark("admit")
+    if reason:
+        trace.refuse(reason)
+    return trace
+
+
+def test_one_request_is_one_line_of_json(sink: io.BytesIO) -> None:
+    """With decision, reason and the time of every stage."""
+    log = RequestLog(sink, "node")
+    log.start()
+    log.note(traced("bad_signature"), 1_763_596_800_123, 250_000)
+    log.stop()
+    (line,) = sink.getvalue().splitlines()
+    told = json.loads(line)
+    assert (told["request_id"], told["route"], told["partner"]) == ("r1", "orders", "acme")
+    assert (told["decision"], told["reason"], told["total_us"]) == ("refused", "bad_signature", 250)
+    assert set(told["stages_us"]) == {"admit"}
+
+
+def test_lines_beyond_the_bound_are_counted_and_dropped(
+    sink: io.BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink that stalls costs lines, never memory."""
+    monkeypatch.setattr(request_log, "_MAX_WAITING", 2)
+    log = RequestLog(sink, "node")
+    for _ in range(5):
+        log.note(traced(), 0, 0)
+    assert log.dropped == 3
+
+
+def test_a_sink_that_fails_is_survived() -> None:
+    """A closed pipe behind the log is no reason to stop serving."""
+
+    class Broken(io.BytesIO):
+        def write(self, _line: object) -> int:
+            raise BrokenPipeError
+
+    log = RequestLog(Broken(), "node")
+    log.start()
+    log.note(traced(), 0, 0)
+    log.stop()
+    assert log.dropped == 1
+
+
+def test_a_defect_is_noted_by_place_and_type_only(sink: io.BytesIO) -> None:
+    """What an unknown failure says may hold a secret."""
+    log = RequestLog(sink, "node")
+    try:
+        raise ValueError("prs_paper_secret")
+    except ValueError as failure:
+        Observers(log, Metrics({})).note_defect(failure, "r1")
+    log.start()
+    log.stop()
+    assert b"prs_paper_secret" not in sink.getvalue()
+    assert b"ValueError" in sink.getvalue()
+
+
+def test_metrics_count_by_route_decision_and_reason() -> None:
+    """In the text format, with names that say their unit."""
+    metrics = Metrics({"key_cache_age_seconds": ("Age.", lambda: 1.5)})
+    metrics.note(traced(), 1_000_000)
+    metrics.note(traced("upstream_timeout"), 1_000_000)
+    metrics.note(traced("replay_store_unavailable"), 1_000_000)
+    metrics.note_store_error("database")
+    text = metrics.render().decode()
+    assert 'portreeve_requests_total{decision="allowed",reason="",route="orders"} 1.0' in text
+    assert 'portreeve_upstream_errors_total{reason="upstream_timeout",upstream="paper"} 1.0' in text
+    assert 'portreeve_store_errors_total{store="admission"} 1.0' in text
+    assert 'portreeve_store_errors_total{store="database"} 1.0' in text
+    assert 'portreeve_stage_seconds_count{stage="admit"} 3.0' in text
+    assert 'portreeve_request_seconds_bucket{le="0.001"} 3.0' in text
+    assert "portreeve_key_cache_age_seconds 1.5" in text
