@@ -89,7 +89,9 @@ class Deployment:
     def __enter__(self) -> Self:
         self._command("init")
         self._command("partners", "create", "acme", "--name", "Acme", "--tier", "standard")
-        self._processes.append(subprocess.Popen([sys.executable, "-m", "bench.upstream", str(self._upstream_port)]))
+        self._processes.append(
+            subprocess.Popen([sys.executable, "-m", "bench.upstream", str(self._upstream_port)])
+        )
         began = time.perf_counter()
         log = self._log.open("wb")
         self.gateway = subprocess.Popen(self._portreeve("serve"), stdout=log)
@@ -107,7 +109,16 @@ class Deployment:
 
     def create_key(self, *arguments: str) -> dict[str, Any]:
         created = self._command(
-            "keys", "create", "--partner", "acme", "--environment", "paper", "--role", "reader", "--json", *arguments
+            "keys",
+            "create",
+            "--partner",
+            "acme",
+            "--environment",
+            "paper",
+            "--role",
+            "reader",
+            "--json",
+            *arguments,
         )
         key: dict[str, Any] = json.loads(created)
         return key
@@ -116,7 +127,9 @@ class Deployment:
         return [sys.executable, "-m", "gateway", "--config", str(self._config), *arguments]
 
     def _command(self, *arguments: str) -> bytes:
-        return subprocess.run(self._portreeve(*arguments), check=True, stdout=subprocess.PIPE, timeout=60).stdout
+        return subprocess.run(
+            self._portreeve(*arguments), check=True, stdout=subprocess.PIPE, timeout=60
+        ).stdout
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30
@@ -154,5 +167,3 @@ def signed_requests(key: dict[str, Any], count: int, sign: Any, *, body: bytes =
 def hmac_signer(key: dict[str, Any]) -> Any:  # noqa: ANN401  a callable from bytes to hex
     secret = key["secret"].encode()
     return lambda signed: hmac.new(secret, signed, "sha256").hexdigest()
-
-

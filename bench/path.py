@@ -45,7 +45,9 @@ def drive(deployment: Deployment, requests: list[bytes], folder: Path) -> dict[s
 
 @contextmanager
 def redis_server() -> Iterator[str | None]:
-    binary = shutil.which("redis-server") or shutil.which("redis-server", path=str(Path(sys.executable).parent))
+    binary = shutil.which("redis-server") or shutil.which(
+        "redis-server", path=str(Path(sys.executable).parent)
+    )
     if binary is None:
         yield None
         return
@@ -74,7 +76,8 @@ def measure(redis_url: str | None, batches: int) -> dict[str, Any]:
             paired = deployment.create_key("--algorithm", "ed25519", "--public-key", public)
             time.sleep(1)
             rounds = [
-                drive(deployment, signed_requests(key, _BATCH, hmac_signer(key)), folder) for _ in range(batches)
+                drive(deployment, signed_requests(key, _BATCH, hmac_signer(key)), folder)
+                for _ in range(batches)
             ]
             sign: Signer = lambda signed: private.sign(signed).hex()  # noqa: E731  one use, named for its type
             ed25519 = drive(deployment, signed_requests(paired, _BATCH, sign), folder)

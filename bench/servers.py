@@ -33,9 +33,28 @@ async def bare(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa
 def _commands(port: int) -> dict[str, list[str]]:
     python = sys.executable
     uvicorn = [python, "-m", "uvicorn", "bench.servers:bare", "--port", str(port), "--log-level", "warning"]
-    granian = [python, "-m", "granian", "--interface", "asginl", "--port", str(port), "--log-level", "warning"]
+    granian = [
+        python,
+        "-m",
+        "granian",
+        "--interface",
+        "asginl",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     return {
-        "uvicorn": [*uvicorn, "--no-access-log", "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"],
+        "uvicorn": [
+            *uvicorn,
+            "--no-access-log",
+            "--loop",
+            "uvloop",
+            "--http",
+            "httptools",
+            "--lifespan",
+            "off",
+        ],
         "portreeve": [python, "-m", "bench.servers", str(port)],
         "granian": [*granian, "--http", "1", "--runtime-mode", "st", "--no-ws", "bench.servers:bare"],
     }
@@ -89,7 +108,11 @@ def measure(command: list[str], port: int) -> dict[str, float]:
             used = machine.cpu_seconds(server.pid) - before
             if result["statuses"] != {"200": _REQUESTS}:
                 raise RuntimeError(f"unexpected answers: {result['statuses']}")
-            return {"cpu_us": round(used / _REQUESTS * 1e6, 1), "rps": result["rps"], "p99_ms": result["p99_ms"]}
+            return {
+                "cpu_us": round(used / _REQUESTS * 1e6, 1),
+                "rps": result["rps"],
+                "p99_ms": result["p99_ms"],
+            }
         finally:
             server.terminate()
             server.wait(10)

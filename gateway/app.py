@@ -73,9 +73,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> Litestar:
     )
 
 
-async def _open(
-    gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stack: AsyncExitStack
-) -> Edge:
+async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stack: AsyncExitStack) -> Edge:
     configured = gateway.settings
     gateway.log.start()
     stack.callback(gateway.log.stop)

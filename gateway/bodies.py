@@ -29,7 +29,9 @@ class Budget:
 
     def take(self, size: int) -> None:
         if self.held + size > self._limit:
-            raise Refusal("overloaded", "This node holds as many request bodies as it may. Try again shortly.")
+            raise Refusal(
+                "overloaded", "This node holds as many request bodies as it may. Try again shortly."
+            )
         self.held += size
 
 

@@ -20,7 +20,7 @@ from auth.admission import AdmissionStore
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import references
-from gateway.settings import Settings
+from gateway.settings import RedisTlsSettings, Settings
 from keys.changes import Changes, Clock
 from keys.custody import Custody
 from keys.data_keys import DataKeys
@@ -90,7 +90,8 @@ async def opened_store(
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(opened_engine(settings))
         await migrate.require_current(engine)
-        yield build_store(engine, open_kms(settings), await _open_wakeup(settings, stack), clock, entropy)
+        waker = await stack.enter_async_context(_opened_wakeup(settings))
+        yield build_store(engine, open_kms(settings), waker, clock, entropy)
 
 
 def build_store(
@@ -123,29 +124,68 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
         )
         await directory.load()
         stack.push_async_callback(directory.flush_usage)
-        admission = _open_admission(settings)
-        stack.push_async_callback(admission.aclose)
+        admission = await stack.enter_async_context(_opened_admission(settings))
         yield Node(store=store, directory=directory, ring=store.ring, admission=admission)
 
 
-def _open_admission(settings: Settings) -> AdmissionStore:
+@asynccontextmanager
+async def opened_redis(settings: Settings) -> AsyncIterator[redis.Client | None]:
+    """None where the configuration does without."""
+    client = _connect_redis(settings)
+    try:
+        yield client
+    finally:
+        if client is not None:
+            await client.aclose()
+
+
+@asynccontextmanager
+async def _opened_admission(settings: Settings) -> AsyncIterator[AdmissionStore]:
     # A nonce must outlive every moment at which its request is still fresh, twice over.
     nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
-    if settings.redis is None:
-        return MemoryAdmission(_monotonic_us, nonce_ttl_ms)
-    return RedisAdmission(redis.connect(_redis_settings(settings)), nonce_ttl_ms, settings.redis.timeout_ms)
+    async with opened_redis(settings) as client:
+        admission: AdmissionStore = (
+            MemoryAdmission(_monotonic_us, nonce_ttl_ms)
+            if settings.redis is None or client is None
+            else RedisAdmission(client, nonce_ttl_ms, settings.redis.timeout_ms)
+        )
+        try:
+            yield admission
+        finally:
+            await admission.aclose()
 
 
-async def _open_wakeup(settings: Settings, stack: AsyncExitStack) -> wakeup.WakeUp:
-    if settings.redis is None:
-        return wakeup.NoWakeUp()
-    opened_wakeup = wakeup.RedisWakeUp(redis.connect(_redis_settings(settings)))
-    stack.push_async_callback(opened_wakeup.aclose)
-    return opened_wakeup
+@asynccontextmanager
+async def _opened_wakeup(settings: Settings) -> AsyncIterator[wakeup.WakeUp]:
+    client = _connect_redis(settings)
+    opened: wakeup.WakeUp = wakeup.NoWakeUp() if client is None else wakeup.RedisWakeUp(client)
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
 
 
-def _redis_settings(settings: Settings) -> redis.RedisSettings:
-    raise NotImplementedError
+def _connect_redis(settings: Settings) -> redis.Client | None:
+    configured = settings.redis
+    if configured is None:
+        return None
+    password = _find_secret(configured.password)
+    tls = configured.tls or RedisTlsSettings()
+    return redis.connect(
+        redis.RedisSettings(
+            url=configured.url,
+            password=None if password is None else password.reveal(),
+            cluster=configured.cluster,
+            timeout_ms=configured.timeout_ms,
+            ca_file=_find_path(tls.ca_file),
+            client_cert_file=_find_path(tls.client_cert_file),
+            client_key_file=None if tls.client_key is None else references.get_path(tls.client_key),
+        )
+    )
+
+
+def _find_path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _find_secret(reference: str | None) -> Secret | None:

@@ -17,6 +17,7 @@ from typing import Any
 from gateway.answer import Answer, Send
 from gateway.arrival import Arrival, Receive
 from gateway.observers import Observers
+from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Renderer
 from gateway.refusals import problem_of
@@ -27,14 +28,13 @@ from gateway.trace import Trace
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-# Prefixes that Litestar serves, and no configured route may claim; whoami alone is answered by the pipeline.
-RESERVED = ("/edge/", "/oauth/", "/control/", "/console/", "/health/", "/.well-known/")
-RESERVED_EXACT = frozenset({"/metrics", "/edge", "/oauth", "/control", "/console", "/health", "/.well-known"})
+_UNREADABLE = frozenset({400, 431})
+# The one page of the gateway's own that needs a verified caller, so the pipeline answers it.
 WHOAMI = "/edge/v1/whoami"
 
 
 class Edge:
-    def __init__(  # noqa: PLR0913  the composition root names each part
+    def __init__(  # noqa: PLR0913, PLR0917  the composition root names each part
         self,
         inner: AsgiApp,
         admit: Admit,
@@ -103,7 +103,11 @@ class Edge:
     def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
         problem = self._known(failure, arrival)
         arrival.trace.refuse(problem.kind.code)
-        return Answer(*self._renderer.render(problem, arrival.request_id))
+        answer = Answer(*self._renderer.render(problem, arrival.request_id))
+        if problem.kind.status in _UNREADABLE:
+            # What could be read in two ways once could be read in two ways again: no next request from there.
+            answer.headers.append((b"connection", b"close"))
+        return answer
 
     def _known(self, failure: Exception, arrival: Arrival) -> Problem:
         problem = problem_of(failure)
@@ -131,9 +135,7 @@ class Edge:
 
 def _is_ours(admitted: Admitted) -> bool:
     path = admitted.target.path
-    if path == WHOAMI:
-        return False
-    return path.startswith(RESERVED) or path in RESERVED_EXACT
+    return path != WHOAMI and path.split("/", 2)[1] in RESERVED_ROOTS
 
 
 def _with_request_id(send: Send, arrival: Arrival) -> Send:

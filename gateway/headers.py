@@ -151,7 +151,5 @@ def returnable(headers: Iterable[Header]) -> list[Header]:
     return [
         (name, value)
         for name, value in headers
-        if name not in _NOT_RETURNED
-        and not name.startswith(NAMESPACE)
-        and _BAD_VALUE.search(value) is None
+        if name not in _NOT_RETURNED and not name.startswith(NAMESPACE) and _BAD_VALUE.search(value) is None
     ]

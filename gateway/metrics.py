@@ -86,7 +86,9 @@ class Metrics(Collector):
         for stage, histogram in self._stages.items():
             stages.add_metric([stage], histogram.buckets(), histogram.total_ns / 1e9)
         yield stages
-        total = HistogramMetricFamily("portreeve_request_seconds", "Time from the head to the last byte sent.")
+        total = HistogramMetricFamily(
+            "portreeve_request_seconds", "Time from the head to the last byte sent."
+        )
         total.add_metric([], self._total.buckets(), self._total.total_ns / 1e9)
         yield total
 

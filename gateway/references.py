@@ -55,7 +55,7 @@ def parse(text: str) -> Reference:
 
 
 def anchor(text: str, directory: Path) -> str:
-    """Make a relative `file:` absolute. What is malformed comes back as it is: a check will name its place."""
+    """Make a relative `file:` absolute. What is malformed comes back as it is; a check names its place."""
     try:
         reference = parse(text)
     except MalformedReference:
@@ -104,10 +104,13 @@ def _read_file(reference: Reference) -> str:
         descriptor = os.open(reference.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as failure:
         raise UnresolvedReference(reference, f"cannot be opened: {failure.strerror}") from None
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         # Asked of what was opened, so that nobody can put another file there in between.
         _require_private(reference, os.fstat(descriptor))
-        content = opened.read(_MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            content = opened.read(_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _MAX_BYTES:
         raise UnresolvedReference(reference, f"is longer than {_MAX_BYTES} bytes")
     return _decode(reference, content)

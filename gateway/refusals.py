@@ -14,9 +14,7 @@ from gateway import paths, routes, upstream
 from gateway.problems import KINDS, Problem, Refusal
 from gateway.ratelimit_headers import refusal_headers
 
-_BAD_SIGNATURE_HINT = (
-    "Sign the bytes you send: POST the request to /edge/v1/signature-check to see the string the server builds."
-)
+_BAD_SIGNATURE_HINT = "POST the request to /edge/v1/signature-check to see the string that the server verifies."
 
 
 def problem_of(failure: Exception) -> Problem:
@@ -42,7 +40,9 @@ def _stale(failure: freshness.StaleTimestamp) -> Problem:
 def _limited(failure: admission.RateLimited) -> Problem:
     headers = refusal_headers(failure.limit, failure.retry_after_ms)
     members = {"limit": failure.limit.name, "retry_after_ms": failure.retry_after_ms}
-    return Problem(KINDS["rate_limited"], f"The limit {failure.limit.name} is exhausted.", None, members, headers)
+    return Problem(
+        KINDS["rate_limited"], f"The limit {failure.limit.name} is exhausted.", None, members, headers
+    )
 
 
 def _not_allowed(failure: routes.MethodNotAllowed) -> Problem:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from gateway.metrics import Metrics
 from gateway.observers import Observers
-from gateway.problems import Header, Problem, Renderer
 from gateway.problems import KINDS as PROBLEM_KINDS
+from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
 from gateway.settings import Settings
 from gateway.trace import Trace

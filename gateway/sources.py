@@ -46,7 +46,9 @@ class Sources:
             try:
                 source = parse_address(hop.decode("ascii"))
             except ValueError:
-                raise Refusal("malformed_headers", "X-Forwarded-For holds something other than addresses.") from None
+                raise Refusal(
+                    "malformed_headers", "X-Forwarded-For holds something other than addresses."
+                ) from None
             if not self.is_trusted(source):
                 break
         return source

@@ -19,7 +19,7 @@ from keys.secret import SecretBytes
 from storage import engine, schema
 
 # Our own signing keys belong to neither environment, and are sealed under a data key of their own.
-Custody = Environment | Literal["service"]
+Domain = Environment | Literal["service"]
 
 _ID_ENTROPY: Final = 12
 _FIRST_EPOCH: Final = 1
@@ -63,12 +63,12 @@ class DataKeys:
         # One unwrapping at a time: many waiters for one key ask the KMS once.
         self._unwrapping = asyncio.Lock()
 
-    async def get_current(self, custody: Custody) -> OpenDataKey:
+    async def get_current(self, domain: Domain) -> OpenDataKey:
         """The data key that new secrets are sealed under; the first one is made here."""
         async with engine.reading(self._engine) as conn:
-            stored = await _find_latest(conn, custody)
+            stored = await _find_latest(conn, domain)
         if stored is None:
-            stored = await self._create(custody)
+            stored = await self._create(domain)
         return OpenDataKey(stored.id, await self._unwrap(stored))
 
     def find_open(self, data_key_id: str) -> SecretBytes | None:
@@ -101,10 +101,10 @@ class DataKeys:
                 f"{stored.kms_key}, and {self._kms.name} key {self._kms.key_id} does not open it"
             ) from cause
 
-    async def _create(self, custody: Custody) -> _Stored:
-        data_key_id = f"dk_{custody}_{self._entropy(_ID_ENTROPY).hex()}"
-        made = await self._kms.generate_data_key(_context(data_key_id, custody, _FIRST_EPOCH))
-        stored = _Stored(data_key_id, custody, _FIRST_EPOCH, made.wrapped, self._kms.name, self._kms.key_id)
+    async def _create(self, domain: Domain) -> _Stored:
+        data_key_id = f"dk_{domain}_{self._entropy(_ID_ENTROPY).hex()}"
+        made = await self._kms.generate_data_key(_context(data_key_id, domain, _FIRST_EPOCH))
+        stored = _Stored(data_key_id, domain, _FIRST_EPOCH, made.wrapped, self._kms.name, self._kms.key_id)
         return await self._store(stored)
 
     async def _store(self, stored: _Stored) -> _Stored:
@@ -126,8 +126,8 @@ class DataKeys:
         return stored
 
 
-async def _find_latest(conn: AsyncConnection, custody: str) -> _Stored | None:
-    return await _find(conn, schema.data_keys.c.environment == custody)
+async def _find_latest(conn: AsyncConnection, domain: str) -> _Stored | None:
+    return await _find(conn, schema.data_keys.c.environment == domain)
 
 
 async def _find(conn: AsyncConnection, where: sa.ColumnElement[bool]) -> _Stored | None:

@@ -1,7 +1,8 @@
 """The audit ledger: who did what to which thing, in the order in which it was committed.
 
-Invariant: an event is appended in the transaction of the change it tells of, so neither exists without the other.
-It is never changed or removed by this program, and carries no secret: the callers name what they record.
+Invariant: an event is appended in the transaction of the change it tells of, so neither exists without the
+other. It is never changed or removed by this program, and carries no secret: the callers name what they
+record.
 """
 
 from __future__ import annotations

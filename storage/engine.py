@@ -1,11 +1,11 @@
 """The one door to the database: an engine from a URL, and transactions over it.
 
-Invariant: what `transaction` commits has reached the disk; it is there whole or not at all. `reading` sees one
-moment of the database throughout and cannot write. Whatever makes the database unreachable, busy, full or
-broken leaves here as StorageUnavailable, in bounded time; an error in what was asked (a constraint, a statement)
-leaves as SQLAlchemy's own.
-Refuses: URLs with options it does not know, an unencrypted way to a database on another machine unless the URL asks
-for one, and a SQLite file that others can read.
+Invariant: what `transaction` commits has reached the disk; it is there whole or not at all. `reading` sees
+one moment of the database throughout and cannot write. Whatever makes the database unreachable, busy, full or
+broken leaves here as StorageUnavailable, in bounded time; an error in what was asked (a constraint, a
+statement) leaves as SQLAlchemy's own.
+Refuses: URLs with options it does not know, an unencrypted way to a database on another machine unless the
+URL asks for one, and a SQLite file that others can read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ from sqlalchemy import Connection, event, exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage import location
+from storage import location, outages
 
 _PATIENCE_MS = 5_000
 _RECYCLE_SECONDS = 1_800
@@ -37,7 +36,8 @@ _ON_CONNECT = (
     "PRAGMA busy_timeout = {patience_ms}",
     # A command that writes and a node that reads do not wait for one another.
     "PRAGMA journal_mode = WAL",
-    # In WAL mode NORMAL may lose the last commits in a power cut: a revocation, or a secret that was already shown.
+    # In WAL mode NORMAL may lose the last commits in a power cut: a revocation, or a secret that was already
+    # shown.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     # A destroyed secret's ciphertext is overwritten, not only unlinked.
@@ -46,15 +46,9 @@ _ON_CONNECT = (
     "PRAGMA trusted_schema = OFF",
 )
 
-# SQLSTATE classes that speak of the server and not of the statement: connection, login, database name, rollback by a
-# concurrent transaction, resources, object state (a lock), operator, system. 42501 and the rest of 42 are ours.
-_OUTAGE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58"})
-# SQLITE_ERROR is a wrong statement; every other operational error is the file, the disk or a lock.
-_SQLITE_STATEMENT = 1
-
 
 class StorageUnavailable(Exception):
-    """The database cannot be asked now. The message says which kind of failure, and nothing of its insides."""
+    """The database cannot be asked now. The message names the kind of failure, and nothing of its insides."""
 
 
 class StorageFileExposed(Exception):
@@ -72,26 +66,32 @@ def open_engine(
     `patience_ms` bounds each wait: for a connection, for a statement, for a lock.
     """
     place = location.parse(url, password=password)
-    pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": patience_ms / 1000}
+    # Parameters are ciphertexts and names: an error quotes its statement without them.
+    common = {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": patience_ms / 1000,
+        "hide_parameters": True,
+    }
     if isinstance(place, location.SqliteLocation):
-        engine = _open_sqlite(place, patience_ms, pool)
+        engine = _open_sqlite(place, patience_ms, common)
     else:
-        engine = _open_postgresql(place, patience_ms, pool)
+        engine = _open_postgresql(place, patience_ms, common)
     event.listen(engine.sync_engine, "handle_error", _translate_in_statement)
     return engine
 
 
-def _open_sqlite(place: location.SqliteLocation, patience_ms: int, pool: dict[str, Any]) -> AsyncEngine:
+def _open_sqlite(place: location.SqliteLocation, patience_ms: int, common: dict[str, Any]) -> AsyncEngine:
     _claim_file(place.path)
     # The driver opens no transactions of its own: `_begin_sqlite` says which kind.
-    engine = create_async_engine(place.driver_url, connect_args={"isolation_level": None}, **pool)
+    engine = create_async_engine(place.driver_url, connect_args={"isolation_level": None}, **common)
     event.listen(engine.sync_engine, "connect", functools.partial(_prepare_sqlite, patience_ms))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
 def _open_postgresql(
-    place: location.PostgresqlLocation, patience_ms: int, pool: dict[str, Any]
+    place: location.PostgresqlLocation, patience_ms: int, common: dict[str, Any]
 ) -> AsyncEngine:
     settings = {
         "application_name": "portreeve",
@@ -103,7 +103,7 @@ def _open_postgresql(
     seconds = patience_ms / 1000
     connect = {"timeout": seconds, "command_timeout": seconds, "ssl": place.tls, "server_settings": settings}
     return create_async_engine(
-        place.driver_url, pool_pre_ping=True, pool_recycle=_RECYCLE_SECONDS, connect_args=connect, **pool
+        place.driver_url, pool_pre_ping=True, pool_recycle=_RECYCLE_SECONDS, connect_args=connect, **common
     )
 
 
@@ -121,7 +121,8 @@ def _claim_file(path: Path) -> None:
         raise StorageFileExposed(path, mode)
 
 
-def _prepare_sqlite(patience_ms: int, connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own
+def _prepare_sqlite(patience_ms: int, connection: Any, _record: object) -> None:  # noqa: ANN401
+    """`connection` is the driver's own, behind an adapter without types."""
     cursor = connection.cursor()
     for statement in _ON_CONNECT:
         cursor.execute(statement.format(patience_ms=patience_ms))
@@ -129,8 +130,8 @@ def _prepare_sqlite(patience_ms: int, connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    """A transaction that starts as a reader and then writes cannot wait for its turn: it fails at once. So everything
-    but a declared reading takes the write lock when it begins.
+    """A transaction that starts as a reader and then writes cannot wait for its turn: it fails at once. So
+    everything but a declared reading takes the write lock when it begins.
     """
     reads = conn.get_execution_options().get(_READS, False)
     conn.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads else 'OFF'}")
@@ -161,9 +162,15 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def _translate_in_statement(context: ExceptionContext) -> None:
-    found = _describe_outage(context.original_exception)
+    cause = context.original_exception
+    conn = context.connection
+    reads = conn is not None and conn.get_execution_options().get(_READS, False)
+    # Elsewhere a read-only answer is an outage: a standby, or a file system that went read-only.
+    if reads and outages.is_refused_write(cause):
+        return
+    found = outages.find(cause)
     if found is not None:
-        raise StorageUnavailable(found) from context.original_exception
+        raise StorageUnavailable(found) from cause
 
 
 @contextlib.contextmanager
@@ -172,30 +179,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exc.SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        found = _describe_outage(cause)
+        found = outages.find(cause)
         if found is None:
             raise
         raise StorageUnavailable(found) from cause
-
-
-def _describe_outage(error: BaseException | None) -> str | None:
-    """None: it speaks of what was asked, not of the database."""
-    if isinstance(error, exc.DBAPIError):
-        error = error.orig
-    if isinstance(error, exc.TimeoutError):
-        return "all connections to the database are busy"
-    if isinstance(error, sqlite3.DatabaseError):
-        return _describe_sqlite(error)
-    sqlstate = getattr(error, "sqlstate", None)
-    if isinstance(sqlstate, str):
-        return f"the database answered {sqlstate}" if sqlstate[:2] in _OUTAGE_CLASSES else None
-    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.PostgresError):
-        return "the database does not answer"
-    return None
-
-
-def _describe_sqlite(error: sqlite3.DatabaseError) -> str | None:
-    code = getattr(error, "sqlite_errorcode", _SQLITE_STATEMENT)
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError) or code == _SQLITE_STATEMENT:
-        return None
-    return f"the SQLite file answered {error.sqlite_errorname}"

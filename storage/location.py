@@ -1,8 +1,8 @@
 """Where the database is: the configured URL, parsed.
 
-Invariant: what is not understood is refused, so no option is silently without effect; a password is never part of a
-message or a repr. Over a network the connection is encrypted and the server's certificate checked, unless the URL
-itself says `sslmode=disable`.
+Invariant: what is not understood is refused, so no option is silently without effect; a password is never
+part of a message or a repr. Over a network the connection is encrypted and the server's certificate checked,
+unless the URL itself says `sslmode=disable`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def _parse_tls(query: str, host: str) -> ssl.SSLContext | bool:
     if mode == "disable":
         return False
     if mode != "verify-full":
-        raise InvalidStorageUrl("sslmode is verify-full or disable: encryption without a check proves nothing")
+        raise InvalidStorageUrl(
+            "sslmode is verify-full or disable: encryption without a check proves nothing"
+        )
     return _open_tls(options)
 
 

@@ -1,7 +1,7 @@
 """Brings a database to the schema of this program, or says that it is not there.
 
-Invariant: an upgrade is one transaction; a process killed in the middle leaves the schema it found. Two upgrades of
-one database run one after the other, and the second finds nothing to do.
+Invariant: an upgrade is one transaction; a process killed in the middle leaves the schema it found. Two
+upgrades of one database run one after the other, and the second finds nothing to do.
 Refuses: to serve on any other schema than its own, older or newer.
 """
 
@@ -25,7 +25,9 @@ class SchemaMismatch(Exception):
     """The database has another schema than this program."""
 
     def __init__(self, found: str | None, expected: str, advice: str) -> None:
-        super().__init__(f"the database is at schema {found or 'none'}, this program needs {expected}: {advice}")
+        super().__init__(
+            f"the database is at schema {found or 'none'}, this program needs {expected}: {advice}"
+        )
         self.found = found
         self.expected = expected
 

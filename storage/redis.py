@@ -1,7 +1,7 @@
 """The Redis handle: how to reach the shared store, and one name for not reaching it.
 
-Invariant: nothing here waits longer than `timeout_ms` for one step, nothing is retried behind the caller's back,
-and no password is part of a repr, a URL or a message.
+Invariant: nothing here waits longer than `timeout_ms` for one step, nothing is retried behind the caller's
+back, and no password is part of a repr, a URL or a message.
 Refuses: URLs with a password or with options, which could switch off the check of the server's certificate.
 """
 
@@ -49,9 +49,9 @@ class RedisSettings(Struct, frozen=True):
         kind = "cluster" if self.cluster else "single"
         return f"RedisSettings({self.url!r}, {kind}, password={'***' if self.password else None})"
 
-    def __rich_repr__(self) -> Iterator[str]:
-        # The inherited one shows every field to consoles and tracebacks that print with rich.
-        yield repr(self)
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The inherited one shows every field to consoles and tracebacks that print with rich."""
+        return [("url", self.url), ("cluster", self.cluster), ("password", "***" if self.password else None)]
 
 
 class _Address(Struct, frozen=True):
@@ -80,8 +80,15 @@ def connect(settings: RedisSettings) -> Client:
         **_tls(settings, address),
     }
     if settings.cluster:
-        return RedisCluster(cluster_error_retry_attempts=0, **arguments)
+        return RedisCluster(**arguments)
     return Redis(db=address.database, **arguments)
+
+
+async def find_nodes(client: Client) -> None:
+    """A cluster is asked where things lie now; elsewhere there is nothing to find."""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        await client.nodes_manager.initialize()
 
 
 @contextlib.contextmanager

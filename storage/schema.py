@@ -1,10 +1,10 @@
 """The tables, defined once for SQLite and PostgreSQL.
 
-Invariant: every time is a BIGINT of Unix milliseconds, every key and label is text, every secret stands only as
-ciphertext. A row that the request path reads carries the revision of its last change, so that a node asks only for
-what is newer than what it has seen.
-The database itself refuses what no code path may produce: an unknown environment or state, a secret version with two
-kinds of key material, two current keys in one ring, a second revision row.
+Invariant: every time is a BIGINT of Unix milliseconds, every key and label is text, every secret stands only
+as ciphertext. A row that the request path reads carries the revision of its last change, so that a node asks
+only for what is newer than what it has seen.
+The database itself refuses what no code path may produce: an unknown environment or state, a secret version
+with two kinds of key material, two current keys in one ring, a second revision row.
 """
 
 from sqlalchemy import (
@@ -35,7 +35,8 @@ metadata = MetaData(
     },
 )
 
-# Python's None is SQL NULL, never the JSON text `null`: "not narrowed" and "narrowed to nothing" must stay apart.
+# Python's None is SQL NULL, never the JSON text `null`: "not narrowed" and "narrowed to nothing" must stay
+# apart.
 _JSON = JSON(none_as_null=True)
 # SQLite numbers a row by itself only where the column's type is exactly INTEGER.
 _SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
@@ -62,7 +63,7 @@ api_keys = Table(
     Column("roles", _JSON, nullable=False),
     Column("permissions", _JSON),
     Column("cidrs", _JSON, nullable=False),
-    Column("label", Text, nullable=False, server_default=""),
+    Column("label", Text, nullable=False, default=""),
     Column("expires_at", BigInteger),
     Column("frozen_at", BigInteger),
     Column("frozen_reason", Text),
@@ -100,7 +101,7 @@ secret_versions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger),
     Column("last_used_source", Text),
-    Column("use_count", BigInteger, nullable=False, server_default="0"),
+    Column("use_count", BigInteger, nullable=False, default=0),
     PrimaryKeyConstraint("key_id", "version"),
     CheckConstraint("state IN ('pending', 'active', 'retiring', 'revoked', 'destroyed')", name="state"),
     CheckConstraint("(ciphertext IS NULL) = (data_key_id IS NULL)", name="sealed"),

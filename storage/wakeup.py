@@ -1,7 +1,7 @@
 """The signal "revision N is committed", from the node that changed something to all the others.
 
-Invariant: a signal carries nothing but a number, and nobody depends on it. It may be lost, repeated, late or forged;
-a node that gets one only looks sooner at what the database says, and looks there anyway.
+Invariant: a signal carries nothing but a number, and nobody depends on it. It may be lost, repeated, late or
+forged; a node that gets one only looks sooner at what the database says, and looks there anyway.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
+
+from redis.asyncio.client import PubSub
 
 from storage import redis
 
@@ -29,8 +31,9 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class WakeUp(Protocol):
-    """Best effort in both directions. `announce` comes after the commit, so it never raises for an outage: it would
-    tell the caller that a change failed which stands. `listen` outlives every outage; it ends when it is cancelled.
+    """Best effort in both directions. `announce` comes after the commit, so it never raises for an outage: it
+    would tell the caller that a change failed which stands. `listen` outlives every outage; it ends when it
+    is cancelled.
     """
 
     async def announce(self, revision: int) -> None: ...
@@ -74,7 +77,8 @@ class RedisWakeUp:
         try:
             async with asyncio.timeout(_ANNOUNCE_SECONDS):
                 await self._client.publish(self._channel, str(revision))
-        except Exception as outage:  # noqa: BLE001  the change stands, whatever a broken peer makes the library raise
+        # The change stands, whatever a peer that speaks no Redis makes the library raise.
+        except Exception as outage:  # noqa: BLE001  see above
             _log.warning("revision %d was not announced: %s", revision, type(outage).__name__)
 
     async def listen(self) -> AsyncIterator[int]:
@@ -87,7 +91,7 @@ class RedisWakeUp:
                         found = _find_revision(message)
                         if found is not None:
                             yield found
-            except Exception as outage:  # noqa: BLE001  as above; the next attempt starts from nothing
+            except Exception as outage:  # noqa: BLE001  likewise; the next attempt starts anew
                 _log.warning("not listening for changes: %s", type(outage).__name__)
             await self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -95,13 +99,36 @@ class RedisWakeUp:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _subscribe(self) -> AsyncIterator[object]:
+    async def _subscribe(self) -> AsyncGenerator[object, None]:
         """What arrives, the confirmation of the subscription and pongs included; ends by raising."""
+        with redis.translated():
+            await redis.find_nodes(self._client)
         subscription = self._client.pubsub()
         try:
             with redis.translated():
                 await subscription.subscribe(self._channel)
-            async for message in self._receive(subscription):
-                yield message
+                while True:
+                    yield await self._next(subscription)
         finally:
-            await subscription.aclose()
+            await subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+
+    async def _next(self, subscription: PubSub) -> object:
+        """A connection whose other end has vanished is silent for ever: silence is asked, and a second one
+        ends it.
+        """
+        message = await subscription.get_message(timeout=self._silence)
+        if message is None:
+            await subscription.ping()
+            message = await subscription.get_message(timeout=self._silence)
+        if message is None:
+            raise redis.RedisUnavailable("silence")
+        return message
+
+
+def _find_revision(message: object) -> int | None:
+    """Whoever may publish may publish anything."""
+    match message:
+        case {"type": "message", "data": bytes(text)} if text.isdigit() and len(text) <= _DIGITS:
+            return int(text)
+        case _:
+            return None

@@ -25,5 +25,7 @@ class HealthController(Controller):
         age = gateway.directory.age_ms(gateway.clock())
         bound = gateway.settings.keys.staleness_bound_ms
         if age > bound:
-            raise Refusal("key_store_stale", f"The keys were last checked {age} ms ago; the bound is {bound} ms.")
+            raise Refusal(
+                "key_store_stale", f"The keys were last checked {age} ms ago; the bound is {bound} ms."
+            )
         return {"status": "ready", "revision": gateway.directory.revision, "key_age_ms": age}

@@ -57,9 +57,13 @@ def _described(request: Request[Any, Any, State], body: bytes) -> tuple[signatur
 
 
 def _decoding_hint(failure: Exception) -> str:
-    """msgspec names the field and the expected type, never a value."""
-    detail = str(failure) if isinstance(failure, msgspec.ValidationError) else "body_hex is hex, the rest is JSON."
-    return f"Send method, target, key, timestamp, nonce, body or body_hex, and your canonical string. {detail}"
+    """Msgspec names the field and the expected type, never a value."""
+    detail = (
+        str(failure) if isinstance(failure, msgspec.ValidationError) else "body_hex is hex, the rest is JSON."
+    )
+    return (
+        f"Send method, target, key, timestamp, nonce, body or body_hex, and your canonical string. {detail}"
+    )
 
 
 def _as_received(request: Request[Any, Any, State]) -> signature_check.Described:

@@ -10,5 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 @get("/metrics", sync_to_thread=False)
 def metrics(state: State) -> Response[bytes]:
     return Response(
-        state.gateway.metrics.render(), media_type=MediaType.TEXT, headers={"content-type": CONTENT_TYPE_LATEST}
+        state.gateway.metrics.render(),
+        media_type=MediaType.TEXT,
+        headers={"content-type": CONTENT_TYPE_LATEST},
     )

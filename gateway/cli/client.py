@@ -1,8 +1,8 @@
 """The partner's half of PORTREEVE1: signs a request, and sends exactly what it signed.
 
-Invariant: the target's bytes go out as they were given; nothing decodes, sorts or re-encodes them. What kind of
-key signs follows from the secret's own form: `prs_…` is an HMAC secret, 64 hex digits are an Ed25519
-private seed. Refused: any other secret, what HTTP can't carry on one line, and base URLs that are more than an origin.
+Invariant: the target's bytes go out as they were given; nothing decodes, sorts or re-encodes them. What kind
+of key signs follows from the secret's own form: `prs_…` is an HMAC secret, 64 hex digits are an Ed25519
+private seed. Refused: other secrets, what HTTP can't carry on one line, a base URL that is no mere origin.
 """
 
 import hashlib
@@ -64,6 +64,10 @@ class Answer(msgspec.Struct, frozen=True):
 def sign(  # noqa: PLR0913  the parts of a request, and the two that make each signature its own
     key: SigningKey, method: str, target: str, body: bytes, *, timestamp: str, nonce: str
 ) -> Headers:
+    if not _METHOD.match(method):
+        raise UnusableRequest("a method is upper-case letters")
+    if not _KEY_ID.match(key.id):
+        raise UnusableRequest("a key id is printable ASCII")
     if not _TARGET.match(target):
         raise UnusableRequest(
             "a target begins with / and is printable ASCII without spaces: %-encode the rest"
@@ -110,10 +114,16 @@ def send(base_url: str, request: SignedRequest) -> Answer:
 
 def _connect(base_url: str) -> http.client.HTTPConnection:
     place = urllib.parse.urlsplit(base_url)
-    if place.scheme not in ("http", "https") or not place.hostname or place.path.strip("/") or place.query:
+    origin = f"{place.scheme}://{place.netloc}"
+    if place.scheme not in {"http", "https"} or not place.hostname or base_url not in {origin, f"{origin}/"}:
         raise UnusableRequest(f"{base_url!r} is not an origin such as https://gateway.example")
+    if "@" in place.netloc:
+        raise UnusableRequest("a base URL carries no credentials")
+    try:
+        port = place.port
+    except ValueError:
+        raise UnusableRequest(f"{base_url!r} has no usable port") from None
     if place.scheme == "https":
-        return http.client.HTTPSConnection(
-            place.hostname, place.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
-        )
-    return http.client.HTTPConnection(place.hostname, place.port, timeout=TIMEOUT_S)
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(place.hostname, port, timeout=TIMEOUT_S, context=context)
+    return http.client.HTTPConnection(place.hostname, port, timeout=TIMEOUT_S)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from gateway import composition, settings
 from gateway.cli import context, failures, output
 from storage import engine as sql
-from storage import migrate, schema
+from storage import migrate, redis, schema
 
 CONNECT_S: Final = 2.0
 
@@ -32,6 +32,7 @@ class Unwell(Exception):
     """A check's own verdict, where nothing else raised one."""
 
 
+VERDICTS: Final[tuple[type[Exception], ...]] = (Unwell, *failures.KNOWN)
 Check = Callable[[settings.Settings], Awaitable[str]]
 
 
@@ -57,7 +58,7 @@ async def examine(configured: settings.Settings) -> list[Finding]:
     for subject, check, failed in _checks(configured):
         try:
             findings.append(Finding(subject, "ok", await check(configured)))
-        except (Unwell, *failures.KNOWN) as error:
+        except VERDICTS as error:
             findings.append(Finding(subject, failed, failures.explain(error)))
     return findings
 
@@ -89,8 +90,8 @@ async def _check_state_dir(configured: settings.Settings) -> str:
 async def _check_schema(configured: settings.Settings) -> str:
     url = configured.storage.url
     # Opening it would make an empty one, and a doctor changes nothing.
-    if url.startswith("sqlite:") and not os.path.exists(url.removeprefix("sqlite:")):
-        raise Unwell(f"{url} is not there: run `portreeve init`")
+    if url.startswith("sqlite:") and not os.access(url.removeprefix("sqlite:"), os.R_OK):
+        raise Unwell(f"{url} can't be read: run `portreeve init`")
     async with composition.opened_engine(configured) as engine:
         await migrate.require_current(engine)
     return f"current, in {url}"
@@ -122,9 +123,10 @@ async def _check_single_worker(configured: settings.Settings) -> str:
 
 
 async def _check_redis(configured: settings.Settings) -> str:
-    async with composition.opened_redis(configured) as handle:
-        if handle is not None:
-            await handle.ping()
+    async with composition.opened_redis(configured) as client:
+        if client is not None:
+            with redis.translated():
+                await client.ping()
     return "Redis answers"
 
 

@@ -6,8 +6,7 @@ from gateway import initialise, references, settings
 from keys import kms, refusals, ring
 from keys.kms import master_key
 from policies import document
-from storage import engine, migrate
-from storage.redis import RedisUnavailable
+from storage import engine, location, migrate, redis
 
 KNOWN: Final[tuple[type[Exception], ...]] = (
     settings.SettingsError,
@@ -17,7 +16,9 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     engine.StorageUnavailable,
     engine.StorageFileExposed,
     migrate.SchemaMismatch,
-    RedisUnavailable,
+    redis.RedisUnavailable,
+    redis.InvalidRedisSettings,
+    location.InvalidStorageUrl,
     refusals.InvalidRequest,
     refusals.NotFound,
     refusals.Conflict,

@@ -44,7 +44,9 @@ Ctrl-C stops everything.
 
 
 def portreeve_command(state_dir: Path, key: DemoKey) -> str:
-    command = [sys.argv[0], "request", "GET", TARGET, "--key", key.id]
+    called_as = Path(sys.argv[0])
+    program = [sys.executable, "-m", "gateway"] if called_as.name == "__main__.py" else [str(called_as)]
+    command = [*program, "request", "GET", TARGET, "--key", key.id]
     if state_dir / seed.FILE_NAME != DEMO_FILE:
         command += ["--credentials", str(state_dir / seed.FILE_NAME)]
     return shlex.join(command)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Header = tuple[bytes, bytes]
 
+_WITHOUT_BODY = frozenset({204, 304})
+
 
 class ClientGone(OSError):
     """The client went away, or stopped reading, before its answer was whole."""
@@ -26,6 +28,7 @@ class Cycle:
     """One request and its answer, as an ASGI `receive` and `send` pair."""
 
     __slots__ = (
+        "_bodiless",
         "_chunked",
         "_declared",
         "_expects_continue",
@@ -55,6 +58,7 @@ class Cycle:
         self.response_started = False
         self.response_complete = False
         self._expects_continue = expects
+        self._bodiless = False
         self._chunked = False
         self._declared = 0
 
@@ -132,7 +136,8 @@ class Cycle:
             # A body still on its way when the answer starts is never read to its end as another request.
             self.keep_alive = False
             head.append(b"connection: close\r\n")
-        if not framed and status not in {204, 304} and self.scope["method"] != "HEAD":
+        self._bodiless = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"
+        if not framed and not self._bodiless:
             self._chunked = True
             head.append(b"transfer-encoding: chunked\r\n")
         head.append(b"\r\n")
@@ -140,7 +145,8 @@ class Cycle:
 
     def _continue(self, body: bytes, *, more: bool) -> None:
         transport = self.protocol.transport
-        if self.scope["method"] == "HEAD":
+        if self._bodiless:
+            # A length there tells what a GET would have brought; nothing follows it.
             self._declared = 0
         elif self._chunked:
             framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""

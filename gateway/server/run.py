@@ -77,6 +77,6 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     listener.listen(2048)
-    listener.setblocking(False)
+    listener.settimeout(0)
     listener.set_inheritable(True)
     return listener

@@ -65,7 +65,7 @@ def check_redis(url: str, *, cluster: bool) -> None:
     if "?" in url or "#" in url:
         raise InvalidAddress("has a query: options stand in [redis]")
     if parts.scheme == "unix":
-        if cluster or parts.netloc or not parts.path.startswith("/"):
+        if cluster or not url.startswith("unix:///"):
             raise InvalidAddress('has to be "unix://" and an absolute path, and cannot be a cluster')
         return
     _get_host(parts)

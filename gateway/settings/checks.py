@@ -35,9 +35,7 @@ def _check_server(settings: Settings) -> Iterator[Fault]:
     if not addresses.is_host(server.host):
         yield Fault("server.host", "is neither an address nor a host name")
     if server.workers > 1 and settings.redis is None:
-        yield Fault(
-            "server.workers", "more than one needs [redis]: without it each would count and remember alone"
-        )
+        yield Fault("server.workers", "more than one needs [redis]: each would count and remember alone")
     for index, network in enumerate(server.trusted_proxies):
         place = f"server.trusted_proxies[{index}]"
         yield from _address(place, partial(addresses.parse_network, network))
@@ -60,6 +58,9 @@ def _check_redis(settings: Settings) -> Iterator[Fault]:
         if not redis.url.startswith("rediss://"):
             yield Fault("redis.tls", "is set, but url is not rediss://")
         yield from _client_certificate("redis.tls", redis.tls.client_cert_file, redis.tls.client_key)
+        if redis.tls.client_key is not None:
+            # The Redis client opens the file itself.
+            yield from _file_reference("redis.tls.client_key", redis.tls.client_key)
 
 
 def _check_kms(settings: Settings) -> Iterator[Fault]:
@@ -119,12 +120,12 @@ def _check_upstream_tls(place: str, upstream: UpstreamSettings, tls: UpstreamTls
     if tls.server_name is not None and not addresses.is_host(tls.server_name):
         yield Fault(f"{place}.server_name", "is neither an address nor a host name")
     yield from _client_certificate(place, tls.client_cert_file, tls.client_key)
+    yield from _reference(f"{place}.client_key", tls.client_key)
 
 
 def _client_certificate(place: str, certificate: str | None, key: str | None) -> Iterator[Fault]:
     if (certificate is None) != (key is None):
         yield Fault(place, "client_cert_file and client_key go together")
-    yield from _reference(f"{place}.client_key", key)
 
 
 def _name(place: str, name: str) -> Iterator[Fault]:

@@ -72,6 +72,8 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
     return anchored
 
 
+# Left as they are, for the checks to refuse.
+_NOT_FILES = frozenset({"", ":memory:"})
 _PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file"})
 _REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key"})
 
@@ -93,6 +95,6 @@ def _anchor_text(name: str, text: str, directory: Path) -> str:
     if name in _REFERENCES:
         return references.anchor(text, directory)
     scheme, _, rest = text.partition(":")
-    if name == "url" and scheme in {"sqlite", "unix"} and rest and not rest.startswith("/"):
+    if name == "url" and scheme in {"sqlite", "unix"} and rest not in _NOT_FILES and not rest.startswith("/"):
         return f"{scheme}:{directory / rest}"
     return text

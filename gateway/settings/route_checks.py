@@ -79,10 +79,8 @@ def _check_upstream(route: RouteSettings, settings: Settings) -> Iterator[str]:
     if upstream is None:
         yield f'upstream "{route.upstream}" is not defined'
     elif upstream.environment != route.environment:
-        yield (
-            f'environment is "{route.environment}", but that of upstream "{route.upstream}" is'
-            f' "{upstream.environment}"'
-        )
+        belongs = f'but upstream "{route.upstream}" is "{upstream.environment}"'
+        yield f'environment is "{route.environment}", {belongs}'
 
 
 def _check_permission(route: RouteSettings, settings: Settings) -> Iterator[str]:

@@ -60,7 +60,6 @@ class AdmitOnce:
         nonce = f"{principal.credential}:{authorized.authenticated.nonce}"
         return Admission(principal.partner, nonce, buckets)
 
-
     def _tier(self, name: str) -> Tier:
         tier = self._policies.tiers.get(name)
         if tier is None:

@@ -37,7 +37,9 @@ class LimitSource:
 
     def _refuse(self, verdict: gcra.Verdict) -> Refusal:
         headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)
-        return Refusal("rate_limited", "This address asks too often.", members={"limit": "source"}, headers=headers)
+        return Refusal(
+            "rate_limited", "This address asks too often.", members={"limit": "source"}, headers=headers
+        )
 
     def _forget_idle(self, now_us: int) -> None:
         """A source whose debt is paid is as good as unknown. If all are busy, the oldest tenth is let go."""

@@ -85,7 +85,7 @@ def _content_length(fields: list[Header]) -> int | None:
     values = [value for name, value in fields if name == b"content-length"]
     if not values:
         return None
-    digits = values[0].rstrip(b" \t")
+    digits = values[0]
     if len(values) > 1 or not digits.isdigit() or len(digits) > _LONGEST_LENGTH:
         raise UpstreamBroken("framing")
     return int(digits)

@@ -16,7 +16,7 @@ from gateway.upstream.framing import Ends, ResponseHead, is_hop_by_hop, read_hea
 from gateway.upstream.values import Header, ResponseLimits
 
 _SWITCHING_PROTOCOLS = 101
-_FIRST_FINAL = 200
+_INTERIM = range(100, 200)
 _END_OF_HEAD = b"\r\n\r\n"
 _LINE_END_BYTES = b"\r\n"
 
@@ -119,11 +119,12 @@ class ResponseParser:
             raise self._refuse("headers_too_large")
         if self.head is not None:
             return  # a trailer
-        name, value = name.lower(), value.rstrip(b" \t")
+        name = name.lower()
         if is_hop_by_hop(name):
+            # As it came: with a blank after "chunked", the parser reads another coding; we must not differ.
             self._hop_by_hop.append((name, value))
         else:
-            self._fields.append((name, value))
+            self._fields.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.complete:
@@ -131,7 +132,7 @@ class ResponseParser:
         status = self._parser.get_status_code()
         if len(self._fields) + len(self._hop_by_hop) > self._limits.headers:
             raise self._refuse("headers_too_large")
-        if status < _FIRST_FINAL:
+        if status in _INTERIM:
             self._pass_over_interim(status)
             return
         try:

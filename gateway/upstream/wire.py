@@ -199,7 +199,8 @@ class Connection(asyncio.Protocol):
         self.is_lost = True
         self.reusable = False
         response, head = self._response, self._parser.head
-        # Only an orderly close ends a body; over TLS that is one that the upstream has signed off.
+        # Only an orderly close ends a body; over TLS that is one that the upstream has signed off, as far as
+        # the loop can tell: uvloop can, the standard loop takes every close for an orderly one.
         orderly = error is None and self._saw_eof
         if response is not None and head is not None and head.ends is Ends.AT_CLOSE and orderly:
             self._finish(response)

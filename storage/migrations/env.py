@@ -2,13 +2,8 @@
 
 from alembic import context
 
-from storage import schema
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=schema.metadata,
-    compare_type=True,
-    compare_server_default=True,
     # SQLite changes most of a table only by building it anew.
     render_as_batch=True,
 )

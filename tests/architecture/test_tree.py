@@ -35,7 +35,8 @@ def test_no_lock_names_an_address(lock: str) -> None:
 def test_the_locks_agree() -> None:
     """What is tested is what runs."""
     pinned = [
-        dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ]+)", (ROOT / lock).read_text(), re.MULTILINE)) for lock in LOCKS
+        dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in LOCKS
     ]
     assert {name: version for name, version in pinned[0].items() if pinned[1].get(name) != version} == {}
 
@@ -69,6 +70,5 @@ def test_links_between_documents_lead_somewhere() -> None:
     broken = []
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            if not (page.parent / link).exists():
-                broken.append(f"{page.relative_to(ROOT)} → {link}")
+            broken += [] if (page.parent / link).exists() else [f"{page.relative_to(ROOT)} → {link}"]
     assert broken == []

@@ -103,7 +103,7 @@ def test_a_slow_body_ends_with_the_body_timeout(small: Deployment) -> None:
 
 
 def test_giant_heads_are_refused_by_name(small: Deployment) -> None:
-    """Too many headers, too large ones, too long a target: 431 or 400, closed, and nothing is kept."""
+    """Too many headers, too large ones, too long a target: 431 or 400, and nothing is kept."""
     many = [(f"X-{number}", "b") for number in range(5_000)]
     giants = [
         plain_request("GET", b"/pub/x", [("X-A", "a" * 4 * MIB)]),
@@ -119,7 +119,6 @@ def test_giant_heads_are_refused_by_name(small: Deployment) -> None:
                 answer = connection.ask(giant)
                 assert answer.status in {400, 414, 431}, str(answer)
                 assert answer.code in {"headers_too_large", "malformed_request"}, str(answer)
-                assert connection.closes()
     still_serves(small)
 
 

@@ -89,7 +89,7 @@ def test_fuzzed_requests_meet_no_failure_of_ours(hasty: Deployment) -> None:
 
 def test_nothing_unframed_ever_reached_the_upstream(hasty: Deployment) -> None:
     """What was let through arrived strictly framed; a body that broke off ended its connection."""
-    assert not [piece for piece in hasty.paper.garbage if not piece.startswith(b"ended within a body")]
+    assert not hasty.paper.garbage, hasty.paper.garbage[:3]
 
 
 def test_no_defect_was_logged_meanwhile(hasty: Deployment) -> None:

@@ -101,7 +101,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
-    """Makes empty PostgreSQL databases that stay until the run ends; answers their URLs, password included."""
+    """Makes empty PostgreSQL databases that stay until the run ends; answers their URLs."""
     numbers = itertools.count(1)
 
     def make(template: str = "template0") -> str:

@@ -1,8 +1,8 @@
-"""Custody's outside, faked: a clock, a KMS and a wake-up that do as they are told; and the room built on them."""
+"""Custody's outside, faked: a clock, a KMS and a wake-up that do as they are told; and the room on them."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,6 +17,8 @@ from keys.ring import Ring
 from keys.secret import SecretBytes
 
 START_MS = 1_763_596_800_000
+
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 class FakeClock:

@@ -37,7 +37,7 @@ def settings(*, paper: str, live: str, dead: str, storage: str, redis: str | Non
     """One gateway over these upstream and store URLs; every test route leads to the paper upstream."""
     document: Table = {
         "service": {"issuer": "https://gateway.test", "docs_base": "https://gateway.test/docs"},
-        "server": {"header_timeout_ms": 2000, "body_timeout_ms": 3000},
+        "server": {"header_timeout_ms": 2000, "body_timeout_ms": 3000, "drain_ms": 0},
         "storage": {"url": storage},
         "kms": {"backend": "local", "master_key": "file:master.key"},
         "source_limit": dict(PLENTY),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -63,9 +64,20 @@ class Wire:
             self.writer.write(part)
             await self.writer.drain()
 
+    def send_now(self, part: bytes) -> None:
+        """Straight into the socket, with no turn of the loop."""
+        os.write(self.writer.get_extra_info("socket").fileno(), part)
+
+    def close_now(self) -> None:
+        """FIN, with no turn of the loop."""
+        sock = socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno()))
+        with sock:
+            sock.shutdown(socket.SHUT_WR)
+
     async def answer(self, *parts: bytes) -> Asked:
         asked = await self.read_request()
-        await self.send(*(parts or (OK,)))
+        whole = OK[:-2] if asked.line.startswith(b"HEAD ") else OK
+        await self.send(*(parts or (whole,)))
         return asked
 
     async def wait_hung_up(self) -> bytes:
@@ -131,7 +143,9 @@ class HostileUpstream:
 
 
 @contextlib.asynccontextmanager
-async def hostile_upstream(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[HostileUpstream]:
+async def hostile_upstream(
+    script: Script, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[HostileUpstream]:
     upstream = HostileUpstream(script)
     server = await asyncio.start_server(upstream.accept, "127.0.0.1", 0, ssl=tls)
     upstream.port = server.sockets[0].getsockname()[1]

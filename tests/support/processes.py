@@ -1,11 +1,13 @@
 """A server process of the tests: started on a free loopback port, stopped by its own process id.
 
-Invariant: no server outlives the run that started it. A guard process holds the other end of a pipe; when that
-end closes without a word, for whatever reason the run died, the guard ends the server and removes its directory.
+Invariant: no server outlives the run that started it. A guard process holds the other end of a pipe; when
+that end closes without a word, for whatever reason the run died, the guard ends the server and removes its
+directory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -115,11 +117,14 @@ class ServerProcess:
         self._end(self.ends_on)
 
     def kill(self) -> None:
-        """No goodbye, for it and its children alike."""
+        """No goodbye, for it and its children alike; the parent first, or it would tidy up after them."""
         self.resume()
-        for process in psutil.Process(self.pid).children(recursive=True):
-            process.kill()
+        children = psutil.Process(self.pid).children(recursive=True)
         self._end(signal.SIGKILL)
+        for process in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(children, _STOPPED_WITHIN)
 
     def pause(self) -> None:
         """Stop it and its children where they stand: connections stay open, and nobody answers."""
@@ -141,7 +146,8 @@ class ServerProcess:
 
     def _launch(self) -> None:
         with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C at the terminal is for the run, which then stops its servers in order.
+            # A session of its own: Ctrl-C at the terminal is for the run, which then stops its servers in
+            # order.
             self._process = subprocess.Popen(  # type: ignore[call-overload]  # the account is optional
                 self.command(),
                 stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """A raw upstream that keeps every byte it received, so that smuggling is visible.
 
-Invariant: it reads requests by the strictest framing there is; what it cannot read that way stands in
-`garbage`, and nothing is thrown away. A script decides what it answers, well-formed or not.
+Invariant: it reads requests by the strictest framing there is. Whole ones stand in `requests`, what cannot be
+read that way in `garbage`, and every byte in `received`. A script decides what it answers, well-formed or not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}\Z")
 
 class Garbage(Exception):
     """Bytes that are no strictly framed request."""
+
+
+class BrokenOff(Garbage):
+    """The other side ended within a body: seen not to be whole, so it is no request and no harm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,14 +148,14 @@ class _Wire:
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
             if not self._fill():
-                raise Garbage(self._buffer)
+                raise BrokenOff(self._buffer)
         line, _, self._buffer = self._buffer.partition(b"\r\n")
         return line
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
             if not self._fill():
-                raise Garbage(b"ended within a body: " + self._buffer[:100])
+                raise BrokenOff(self._buffer)
         part, self._buffer = self._buffer[:count], self._buffer[count:]
         return part
 
@@ -240,10 +244,10 @@ class RecordingUpstream:
             try:
                 while (head := wire.head(number)) is not None:
                     exchange = Exchange(wire, head, self.requests.append)
-                    try:
-                        self.script(exchange)
-                    finally:
-                        exchange.note()
+                    self.script(exchange)
+                    exchange.note()
+            except BrokenOff:
+                pass
             except Garbage as refused:
                 self.garbage.append(bytes(refused.args[0]))
             with contextlib.suppress(OSError):

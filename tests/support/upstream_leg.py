@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse
 
@@ -18,6 +18,17 @@ def request(
     return OutboundRequest(method, b"/orders?side=buy", [(b"host", b"u")], body, length)
 
 
+OpenPool = Callable[..., UpstreamPool]
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def read(response: UpstreamResponse) -> bytes:
     return b"".join([chunk async for chunk in response])
 
@@ -28,6 +39,13 @@ async def ask(
     async with asyncio.timeout(PATIENCE_S):
         response = await pool.send(request(method, body), PATIENT)
         return response.status, await read(response)
+
+
+async def until_true(condition: Callable[[], object]) -> None:
+    """Lets the loop turn until it holds: for states of the leg that nothing announces."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  the state under test has no event, on purpose
+            await asyncio.sleep(0)
 
 
 async def until(event: asyncio.Event) -> None:

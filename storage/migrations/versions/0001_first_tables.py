@@ -44,7 +44,7 @@ def _create_api_keys() -> None:
         sa.Column("roles", sa.JSON(), nullable=False),
         sa.Column("permissions", sa.JSON()),
         sa.Column("cidrs", sa.JSON(), nullable=False),
-        sa.Column("label", sa.Text(), nullable=False, server_default=""),
+        sa.Column("label", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.BigInteger()),
         sa.Column("frozen_at", sa.BigInteger()),
         sa.Column("frozen_reason", sa.Text()),
@@ -88,7 +88,7 @@ def _create_secret_versions() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_used_at", sa.BigInteger()),
         sa.Column("last_used_source", sa.Text()),
-        sa.Column("use_count", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("use_count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key_id", "version", name="pk_secret_versions"),
         sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name="fk_secret_versions_key_id_api_keys"),
         sa.ForeignKeyConstraint(

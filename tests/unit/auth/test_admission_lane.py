@@ -109,26 +109,32 @@ async def test_a_stalled_exchange_is_cancelled_and_the_lane_goes_on() -> None:
 
 
 async def test_a_caller_behind_a_stalled_exchange_waits_no_longer_than_its_own_time() -> None:
-    """The time of a caller runs from asking, also while others are in flight."""
+    """The time of a caller runs from asking: whoever queued behind a stall is refused with it, and never sent."""
     exchange = Exchange()
-    lane = Lane(exchange, SHORT)
+    lane = Lane(exchange, Bounds(timeout_s=0.05, max_batch=1))
     exchange.gate.clear()
-    loop = asyncio.get_running_loop()
-    refused: list[float] = []
+    errors = await asyncio.gather(*map(lane.ask, range(8)), return_exceptions=True)
+    assert [str(error) for error in errors] == ["timeout"] * 8
+    assert len(exchange.batches) <= 2
+    await lane.aclose()
 
-    async def ask() -> None:
-        started = loop.time()
-        with pytest.raises(Unavailable):
-            await lane.ask(1)
-        refused.append(loop.time() - started)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(12):
-            group.create_task(ask())
-            await asyncio.sleep(0.01)
-    # Several exchanges pass meanwhile; nobody waits for more than the one that was theirs.
-    assert len(refused) == 12
-    assert len(exchange.batches) >= 2
+async def test_an_exchange_that_resists_being_cancelled_holds_nobody() -> None:
+    """Callers are answered in time by the lane itself."""
+    released = asyncio.Event()
+
+    async def resist(batch: Sequence[int]) -> list[int | Unavailable]:
+        try:
+            await released.wait()
+        except asyncio.CancelledError:
+            await released.wait()
+        return list(batch)
+
+    lane = Lane(resist, SHORT)
+    errors = await asyncio.gather(*map(lane.ask, range(3)), return_exceptions=True)
+    assert [str(error) for error in errors] == ["timeout"] * 3
+    released.set()
+    assert await lane.ask(1) == 1
     await lane.aclose()
 
 

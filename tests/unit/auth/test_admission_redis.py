@@ -1,4 +1,4 @@
-"""Redis admission against a peer that misbehaves: scripted byte for byte, so that each fault is exactly one."""
+"""Redis admission against a peer that misbehaves, scripted byte for byte: each fault is exactly one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,6 +29,7 @@ class Peer:
         self.connections = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -59,6 +60,7 @@ class Peer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await reader.read(65536):
             self.commands.append(command)
+            self.asked.set()
             reply = self.replies.pop(0) if self.replies else None
             await self.gate.wait()
             if reply is None:
@@ -222,8 +224,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_their_answers(
     peer.replies = [b"*3\r\n:0\r\n:0\r\n:1\r\n"]
     peer.gate.clear()
     tasks = [asyncio.create_task(store.admit(signed(nonce))) for nonce in "abc"]
-    while not peer.commands:
-        await asyncio.sleep(0.001)
+    await peer.asked.wait()
     tasks[0].cancel()
     await asyncio.sleep(0)
     peer.gate.set()

@@ -107,7 +107,9 @@ def test_connection_cannot_name_what_frames_or_addresses(named: bytes) -> None:
 
 def test_connection_takes_the_clients_headers_it_names_and_no_others() -> None:
     """What `Connection` names is for this hop only."""
-    read = headers.read([HOST, (b"x-hop", b"1"), (b"x-end", b"2"), (b"connection", b"X-Hop, Portreeve-Identity")])
+    read = headers.read(
+        [HOST, (b"x-hop", b"1"), (b"x-end", b"2"), (b"connection", b"X-Hop, Portreeve-Identity")]
+    )
     assert read.passed == [(b"x-end", b"2")]
 
 

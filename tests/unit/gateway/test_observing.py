@@ -72,10 +72,9 @@ def test_a_sink_that_fails_is_survived() -> None:
 def test_a_defect_is_noted_by_place_and_type_only(sink: io.BytesIO) -> None:
     """What an unknown failure says may hold a secret."""
     log = RequestLog(sink, "node")
-    try:
-        raise ValueError("prs_paper_secret")
-    except ValueError as failure:
-        Observers(log, Metrics({})).note_defect(failure, "r1")
+    with pytest.raises(ValueError, match="prs") as failed:
+        int("prs_paper_secret")
+    Observers(log, Metrics({})).note_defect(failed.value, "r1")
     log.start()
     log.stop()
     assert b"prs_paper_secret" not in sink.getvalue()

@@ -38,7 +38,10 @@ async def nothing() -> dict[str, Any]:
 
 
 def asserted(
-    *sent: tuple[bytes, bytes], via_proxy: bool = False, source: str = "203.0.113.9", assertion: str | None = None
+    *sent: tuple[bytes, bytes],
+    via_proxy: bool = False,
+    source: str = "203.0.113.9",
+    assertion: str | None = None,
 ) -> Asserted:
     received = [(b"host", b"gateway.example"), *sent]
     arrival = Arrival(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -83,10 +83,8 @@ async def connected(address: tuple[str, int]) -> AsyncIterator[Client]:
         yield reader, writer
     finally:
         writer.close()
-        try:
+        with suppress(OSError):
             await writer.wait_closed()
-        except OSError:
-            pass
 
 
 async def exchange(app: App, sent: bytes, limits: Limits = LIMITS) -> bytes:
@@ -295,7 +293,9 @@ async def test_a_client_that_never_reads_loses_its_connection() -> None:
 
 async def test_one_connection_too_many_is_told_so() -> None:
     """It is refused with a name, and the others go on."""
-    limits = Limits(**{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | {"max_connections": 1})
+    limits = Limits(
+        **{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | {"max_connections": 1}
+    )
     async with serving(tell_target, limits) as address, connected(address) as (reader, writer):
         writer.write(PLAIN)
         await reader.readuntil(b"/a")
@@ -307,7 +307,8 @@ async def test_one_connection_too_many_is_told_so() -> None:
 
 async def test_an_upgrade_is_answered_as_plain_http_and_ends_the_connection() -> None:
     """Bytes sent ahead of an accepted upgrade reach nothing."""
-    sent = b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n"
+    upgrade = b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    sent = upgrade + b"GET /smuggled HTTP/1.1\r\n\r\n"
     received = await exchange(tell_target, sent)
     assert received.count(b"HTTP/1.1 200") == 1
     assert b"smuggled" not in received
@@ -334,7 +335,9 @@ async def test_a_large_body_does_not_grow_in_memory_while_nobody_reads_it() -> N
             message = await receive()
         await answer(send, b"done")
 
-    limits = Limits(**{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | {"body_timeout_s": 5.0})
+    limits = Limits(
+        **{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | {"body_timeout_s": 5.0}
+    )
     async with serving(app, limits) as address, connected(address) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n" + b"x" * 8_000_000)
         await asyncio.sleep(0.1)

@@ -1,15 +1,13 @@
 """The keys room over a real, migrated database of either kind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import engine as storage_engine
 from tests.support import custody
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @pytest.fixture
@@ -33,12 +31,12 @@ async def dead_engine() -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def eventually() -> Eventually:
-    """Lets the background run until something holds; the bound is for a test that fails, not for the clock."""
+def eventually() -> custody.Eventually:
+    """Lets the background run until something holds; the bound only ends a test that fails."""
 
     async def wait(holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not holds():
+            while not holds():  # noqa: ASYNC110  what runs in the background is asked, it tells nobody
                 await asyncio.sleep(0.005)
 
     return wait

@@ -25,7 +25,7 @@ async def insert_partner(change: changes.Change, partner_id: str) -> None:
 
 
 async def test_rows_revision_and_event_are_committed_together(empty_room: Room) -> None:
-    """After a change its rows, its event and its revision are there, and the wake-up was sent after the commit."""
+    """After a change its rows, event and revision are there, and the wake-up was sent after the commit."""
     before = await stored(empty_room)
     async with empty_room.changes.begin("operator", "because") as change:
         await insert_partner(change, "acme")
@@ -40,12 +40,16 @@ async def test_rows_revision_and_event_are_committed_together(empty_room: Room) 
 
 async def test_a_failure_leaves_nothing(empty_room: Room) -> None:
     """An exception in the middle takes back the rows, the event and the revision, and nobody is woken."""
-    before = await stored(empty_room)
-    with pytest.raises(RuntimeError, match="in the middle"):
+
+    async def fail() -> None:
         async with empty_room.changes.begin("operator") as change:
             await insert_partner(change, "acme")
             await change.record("partner.created", "acme")
             raise RuntimeError("in the middle")
+
+    before = await stored(empty_room)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await fail()
     assert await stored(empty_room) == before
     assert not empty_room.wakeup.announced
 

@@ -88,7 +88,7 @@ async def test_what_is_noted_during_a_flush_is_kept(room: Room, dead_engine: Asy
     noted = Usage()
     noted.note(key_id, 1, "before", START_MS)
     flushing = asyncio.create_task(noted.flush(dead_engine))
-    while len(noted):
+    while len(noted):  # noqa: ASYNC110  the moment is when the flush has taken its uses out
         await asyncio.sleep(0)
     noted.note(key_id, 1, "after", START_MS + 1)
     with pytest.raises(engine.StorageUnavailable):
@@ -103,7 +103,7 @@ async def test_a_cancelled_flush_keeps_its_uses(room: Room, dead_engine: AsyncEn
     noted = Usage()
     noted.note(key_id, 1, "a", START_MS)
     flushing = asyncio.create_task(noted.flush(dead_engine))
-    while len(noted):
+    while len(noted):  # noqa: ASYNC110  the moment is when the flush has taken its uses out
         await asyncio.sleep(0)
     flushing.cancel()
     await asyncio.wait([flushing])

@@ -14,22 +14,13 @@ from gateway.upstream import UpstreamPool, UpstreamTarget
 from gateway.upstream.timeouts import Clock
 from gateway.upstream.values import ResponseLimits
 from tests.support.hostile_upstream import HostileUpstream
-
-OpenPool = Callable[..., UpstreamPool]
+from tests.support.upstream_leg import FakeClock, OpenPool
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -50,8 +41,8 @@ async def open_pool() -> AsyncIterator[OpenPool]:
         **fields: Any,  # noqa: ANN401  whatever fields of a target the test is about
     ) -> UpstreamPool:
         port = upstream if isinstance(upstream, int) else upstream.port
-        scheme = "https" if fields.get("tls") else "http"
-        target = UpstreamTarget(name="u", scheme=scheme, host="127.0.0.1", port=port, **fields)
+        fields.setdefault("scheme", "https" if fields.get("tls") else "http")
+        target = UpstreamTarget(name="u", host="127.0.0.1", port=port, **fields)
         pool = UpstreamPool(target, clock, limits) if clock else UpstreamPool(target, limits=limits)
         pools.append(pool)
         return pool

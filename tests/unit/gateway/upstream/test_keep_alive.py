@@ -8,8 +8,7 @@ import pytest
 
 from gateway.upstream import UpstreamPool
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENT, ask, read, request, until
-from tests.unit.gateway.upstream.conftest import OpenPool
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -130,7 +129,12 @@ async def test_an_answer_to_head_ends_with_its_head(open_pool: OpenPool) -> None
     """It names the length of what it does not carry, and its connection goes on."""
 
     async def script(wire: Wire) -> None:
-        for head in (b"Content-Length: 5000\r\n", b"Transfer-Encoding: chunked\r\n", b"", b"Content-Length: 0\r\n"):
+        for head in (
+            b"Content-Length: 5000\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"",
+            b"Content-Length: 0\r\n",
+        ):
             await wire.answer(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
             await wire.answer()
 
@@ -189,11 +193,7 @@ async def test_a_second_answer_that_comes_late_is_not_taken_for_the_next(open_po
         pool = open_pool(upstream)
         await ask(pool)
         # Straight into the socket, with no turn of the loop between this and the next request.
-        transport = upstream.wires[0].writer.transport
-        transport.get_extra_info("socket").fileno()
-        import os  # noqa: PLC0415  placeholder
-
-        os.write(transport.get_extra_info("socket").fileno(), late)
+        upstream.wires[0].send_now(late)
         assert await ask(pool, b"POST", b"x") == (200, b"ok")
         assert len(upstream.wires) == 2
 
@@ -232,9 +232,7 @@ async def test_the_connection_used_last_is_used_first(open_pool: OpenPool) -> No
 
     async def script(wire: Wire) -> None:
         while True:
-            asked = await wire.read_request()
-            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % wire.number)
-            assert asked
+            await wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % wire.number)
 
     async with hostile_upstream(script) as upstream:
         pool = open_pool(upstream)

@@ -1,0 +1,1 @@
+"""The steps, in order. A step that was ever released is never edited."""

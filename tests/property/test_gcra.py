@@ -1,0 +1,168 @@
+"""The arithmetic of limits against a reference that replays every window, and Lua's against Python's."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib import resources
+from itertools import accumulate
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from policies import gcra
+from policies.gcra import Limit
+
+START = 1_763_596_800_123_456
+STEPS = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 6)), max_size=40)
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> Limit:
+    per_us = draw(st.sampled_from([1_000, 250_000, 1_000_000, 60_000_000]) | st.integers(1, 10_000_000))
+    rate = draw(st.integers(1, min(per_us, 1000)))
+    return Limit(name="x", rate=rate, per_us=per_us, burst=draw(st.integers(1, 20)))
+
+
+def passing(limit: Limit, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The charges that pass, as (when, cost)."""
+    tat: int | None = None
+    passed = []
+    times = accumulate((gap for gap, _ in steps), initial=START)
+    for now_us, (_, cost) in zip(list(times)[1:], steps, strict=True):
+        verdict = gcra.admit(tat, now_us, limit, cost)
+        tat = verdict.tat_us
+        if verdict.allowed:
+            passed.append((now_us, cost))
+    return passed
+
+
+@given(limits(), STEPS)
+def test_no_window_ever_lets_more_pass_than_the_limit(limit: Limit, steps: list[tuple[int, int]]) -> None:
+    """Over every window between two passing charges, of any length: at most burst + rate * window / per."""
+    require_within(limit, passing(limit, steps))
+
+
+def require_within(limit: Limit, passed: list[tuple[int, int]]) -> None:
+    for first, (begins, _) in enumerate(passed):
+        total = 0
+        for ends, cost in passed[first:]:
+            total += cost
+            assert total <= limit.burst + Fraction(limit.rate * (ends - begins), limit.per_us)
+
+
+@given(limits(), st.lists(st.tuples(st.integers(0, 2), st.integers(1, 20)), min_size=20, max_size=60))
+def test_coming_back_the_moment_it_is_possible_gains_nothing(
+    limit: Limit, steps: list[tuple[int, int]]
+) -> None:
+    """The greediest caller, who waits exactly as told, stays within the limit over every window."""
+    tat: int | None = None
+    now_us = START
+    passed = []
+    for gap, cost in steps:
+        now_us += gap + gcra.admit(tat, now_us + gap, limit, cost).retry_after_us
+        verdict = gcra.admit(tat, now_us, limit, cost)
+        tat = verdict.tat_us
+        if verdict.allowed:
+            passed.append((now_us, cost))
+    require_within(limit, passed)
+
+
+@given(limits(), STEPS)
+def test_nothing_is_refused_that_every_window_would_have_room_for(
+    limit: Limit, steps: list[tuple[int, int]]
+) -> None:
+    """The slow reference looks through all windows that end now; the one number decides the same."""
+    passed: list[tuple[int, int]] = []
+    times = accumulate((gap for gap, _ in steps), initial=START)
+    for now_us, (_, cost) in zip(list(times)[1:], steps, strict=True):
+        if has_room(limit, passed, now_us, cost):
+            passed.append((now_us, cost))
+    assert passing(limit, steps) == passed
+
+
+def has_room(limit: Limit, passed: list[tuple[int, int]], now_us: int, cost: int) -> bool:
+    total = cost
+    if total > limit.burst:
+        return False
+    for begins, earlier in reversed(passed):
+        total += earlier
+        if total * limit.emission_us > limit.tolerance_us + (now_us - begins):
+            return False
+    return True
+
+
+@given(limits(), st.integers(-(10**8), 10**8), st.integers(1, 30))
+def test_waiting_as_told_is_enough_and_no_less_is(limit: Limit, ahead: int, cost: int) -> None:
+    """For any bucket, whatever the clock did to it."""
+    verdict = gcra.admit(START + ahead, START, limit, cost)
+    assert verdict.allowed == (verdict.retry_after_us == 0)
+    assert 0 <= verdict.remaining <= limit.burst
+    assert 0 <= verdict.reset_us <= limit.tolerance_us
+    if not verdict.allowed and cost <= limit.burst:
+        booked = verdict.reset_us
+        later = START + verdict.retry_after_us
+        assert gcra.admit(START + booked, later, limit, cost).allowed
+        assert not gcra.admit(START + booked, later - 1, limit, cost).allowed
+
+
+@st.composite
+def charged(draw: st.DrawFn) -> tuple[Limit, int | None, int]:
+    """A limit, how far ahead its bucket is booked, and a cost: often just what fits, or a microsecond more."""
+    limit = draw(limits())
+    cost = draw(st.integers(1, 30))
+    brim = limit.tolerance_us - cost * limit.emission_us
+    near = st.sampled_from([brim - 1, brim, brim + 1, limit.tolerance_us, 0, 1, -1])
+    anywhere = st.integers(-(10**7), 10**7) | st.integers(-(10**14), 10**14)
+    return limit, draw(st.none() | near | anywhere), cost
+
+
+# What differs from the real script: the time comes from a key, so that Python can be told the same time.
+CLOCK = "redis.call('TIME')"
+SET_CLOCK = "{redis.call('GET', 'seconds'), redis.call('GET', 'microseconds')}"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(
+    st.lists(charged(), min_size=1, max_size=4),
+    st.integers(1, 4 * 10**15),
+)
+def test_lua_counts_as_python_does(
+    client: redis.Redis, buckets: list[tuple[Limit, int | None, int]], now_us: int
+) -> None:
+    """Same verdict, same numbers, same stored times to the microsecond, for any clock up to the year 2096."""
+    body = resources.files("auth.admission").joinpath("admit.lua").read_text()
+    assert body.count(CLOCK) == 1
+    client.flushdb()
+    client.mset({"seconds": now_us // 10**6, "microseconds": now_us % 10**6})
+    keys = [f"bucket-{index}" for index in range(len(buckets))]
+    tats = [None if ahead is None else now_us + ahead for _, ahead, _ in buckets]
+    client.mset({key: tat for key, tat in zip(keys, tats, strict=True) if tat is not None} or {"none": 0})
+
+    arguments = [
+        number for limit, _, cost in buckets for number in (limit.tolerance_us, cost * limit.emission_us)
+    ]
+    script = body.replace(CLOCK, SET_CLOCK)
+    answer = client.eval(script, len(keys), *keys, 1000, 2 * len(buckets), *arguments)
+
+    verdicts = [
+        gcra.admit(tat, now_us, limit, cost) for tat, (limit, _, cost) in zip(tats, buckets, strict=True)
+    ]
+    allowed = all(verdict.allowed for verdict in verdicts)
+    booked = [
+        verdict.reset_us if allowed else gcra.booked_us(tat, now_us, limit)
+        for verdict, tat, (limit, _, _) in zip(verdicts, tats, buckets, strict=True)
+    ]
+    assert answer == [0 if allowed else 2, *booked]
+    for key, verdict, tat in zip(keys, verdicts, tats, strict=True):
+        stored = client.get(key)
+        assert (None if stored is None else int(stored)) == (verdict.tat_us if allowed else tat)
+        if allowed:
+            assert client.pttl(key) <= math.ceil(verdict.reset_us / 1000)

@@ -1,0 +1,147 @@
+"""What settings turn into: the same store for commands and nodes, over every backend."""
+
+import asyncio
+import urllib.parse
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_bytes
+
+import msgspec
+import pytest
+
+from auth.admission.memory import MemoryAdmission
+from auth.admission.redis import RedisAdmission
+from gateway import composition, initialise, settings
+from gateway.demo import example
+from keys.kms import master_key
+from keys.records import KeyRequest
+from storage import migrate
+
+NOW_MS = 1_763_596_800_123
+WANTED = KeyRequest(partner="acme", environment="paper", algorithm="hmac-sha256", roles=("trader",))
+
+
+def clock() -> int:
+    return NOW_MS
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> settings.Settings:
+    return settings.load(example.render(tmp_path, example.Ports(8080, 1, 2)))
+
+
+async def prepare(configured: settings.Settings) -> list[str]:
+    return await initialise.initialise(configured, clock, token_bytes, actor="test")
+
+
+@asynccontextmanager
+async def serving(configured: settings.Settings) -> AsyncIterator[composition.Node]:
+    async with composition.opened(configured, clock) as node:
+        tasks = [asyncio.create_task(work) for work in node.background()]
+        try:
+            yield node
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  what is waited for happens in a store
+            await asyncio.sleep(0.01)
+
+
+async def test_a_store_that_nobody_prepared_is_refused(configured: settings.Settings) -> None:
+    """Opening makes neither schema nor master key."""
+    with pytest.raises(migrate.SchemaMissing):
+        async with composition.opened_store(configured, clock):
+            pass
+    assert not composition.master_key_file(configured).exists()
+
+
+async def test_a_prepared_store_without_its_master_key_is_refused(configured: settings.Settings) -> None:
+    """Neither a command nor a node goes on with a new one."""
+    await prepare(configured)
+    composition.master_key_file(configured).unlink()
+    with pytest.raises(master_key.MasterKeyMissing):
+        async with composition.opened(configured, clock):
+            pass
+    with pytest.raises(initialise.MasterKeyLost):
+        await prepare(configured)
+
+
+async def test_preparing_again_keeps_every_key(configured: settings.Settings) -> None:
+    """The signing key and the data keys are those of the first time."""
+    await prepare(configured)
+    async with composition.opened_store(configured, clock) as store:
+        await store.ring.refresh()
+        first = store.ring.get_signer().kid, (await store.data_keys.get_current("live")).id
+    await prepare(configured)
+    async with composition.opened_store(configured, clock) as store:
+        await store.ring.refresh()
+        assert (store.ring.get_signer().kid, (await store.data_keys.get_current("live")).id) == first
+
+
+async def test_a_node_learns_of_what_a_command_changes(configured: settings.Settings) -> None:
+    """Both act on one store, each in a way of its own."""
+    await prepare(configured)
+    async with serving(configured) as node, composition.opened_store(configured, clock) as store:
+        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
+        made = await store.custody.create_key(WANTED, actor="test")
+        await eventually(lambda: node.directory.find(made.key.id) is not None)
+        await store.custody.revoke_key(made.key.id, actor="test")
+        await eventually(lambda: getattr(node.directory.find(made.key.id), "revoked", False))
+        assert node.ring.get_signer().kid
+
+
+async def test_last_use_is_written_when_a_node_closes(configured: settings.Settings) -> None:
+    """What was only noted in memory is not lost with the process."""
+    await prepare(configured)
+    async with composition.opened_store(configured, clock) as store:
+        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
+        made = await store.custody.create_key(WANTED, actor="test")
+        async with composition.opened(configured, clock) as node:
+            node.directory.used(made.key.id, 1, "192.0.2.1", NOW_MS)
+        [version] = (await store.custody.get_key(made.key.id)).versions
+        assert (version.use_count, version.last_used_source) == (1, "192.0.2.1")
+
+
+async def test_without_redis_nonces_are_kept_in_the_process(configured: settings.Settings) -> None:
+    """The embedded default."""
+    await prepare(configured)
+    async with composition.opened(configured, clock) as node:
+        assert isinstance(node.admission, MemoryAdmission)
+
+
+async def test_with_redis_nonces_and_wake_ups_are_shared(
+    configured: settings.Settings, redis_url: str
+) -> None:
+    """A change is announced there: a node that would hardly ever poll hears of it."""
+    shared = msgspec.structs.replace(
+        configured,
+        redis=settings.RedisSettings(url=redis_url),
+        keys=settings.KeysSettings(poll_ms=1_000),
+    )
+    await prepare(shared)
+    async with serving(shared) as node, composition.opened_store(shared, clock) as store:
+        assert isinstance(node.admission, RedisAdmission)
+        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
+        made = await store.custody.create_key(WANTED, actor="test")
+        await eventually(lambda: node.directory.find(made.key.id) is not None)
+
+
+async def test_a_database_password_comes_by_reference(
+    configured: settings.Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL is opened with what the environment holds, and the settings hold none of it."""
+    password = urllib.parse.urlsplit(postgres_url).password
+    assert password
+    monkeypatch.setenv("PORTREEVE_TEST_PASSWORD", password)
+    url = postgres_url.replace(f":{password}@", "@")
+    storage = settings.StorageSettings(url=url, password="env:PORTREEVE_TEST_PASSWORD")
+    elsewhere = msgspec.structs.replace(configured, storage=storage)
+    await prepare(elsewhere)
+    async with composition.opened(elsewhere, clock) as node:
+        assert node.directory.revision >= 1

@@ -1,0 +1,244 @@
+"""The caller goes away, or closes: nothing of the exchange stays, and nobody else's is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+import warnings
+
+import pytest
+
+from gateway.upstream import UpstreamBroken, client_context
+from gateway.upstream.response import HIGH_WATER
+from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until, until_true
+
+PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
+_ONE_READ = 262_144
+
+
+async def _answer_in_part(wire: Wire) -> None:
+    await wire.answer(PARTIAL)
+    await wire.wait_hung_up()
+
+
+async def _never_answer(wire: Wire) -> None:
+    await wire.read_request()
+    await wire.wait_hung_up()
+
+
+async def test_a_caller_that_is_cancelled_before_the_answer_closes_its_connection(
+    open_pool: OpenPool,
+) -> None:
+    """The answer to a request whose client has gone must not meet the next one."""
+    async with hostile_upstream(_never_answer) as upstream:
+        pool = open_pool(upstream)
+        task = asyncio.create_task(ask(pool))
+        await until_true(lambda: upstream.asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(upstream.wires[0].hung_up)
+        assert pool.stats.slots == 0
+
+
+async def test_a_caller_that_is_cancelled_inside_the_body_closes_its_connection(open_pool: OpenPool) -> None:
+    """Without anyone having to say so."""
+    async with hostile_upstream(_answer_in_part) as upstream:
+        pool = open_pool(upstream)
+        task = asyncio.create_task(ask(pool))
+        await until_true(lambda: pool._open and upstream.asked)
+        await asyncio.sleep(0.02)  # until it waits for the rest of the body
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(upstream.wires[0].hung_up)
+        assert pool.stats.slots == 0
+
+
+async def test_a_response_closed_before_its_end_takes_its_connection_along(open_pool: OpenPool) -> None:
+    """The rest of the body would be the next answer. Reading on raises: it does not look like an end."""
+    async with hostile_upstream(_answer_in_part) as upstream:
+        pool = open_pool(upstream)
+        async with await pool.send(request(), PATIENT) as response:
+            assert response.status == 200
+        await until(upstream.wires[0].hung_up)
+        with pytest.raises(UpstreamBroken) as broken:
+            await anext(response)
+        assert broken.value.reason == "abandoned"
+        assert pool.stats.slots == 0
+
+
+async def test_closing_wakes_who_still_reads(open_pool: OpenPool) -> None:
+    """Another task may wait for the body."""
+    async with hostile_upstream(_answer_in_part) as upstream:
+        pool = open_pool(upstream)
+        response = await pool.send(request(), PATIENT)
+        reading = asyncio.create_task(read(response))
+        await asyncio.sleep(0)
+        await response.aclose()
+        with pytest.raises(UpstreamBroken):
+            await reading
+
+
+async def test_a_whole_response_may_be_closed_and_is_still_there(open_pool: OpenPool) -> None:
+    """By then its connection may serve another, who must not notice."""
+    async with hostile_upstream(serve_ok) as upstream:
+        pool = open_pool(upstream)
+        first = await pool.send(request(), PATIENT)
+        second_coming = asyncio.create_task(pool.send(request(), PATIENT))
+        await asyncio.sleep(0)
+        await first.aclose()
+        second = await second_coming
+        assert (await read(first), await read(second)) == (b"ok", b"ok")
+        assert len(upstream.wires) == 1
+
+
+async def test_a_cancelled_caller_whose_answer_is_here_does_not_harm_the_next(open_pool: OpenPool) -> None:
+    """Its connection went back to the pool in the same turn of the loop, and is another's by now."""
+    release = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.read_request()
+        await release.wait()
+        await serve_ok(wire)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream, max_connections=1)
+        first = asyncio.create_task(pool.send(request(), PATIENT))
+        await until_true(lambda: upstream.asked)
+        second = asyncio.create_task(ask(pool))
+        await asyncio.sleep(0)
+        (connection,) = pool._open
+        connection.data_received(OK)
+        first.cancel()
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await second == (200, b"ok")
+        assert len(upstream.wires) == 1
+        assert (pool.stats.slots, pool.stats.idle) == (1, 1)
+
+
+async def test_a_cancelled_caller_whose_head_is_here_leaves_no_connection(open_pool: OpenPool) -> None:
+    """The head had come, the caller had not run yet: nobody would ever read the body."""
+    async with hostile_upstream(_never_answer) as upstream:
+        pool = open_pool(upstream)
+        task = asyncio.create_task(pool.send(request(), PATIENT))
+        await until_true(lambda: upstream.asked)
+        (connection,) = pool._open
+        connection.data_received(PARTIAL)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(upstream.wires[0].hung_up)
+        assert pool.stats.slots == 0
+
+
+async def test_a_caller_cancelled_as_its_connection_dies_frees_its_slot(open_pool: OpenPool) -> None:
+    """Between the failure and the repetition there is a moment in which the slot is the caller's."""
+
+    async def script(wire: Wire) -> None:
+        await wire.answer()
+        await _never_answer(wire)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        await ask(pool)
+        task = asyncio.create_task(pool.send(request(), PATIENT))
+        await until_true(lambda: len(upstream.asked) >= 2)
+        (connection,) = pool._open
+        connection.connection_lost(None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pool.stats.slots == 0
+
+
+async def test_a_caller_cancelled_while_connecting_leaves_no_socket(open_pool: OpenPool) -> None:
+    """Not even in the middle of a handshake."""
+    async with hostile_upstream(_never_answer) as upstream:
+        pool = open_pool(upstream, tls=client_context())
+        task = asyncio.create_task(ask(pool))
+        await until_true(lambda: upstream.wires)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (pool.stats.slots, pool.stats.open) == (0, 0)
+
+
+async def test_closing_the_pool_ends_a_response_that_is_being_read(open_pool: OpenPool) -> None:
+    """And returns only when every socket is closed."""
+    async with hostile_upstream(_answer_in_part) as upstream:
+        pool = open_pool(upstream)
+        response = await pool.send(request(), PATIENT)
+        await pool.aclose()
+        assert (pool.stats.open, pool.stats.slots) == (0, 0)
+        assert await anext(response) == b"ab"
+        with pytest.raises(Exception, match="closed"):
+            await anext(response)
+        await until(upstream.wires[0].hung_up)
+
+
+async def test_nothing_stays_behind(open_pool: OpenPool) -> None:
+    """No task, and no object that complains when it is collected."""
+    before = len(asyncio.all_tasks())
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(PARTIAL if wire.number % 2 else OK)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await asyncio.gather(*(ask(pool) for _ in range(20)), return_exceptions=True)
+            await pool.aclose()
+            gc.collect()
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_memory_stays_flat_however_large_the_body(open_pool: OpenPool) -> None:
+    """A client that takes its time keeps the upstream waiting, not us storing."""
+    size, piece = 64_000_000, b"x" * 64_000
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(piece)):
+            await wire.send(piece)
+        await serve_ok(wire)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        response = await pool.send(request(), PATIENT)
+        tracemalloc.start()
+        taken = largest = 0
+        async for chunk in response:
+            taken += len(chunk)
+            largest = max(largest, len(chunk))
+            await asyncio.sleep(0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert taken == size
+        assert largest <= HIGH_WATER + _ONE_READ
+        assert peak < 8_000_000
+        assert await ask(pool) == (200, b"ok")
+        assert len(upstream.wires) == 1
+
+
+async def test_a_body_of_single_bytes_is_held_by_what_it_costs(open_pool: OpenPool) -> None:
+    """A thousand chunks of one byte are more than a thousand bytes."""
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 200_000)
+        await wire.send(b"0\r\n\r\n")
+        await serve_ok(wire)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        response = await pool.send(request(), PATIENT)
+        (connection,) = pool._open
+        await until_true(lambda: connection._paused)
+        assert len(response._chunks) <= (HIGH_WATER + 64 * _ONE_READ // 6) // 64 + 1
+        assert await read(response) == b"x" * 200_000
+        assert await ask(pool) == (200, b"ok")

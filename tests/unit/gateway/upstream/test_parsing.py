@@ -1,0 +1,126 @@
+"""The parser by itself: what it reads does not depend on how the bytes arrive."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upstream import ResponseLimits, UpstreamBroken
+from gateway.upstream.framing import ResponseHead
+from gateway.upstream.parsing import ResponseParser
+
+_HEAD = b"HTTP/1.1 200 OK\r\nX-A: \r\nX-B: b c \r\n"
+_WHOLE = [
+    (_HEAD + b"Content-Length: 10\r\n\r\na\r\n\r\nb\r\n\r\n", b"a\r\n\r\nb\r\n\r\n"),
+    (_HEAD + b"Content-Length: 0\r\n\r\n", b""),
+    (
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: t\r\n\r\n",
+        b"abc0123456789",
+    ),
+    (b"HTTP/1.1 103 E\r\nL: 1\r\n\r\n" + _HEAD + b"Content-Length: 2\r\n\r\nok", b"ok"),
+    (b"HTTP/1.1 204 No\r\nX-A: \r\nX-B: b c\r\n\r\n", b""),
+]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.heads: list[ResponseHead] = []
+        self.body = b""
+
+    def head_read(self, head: ResponseHead) -> None:
+        self.heads.append(head)
+
+    def body_read(self, piece: bytes) -> None:
+        self.body += piece
+
+
+def _pieces(whole: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % len(whole) for cut in cuts} | {0, len(whole)})
+    return [whole[start:end] for start, end in pairwise(places)]
+
+
+@given(st.sampled_from(_WHOLE), st.lists(st.integers(min_value=0, max_value=200), max_size=12))
+def test_the_reading_is_the_same_wherever_the_reads_fall(
+    sample: tuple[bytes, bytes], cuts: list[int]
+) -> None:
+    """One head, the same headers, the same body; complete at the last byte and not before."""
+    whole, body = sample
+    recorder = Recorder()
+    parser = ResponseParser(recorder, ResponseLimits())
+    pieces = _pieces(whole, cuts)
+    for number, piece in enumerate(pieces, 1):
+        parser.feed(piece)
+        assert parser.complete == (number == len(pieces))
+    (head,) = recorder.heads
+    assert [field for field in head.headers if field[0] != b"content-length"] == [
+        (b"x-a", b""),
+        (b"x-b", b"b c"),
+    ]
+    assert recorder.body == body
+
+
+@given(
+    st.sampled_from(_WHOLE),
+    st.binary(min_size=1, max_size=40),
+    st.lists(st.integers(min_value=0, max_value=200), max_size=4),
+)
+def test_not_a_byte_after_a_response_goes_unnoticed(
+    sample: tuple[bytes, bytes], more: bytes, cuts: list[int]
+) -> None:
+    """In the read that ends the response, whatever it is, and however the response itself was cut."""
+    whole, body = sample
+    recorder = Recorder()
+    parser = ResponseParser(recorder, ResponseLimits())
+    *earlier, last = _pieces(whole, cuts)
+    for piece in earlier:
+        parser.feed(piece)
+    parser.feed(last + more)
+    assert parser.complete
+    assert parser.surplus
+    assert (len(recorder.heads), recorder.body) == (1, body)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused_or_waited_on_and_nothing_else(garbage: bytes) -> None:
+    """No other exception, no answer out of nothing."""
+    recorder = Recorder()
+    parser = ResponseParser(recorder, ResponseLimits())
+    try:
+        parser.feed(garbage)
+    except UpstreamBroken:
+        assert not parser.complete
+    assert not recorder.heads or garbage.lstrip(b"\r\n").startswith(b"HTTP/1.")
+
+
+def test_a_whole_response_in_one_read_has_no_surplus() -> None:
+    """Every way to end a body is recognised as an end, so that connections are in fact used again."""
+    for whole, _ in _WHOLE:
+        parser = ResponseParser(Recorder(), ResponseLimits())
+        parser.feed(whole)
+        assert parser.complete
+        assert parser.surplus == whole.startswith(b"HTTP/1.1 103"), whole
+
+
+def test_a_parser_reads_the_next_response_after_expecting_it() -> None:
+    """Also after HEAD, where the one before had a length and no body."""
+    recorder = Recorder()
+    parser = ResponseParser(recorder, ResponseLimits())
+    for head_only, answer in ((True, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), (False, _WHOLE[0][0])):
+        parser.expect(head_only=head_only)
+        assert not parser.has_heard()
+        parser.feed(answer)
+        assert (parser.complete, parser.surplus, parser.may_go_on) == (True, False, True)
+    assert recorder.body == _WHOLE[0][1]
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_broken_response_is_refused_wherever_it_is_cut(cut: int) -> None:
+    """A second length is one, in whatever read it comes."""
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
+    parser = ResponseParser(Recorder(), ResponseLimits())
+    parser.feed(whole[:cut])
+    with pytest.raises(UpstreamBroken):
+        parser.feed(whole[cut:])

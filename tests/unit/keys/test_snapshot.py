@@ -1,0 +1,64 @@
+from typing import Any
+
+import pytest
+
+from keys import snapshot
+from keys.secret import SecretBytes
+
+ROW = snapshot.Row(
+    id="prk_1",
+    partner="acme",
+    tier="standard",
+    environment="paper",
+    algorithm="hmac-sha256",
+    roles=["trader"],
+    permissions=None,
+    cidrs=[],
+    expires_at=None,
+    frozen_at=None,
+    revoked_at=None,
+    partner_frozen_at=None,
+    key_revision=3,
+    partner_revision=7,
+    version=1,
+    state="active",
+    ciphertext=b"\x01sealed",
+    data_key_id="dk_1",
+    public_key=None,
+)
+
+
+def find_nothing(_data_key_id: str) -> None:
+    return None
+
+
+def test_the_newer_revision_counts() -> None:
+    """A key is as new as the last change of itself or of its partner."""
+    assert snapshot.build([ROW], find_nothing).key.revision == 7
+
+
+def test_a_key_without_versions_is_served_without_any() -> None:
+    """A key of which nothing verifies is known, and verifies nothing."""
+    built = snapshot.build([ROW._replace(version=None)], find_nothing)
+    assert (built.key.versions, built.unopened) == ((), ())
+
+
+def test_a_version_whose_data_key_is_not_open_waits_for_it() -> None:
+    """What is missing is named by its data key, so that it can be opened later."""
+    built = snapshot.build([ROW], find_nothing)
+    assert built.unopened == (snapshot.Unopened("prk_1", 1, "dk_1"),)
+
+
+@pytest.mark.parametrize("changed", [{}, {"ciphertext": None}, {"data_key_id": None}])
+def test_a_version_that_cannot_open_is_broken(changed: dict[str, Any]) -> None:
+    """A ciphertext that does not open, or is not there, waits for nothing."""
+    built = snapshot.build([ROW._replace(**changed)], lambda _: SecretBytes(bytes(32)))
+    assert built.key.versions == ()
+    assert built.unopened == (snapshot.Unopened("prk_1", 1, None),)
+
+
+@pytest.mark.parametrize("changed", [{"cidrs": ["x"]}, {"public_key": b"short"}])
+def test_rows_that_make_no_key_are_refused(changed: dict[str, Any]) -> None:
+    """A range or a public key that cannot be read is the key's failure, named, without what was read."""
+    with pytest.raises(snapshot.CorruptKey, match="prk_1"):
+        snapshot.build([ROW._replace(**changed)], find_nothing)
