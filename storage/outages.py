@@ -51,9 +51,8 @@ def _unwrap(error: BaseException) -> BaseException:
     """SQLAlchemy wraps the driver's error once, and for asyncpg an adapter wraps it before."""
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
         error = error.orig
-    if isinstance(error.__cause__, asyncpg.PostgresError | asyncpg.InterfaceError):
-        return error.__cause__
-    return error
+    cause = error.__cause__
+    return cause if isinstance(cause, (asyncpg.PostgresError, asyncpg.InterfaceError)) else error
 
 
 def _code(error: BaseException) -> object:

@@ -1,6 +1,6 @@
 """Buckets counted in this process: one dict of theoretical arrival times, bounded, with no await to race in.
 
-Invariant: at most `max_buckets` are kept; one is forgotten only when it has drained and so says nothing.
+Invariant: a bucket is one slot's own: the same key in another slot is another bucket. At most `max_buckets` are kept; one is forgotten only when it has drained and so says nothing.
 Refuses to count in a bucket there is no room for.
 """
 
@@ -14,36 +14,36 @@ _SWEEP_INTERVAL_US = 250_000
 class LocalBuckets:
     def __init__(self, max_buckets: int = 100_000) -> None:
         self._max = max_buckets
-        self._tats: dict[str, int] = {}
+        self._tats: dict[tuple[str, str], int] = {}
         self._sweep_at = min(_FIRST_SWEEP, max_buckets)
         self._swept_us = -_SWEEP_INTERVAL_US
 
-    def charge(self, buckets: tuple[Bucket, ...], now_us: int) -> Admitted:
+    def charge(self, slot: str, buckets: tuple[Bucket, ...], now_us: int) -> Admitted:
         """Charge all or none; raises `RateLimited`, or `LimiterUnavailable` when the table is full."""
         tats = self._tats
-        booked = [gcra.booked_us(tats.get(each.key), now_us, each.limit) for each in buckets]
+        booked = [gcra.booked_us(tats.get((slot, each.key)), now_us, each.limit) for each in buckets]
         after = []
         for each, before in zip(buckets, booked, strict=True):
             if gcra.wait_us(before, each.limit, each.cost) > 0:
                 raise counting.limited(buckets, booked)
             after.append(before + each.cost * each.limit.emission_us)
         if len(tats) + len(buckets) > self._sweep_at:
-            self._make_room(buckets, now_us)
+            self._make_room(slot, buckets, now_us)
         for each, ahead in zip(buckets, after, strict=True):
-            self._tats[each.key] = now_us + ahead
+            self._tats[slot, each.key] = now_us + ahead
         return counting.admitted(buckets, after)
 
     def __len__(self) -> int:
         return len(self._tats)
 
-    def _make_room(self, buckets: tuple[Bucket, ...], now_us: int) -> None:
-        if self._size_with(buckets) > self._sweep_at:
+    def _make_room(self, slot: str, buckets: tuple[Bucket, ...], now_us: int) -> None:
+        if self._size_with(slot, buckets) > self._sweep_at:
             self._sweep(now_us)
-        if self._size_with(buckets) > self._max:
+        if self._size_with(slot, buckets) > self._max:
             raise LimiterUnavailable("full")
 
-    def _size_with(self, buckets: tuple[Bucket, ...]) -> int:
-        return len(self._tats) + sum(1 for each in buckets if each.key not in self._tats)
+    def _size_with(self, slot: str, buckets: tuple[Bucket, ...]) -> int:
+        return len(self._tats) + sum(1 for each in buckets if (slot, each.key) not in self._tats)
 
     def _sweep(self, now_us: int) -> None:
         # Sweeping again only once the table has doubled keeps the cost of one charge constant on average; a

@@ -27,7 +27,7 @@ class MemoryAdmission:
         now_us = self._clock_us()
         if admission.nonce is not None:
             self._nonces.take(nonces.digest(admission.slot, admission.nonce), now_us)
-        return self._buckets.charge(admission.buckets, now_us)
+        return self._buckets.charge(admission.slot, admission.buckets, now_us)
 
     async def aclose(self) -> None:
         """Nothing is held that needs closing."""

@@ -79,4 +79,4 @@ class RedisAdmission:
             raise ReplayStoreUnavailable(reason)
         if any(bucket.limit.outage == "refuse" for bucket in admission.buckets):
             raise LimiterUnavailable(reason)
-        return self._local.charge(admission.buckets, self._clock_us())
+        return self._local.charge(admission.slot, admission.buckets, self._clock_us())

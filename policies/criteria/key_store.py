@@ -1,15 +1,15 @@
-"""Keys may be served from memory only so long after the store last confirmed them.
+"""Trading needs a recent view of the keys: one that may have been revoked meanwhile must not trade on.
 
-Past the bound nothing passes, reading included: a key revoked meanwhile would go on working for as long as
-this node stays cut off. An age below zero comes from a check that ended after the request took its time, or
-from a clock that stepped back: as far as the bound it is taken for fresh, beyond it proves nothing.
+Invariant: past the bound no trading permission passes; reading goes on, so that an outage of the database does not
+blind partners. An age below zero comes from a check that ended after the request took its time, or from a clock
+that stepped back: as far as the bound it is taken for fresh, beyond it proves nothing.
 """
 
 from policies.decision import Reason, RequestFacts, Requirement
 from policies.principal import Principal
 
 
-def find_reason(_principal: Principal, _requirement: Requirement, facts: RequestFacts) -> Reason | None:
-    if abs(facts.directory_age_ms) <= facts.staleness_bound_ms:
+def find_reason(_principal: Principal, requirement: Requirement, facts: RequestFacts) -> Reason | None:
+    if not requirement.trading or abs(facts.directory_age_ms) <= facts.staleness_bound_ms:
         return None
-    return Reason(code="key_store_stale", subject=f"{facts.directory_age_ms} ms")
+    return Reason(code="key_store_stale", subject=requirement.permission or "this route")

@@ -89,6 +89,15 @@ async def outcomes(*asked: Awaitable[Admitted]) -> list[str]:
     return sorted(type(answer).__name__ for answer in answers)
 
 
+async def test_a_bucket_is_its_slots_own(open_store: OpenStore) -> None:
+    """One partner that uses up its limit costs no other partner anything, though their buckets are named alike."""
+    store = await open_store()
+    await store.admit(Admission("acme", None, (Bucket("partner", ONE, 1),)))
+    with pytest.raises(RateLimited):
+        await store.admit(Admission("acme", None, (Bucket("partner", ONE, 1),)))
+    await store.admit(Admission("globex", None, (Bucket("partner", ONE, 1),)))
+
+
 async def test_a_nonce_passes_once(store: AdmissionStore) -> None:
     """The second time is a replay, and so is the third."""
     await store.admit(ask(nonce="a"))

@@ -117,8 +117,8 @@ async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[i
         for each in copies:
             each.cancel()
         await asyncio.gather(*copies, return_exceptions=True)
-        for each in (writer, inner_writer):
-            each.close()
+        for end in (writer, inner_writer):
+            end.close()
 
     server = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
     try:

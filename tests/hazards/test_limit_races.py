@@ -59,6 +59,27 @@ def test_one_request_raced_against_itself_passes_once(deployment: Deployment) ->
         assert race(deployment.nodes, [wire] * CLIENTS) == {"200": 1, "replayed_request": CLIENTS - 1}
 
 
+def test_one_partner_takes_nothing_from_another(deployment: Deployment) -> None:
+    """A limit that one partner has used up, on a route or over its tier, is whole for the next one."""
+    for target in (b"/paper/v1/one-slot", b"/paper/v1/three-slots"):
+        for _ in range(3):
+            signer = fresh(deployment)
+            assert deployment.node.ask(signer.request("GET", target)).status == 200
+            assert {deployment.node.ask(signer.request("GET", target)).code for _ in range(4)} >= {"rate_limited"}
+
+
+def test_one_partners_tier_takes_nothing_from_anothers(deployment: Deployment) -> None:
+    """The same over all of a partner's keys: two an hour for each partner, not for all of them together."""
+    for number in range(2):
+        name = f"metered{number}"
+        keys = [
+            deployment.key(partner=name, tier="metered", algorithm=algorithm)
+            for algorithm in ("hmac-sha256", "ed25519")
+        ]
+        codes = [deployment.node.ask(key.request("GET", b"/paper/v1/orders")).code for key in keys * 2]
+        assert codes == [None, None, "rate_limited", "rate_limited"]
+
+
 def test_replays_take_nothing_from_a_limit(shared: Deployment) -> None:
     """Whoever captured a request cannot use up its partner's limit with it."""
     signer = fresh(shared)

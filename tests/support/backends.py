@@ -106,7 +106,9 @@ def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
 
     def make(template: str = "template0") -> str:
         name = f"test_{next(numbers)}"
-        run_sql(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+        run_sql(
+            postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {template} {postgres_server.copying}"
+        )
         return postgres_server.url(name)
 
     return make

@@ -128,6 +128,12 @@ class PostgresServer(ServerProcess):
         return len(lines) > 7 and int(lines[0]) == self.pid and lines[7].strip() == "ready"
 
     @property
+    def copying(self) -> str:
+        """How CREATE DATABASE copies its template quickest."""
+        version = int((self._cluster / "PG_VERSION").read_text())
+        return "STRATEGY FILE_COPY" if version >= 15 else ""
+
+    @property
     def _cluster(self) -> Path:
         return self.place / "cluster"
 

@@ -25,9 +25,7 @@ def fresh_nonce() -> str:
     return secrets.token_urlsafe(18)
 
 
-def string_to_sign(
-    timestamp: str, nonce: str, key_id: str, method: str, target: bytes, body: bytes
-) -> bytes:
+def string_to_sign(timestamp: str, nonce: str, key_id: str, method: str, target: bytes, body: bytes) -> bytes:
     path, _, query = target.partition(b"?")
     digest = hashlib.sha256(body).hexdigest()
     head = f"PORTREEVE1\n{timestamp}\n{nonce}\n{key_id}\n{method}\n".encode()

@@ -92,7 +92,7 @@ def test_drained_buckets_make_room_for_new_ones() -> None:
     """A bucket that says nothing any more is forgotten."""
     buckets = LocalBuckets(max_buckets=10)
     for number in range(200):
-        buckets.charge((Bucket(f"k:{number}", PER_SECOND, 1),), number * 1_000_000)
+        buckets.charge("acme", (Bucket(f"k:{number}", PER_SECOND, 1),), number * 1_000_000)
         assert len(buckets) <= 10
 
 
@@ -100,23 +100,23 @@ def test_a_table_of_live_buckets_refuses_new_ones_and_serves_the_old() -> None:
     """Forgetting a live one would hand its whole burst out again."""
     buckets = LocalBuckets(max_buckets=10)
     for number in range(10):
-        buckets.charge((Bucket(f"k:{number}", PER_SECOND, 1),), 0)
+        buckets.charge("acme", (Bucket(f"k:{number}", PER_SECOND, 1),), 0)
     with pytest.raises(LimiterUnavailable):
-        buckets.charge((Bucket("k:new", PER_SECOND, 1),), 0)
+        buckets.charge("acme", (Bucket("k:new", PER_SECOND, 1),), 0)
     with pytest.raises(RateLimited):
-        buckets.charge((Bucket("k:0", PER_SECOND, 1),), 0)
-    buckets.charge((Bucket("k:new", PER_SECOND, 1),), 1_000_000)
+        buckets.charge("acme", (Bucket("k:0", PER_SECOND, 1),), 0)
+    buckets.charge("acme", (Bucket("k:new", PER_SECOND, 1),), 1_000_000)
 
 
 def test_a_full_table_is_not_searched_for_every_stranger() -> None:
     """Being refused must not cost more than being served."""
     buckets = LocalBuckets(max_buckets=10)
     for number in range(10):
-        buckets.charge((Bucket(f"k:{number}", PER_SECOND, 1),), 0)
+        buckets.charge("acme", (Bucket(f"k:{number}", PER_SECOND, 1),), 0)
     searched = set()
     for number in range(50):
         with pytest.raises(LimiterUnavailable):
-            buckets.charge((Bucket(f"x:{number}", PER_SECOND, 1),), 10_000 * number)
+            buckets.charge("acme", (Bucket(f"x:{number}", PER_SECOND, 1),), 10_000 * number)
         searched.add(id(buckets._tats))
     assert len(searched) <= 2
 
@@ -125,11 +125,11 @@ def test_a_table_grows_past_its_first_sweep() -> None:
     """Many live buckets below the bound are all kept."""
     buckets = LocalBuckets(max_buckets=5000)
     for number in range(5000):
-        buckets.charge((Bucket(f"k:{number}", PER_SECOND, 1),), 0)
+        buckets.charge("acme", (Bucket(f"k:{number}", PER_SECOND, 1),), 0)
     assert len(buckets) == 5000
     for number in range(0, 5000, 500):
         with pytest.raises(RateLimited):
-            buckets.charge((Bucket(f"k:{number}", PER_SECOND, 1),), 999_999)
+            buckets.charge("acme", (Bucket(f"k:{number}", PER_SECOND, 1),), 999_999)
 
 
 async def test_time_lets_a_limited_request_pass_when_it_was_told(clock: Clock) -> None:

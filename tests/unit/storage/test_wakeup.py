@@ -13,7 +13,7 @@ import redis.exceptions
 from storage import wakeup
 from storage.redis import Client
 
-Heard = list[dict[str, object] | None | Exception]
+Heard = list[dict[str, object] | Exception | None]
 
 
 def message(text: bytes) -> dict[str, object]:
@@ -31,7 +31,7 @@ class FakeSubscription:
     async def subscribe(self, channel: str) -> None:
         pass
 
-    async def get_message(self, timeout: float) -> dict[str, object] | None:  # noqa: ASYNC109  redis-py has it so
+    async def get_message(self, **_: float) -> dict[str, object] | None:
         heard = self._script.pop(0) if self._script else redis.exceptions.ConnectionError("gone")
         if isinstance(heard, Exception):
             raise heard

@@ -53,8 +53,8 @@ def test_servers_end_with_the_run_that_started_them(how: signal.Signals) -> None
         started = [run.stdout.readline().split() for _ in range(2)]
         children = [child for pid, _ in started for child in psutil.Process(int(pid)).children()]
         run.send_signal(how)
-    for pid, place in started:
-        wait_until(lambda pid=pid, place=place: not psutil.pid_exists(int(pid)) and not Path(place).exists())
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid, _ in started))
+    wait_until(lambda: not any(Path(place).exists() for _, place in started))
     wait_until(lambda: not any(child.is_running() for child in children))
 
 
