@@ -14,7 +14,9 @@ from gateway import paths, routes, upstream
 from gateway.problems import KINDS, Problem, Refusal
 from gateway.ratelimit_headers import refusal_headers
 
-_BAD_SIGNATURE_HINT = "POST the request to /edge/v1/signature-check to see the string that the server verifies."
+_BAD_SIGNATURE_HINT = (
+    "POST the request to /edge/v1/signature-check to see the string that the server verifies."
+)
 
 
 def problem_of(failure: Exception) -> Problem:

@@ -1,6 +1,7 @@
 """Buckets counted in this process: one dict of theoretical arrival times, bounded, with no await to race in.
 
-Invariant: a bucket is one slot's own: the same key in another slot is another bucket. At most `max_buckets` are kept; one is forgotten only when it has drained and so says nothing.
+Invariant: a bucket is one slot's own, and the same key in another slot is another bucket. At most `max_buckets`
+are kept; one is forgotten only when it has drained and so says nothing.
 Refuses to count in a bucket there is no room for.
 """
 

@@ -131,7 +131,9 @@ def test_a_request_without_exactly_one_good_host_is_refused(edge: Deployment, wi
     assert not edge.paper.received
 
 
-@pytest.mark.parametrize("header", [b"Transfer_Encoding: chunked", b"Content_Length: 60", b"Content_Length: 2"])
+@pytest.mark.parametrize(
+    "header", [b"Transfer_Encoding: chunked", b"Content_Length: 60", b"Content_Length: 2"]
+)
 def test_framing_headers_spelt_with_an_underscore_frame_nothing(edge: Deployment, header: bytes) -> None:
     """They are refused or dropped; the body is what Content-Length says, and the rest the next request."""
     with edge.node.connect() as connection:

@@ -62,7 +62,7 @@ class Answer:
     @property
     def code(self) -> str | None:
         """The problem's code, or None for an answer that is not a problem."""
-        if self.header("content-type") != "application/problem+json":
+        if self.all("content-type") != ["application/problem+json"]:
             return None
         code = self.json().get("code")
         return str(code)

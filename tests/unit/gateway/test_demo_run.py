@@ -107,10 +107,14 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 def test_one_demo_at_a_time_uses_a_directory(tmp_path: Path) -> None:
     """The second is refused for as long as the first runs."""
-    with run._sole_use(tmp_path), pytest.raises(run.DemoRefused, match="already"):
-        run.run(tmp_path, 1)
-    with run._sole_use(tmp_path):
-        pass
+    with socket.create_server(
+        (run.HOST, 0)
+    ) as taken:  # so that a missing lock fails this test and runs nothing
+        port = taken.getsockname()[1]
+        with run._sole_use(tmp_path), pytest.raises(run.DemoRefused, match="is running in"):
+            run.run(tmp_path, port)
+        with pytest.raises(run.DemoRefused, match="PORT="):
+            run.run(tmp_path, port)
 
 
 def test_upstreams_take_other_ports_when_theirs_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
