@@ -79,7 +79,7 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     stack.callback(gateway.log.stop)
     node = await stack.enter_async_context(composition.opened(configured, gateway.clock))
     gateway.directory, gateway.ring = node.directory, node.ring
-    for work in node.background():
+    for work in (*node.background(), *gateway.background()):
         await stack.enter_async_context(_in_background(work))
     upstreams = pools.build_pools(configured)
     for pool in upstreams.values():
@@ -163,8 +163,11 @@ async def _require_servable(configured: Settings) -> None:
         store.ring.get_signer()
 
 
-def serve_worker(configured: Settings, surfaces: tuple[str, ...], listener: socket.socket) -> None:
-    gateway, bounds = Gateway(configured), configured.server
+def serve_worker(
+    configured: Settings, surfaces: tuple[str, ...], listener: socket.socket, shared: Path | None = None
+) -> None:
+    """`shared`: the folder in which the workers of one node tell each other what they counted."""
+    gateway, bounds = Gateway(configured, shared=shared), configured.server
     limits = Limits(
         max_connections=bounds.max_connections,
         header_timeout_s=bounds.header_timeout_ms / 1000,

@@ -5,13 +5,14 @@ the nodes serve. What is opened here is closed here, in reverse. Refused: a stor
 version's, and a KMS that does not open what it holds; nothing is created on the way, that is `initialise`'s.
 """
 
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,6 +33,7 @@ from keys.secret import Secret
 from storage import engine as sql
 from storage import migrate, redis, wakeup
 
+_LOG: Final = logging.getLogger("portreeve.composition")
 Entropy = Callable[[int], bytes]
 
 
@@ -123,9 +125,16 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
             companions=(store.ring,),
         )
         await directory.load()
-        stack.push_async_callback(directory.flush_usage)
+        stack.push_async_callback(_flush_last_usage, directory)
         admission = await stack.enter_async_context(_opened_admission(settings))
         yield Node(store=store, directory=directory, ring=store.ring, admission=admission)
+
+
+async def _flush_last_usage(directory: Directory) -> None:
+    try:
+        await directory.flush_usage()
+    except sql.StorageUnavailable as outage:  # no reason to end a clean stop as a failure
+        _LOG.warning("the latest last-used times are lost: %s", outage)
 
 
 @asynccontextmanager

@@ -1,105 +1,75 @@
-"""What `/metrics` says. Counted in plain integers on the loop; prometheus-client renders them when asked.
+"""What `/metrics` says: the totals of this node, rendered by prometheus-client when asked.
 
-Labels hold only names from the configuration and codes from the contract: nothing a client chooses, so the
-number of series is bounded.
+Counters and histograms are summed over the node's workers; gauges are those of the worker that answers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.totals import BOUNDS_US, Histogram, Totals
 from gateway.trace import Trace
 
-_BOUNDS_US = (25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
-_LABELS = (*(f"{bound / 1_000_000:g}" for bound in _BOUNDS_US), "+Inf")
-
-
-class Histogram:
-    __slots__ = ("counts", "total_ns")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_BOUNDS_US) + 1)
-        self.total_ns = 0
-
-    def observe(self, duration_ns: int) -> None:
-        self.counts[bisect_left(_BOUNDS_US, duration_ns // 1000)] += 1
-        self.total_ns += duration_ns
-
-    def buckets(self) -> list[tuple[str, float]]:
-        running, rows = 0, []
-        for label, count in zip(_LABELS, self.counts, strict=True):
-            running += count
-            rows.append((label, float(running)))
-        return rows
+_BUCKETS = (*(f"{bound / 1_000_000:g}" for bound in BOUNDS_US), "+Inf")
 
 
 class Metrics(Collector):
     def __init__(self, gauges: dict[str, tuple[str, Callable[[], float]]]) -> None:
         self._gauges = gauges
-        self._requests: dict[tuple[str, str, str], int] = defaultdict(int)
-        self._stages: dict[str, Histogram] = defaultdict(Histogram)
-        self._total = Histogram()
-        self._upstream_errors: dict[tuple[str, str], int] = defaultdict(int)
-        self._store_errors: dict[str, int] = defaultdict(int)
+        self._others: Callable[[], list[Totals]] = list
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        self.totals = Totals()
+
+    def include(self, others: Callable[[], list[Totals]]) -> None:
+        """Answer for these, too: the other workers of this node."""
+        self._others = others
 
     def note(self, trace: Trace, total_ns: int) -> None:
-        self._requests[trace.route, trace.decision, trace.reason] += 1
-        self._total.observe(total_ns)
-        for stage, lap in trace.laps:
-            self._stages[stage].observe(lap)
-        if trace.reason.startswith("upstream_"):
-            self._upstream_errors[trace.upstream, trace.reason] += 1
-        elif trace.reason in {"replay_store_unavailable", "limiter_unavailable"}:
-            self._store_errors["admission"] += 1
-
-    def note_store_error(self, store: str) -> None:
-        self._store_errors[store] += 1
+        self.totals.note(trace, total_ns)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield self._request_counts()
-        yield from self._latencies()
-        yield from self._errors()
+        totals = Totals()
+        for each in (self.totals, *self._others()):
+            totals.add(each)
+        yield from _counters(totals)
+        yield from _latencies(totals)
         for name, (about, read) in self._gauges.items():
             yield GaugeMetricFamily(f"portreeve_{name}", about, value=read())
 
-    def _request_counts(self) -> Metric:
-        family = CounterMetricFamily(
-            "portreeve_requests", "Requests, by what became of them.", labels=["route", "decision", "reason"]
-        )
-        for labels, count in self._requests.items():
-            family.add_metric(labels, count)
-        return family
 
-    def _latencies(self) -> Iterator[Metric]:
-        stages = HistogramMetricFamily("portreeve_stage_seconds", "Time spent in a stage.", labels=["stage"])
-        for stage, histogram in self._stages.items():
-            stages.add_metric([stage], histogram.buckets(), histogram.total_ns / 1e9)
-        yield stages
-        total = HistogramMetricFamily(
-            "portreeve_request_seconds", "Time from the head to the last byte sent."
-        )
-        total.add_metric([], self._total.buckets(), self._total.total_ns / 1e9)
-        yield total
+def _counters(totals: Totals) -> Iterator[Metric]:
+    for name, about, labels, counts in (
+        ("requests", "Requests, by what became of them.", ["route", "decision", "reason"], totals.requests),
+        ("upstream_errors", "Upstream failures.", ["upstream", "reason"], totals.upstream_errors),
+        ("store_errors", "Failures to reach a store.", ["store"], totals.store_errors),
+    ):
+        family = CounterMetricFamily(f"portreeve_{name}", about, labels=labels)
+        for series, count in counts.items():
+            family.add_metric(series.split(" "), count)
+        yield family
 
-    def _errors(self) -> Iterator[Metric]:
-        upstream = CounterMetricFamily(
-            "portreeve_upstream_errors", "Upstream failures.", labels=["upstream", "reason"]
-        )
-        for labels, count in self._upstream_errors.items():
-            upstream.add_metric(labels, count)
-        yield upstream
-        store = CounterMetricFamily("portreeve_store_errors", "Failures to reach a store.", labels=["store"])
-        for name, count in self._store_errors.items():
-            store.add_metric([name], count)
-        yield store
+
+def _latencies(totals: Totals) -> Iterator[Metric]:
+    stages = HistogramMetricFamily("portreeve_stage_seconds", "Time spent in a stage.", labels=["stage"])
+    for stage, histogram in totals.stages.items():
+        stages.add_metric([stage], _cumulative(histogram), histogram.total_ns / 1e9)
+    yield stages
+    total = HistogramMetricFamily("portreeve_request_seconds", "Time from the head to the last byte sent.")
+    total.add_metric([], _cumulative(totals.total), totals.total.total_ns / 1e9)
+    yield total
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    running, rows = 0, []
+    for label, count in zip(_BUCKETS, histogram.counts, strict=True):
+        running += count
+        rows.append((label, float(running)))
+    return rows

@@ -6,7 +6,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
 from gateway.metrics import Metrics
 from gateway.observers import Observers
@@ -14,6 +16,7 @@ from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
 from gateway.settings import Settings
+from gateway.shared_totals import SharedTotals
 from gateway.trace import Trace
 from keys.directory import Directory
 from keys.ring import Ring
@@ -29,7 +32,9 @@ class Gateway:
     directory: Directory
     ring: Ring
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = clock_ms) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], int] = clock_ms, shared: Path | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.draining = False
@@ -43,6 +48,14 @@ class Gateway:
             }
         )
         self.observers = Observers(self.log, self.metrics)
+        self._shared = None
+        if shared is not None:
+            self._shared = SharedTotals(shared, str(os.getpid()), lambda: self.metrics.totals)
+            self.metrics.include(self._shared.others)
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as this worker serves."""
+        return [] if self._shared is None else [self._shared.run()]
 
     def begin_drain(self) -> None:
         self.draining = True

@@ -1,4 +1,4 @@
-"""One worker among several: `python -m gateway.worker CONFIG SURFACES DESCRIPTOR`, started by the supervisor."""
+"""One worker among several: `python -m gateway.worker CONFIG SURFACES DESCRIPTOR FOLDER`, started by the supervisor."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from gateway.settings import load
 
 
 def main() -> None:
-    config, surfaces, descriptor = sys.argv[1:]
-    app.serve_worker(load(Path(config)), tuple(surfaces.split(",")), socket.socket(fileno=int(descriptor)))
+    config, surfaces, descriptor, folder = sys.argv[1:]
+    listener = socket.socket(fileno=int(descriptor))
+    app.serve_worker(load(Path(config)), tuple(surfaces.split(",")), listener, Path(folder))
 
 
 if __name__ == "__main__":

@@ -28,4 +28,10 @@ class HealthController(Controller):
             raise Refusal(
                 "key_store_stale", f"The keys were last checked {age} ms ago; the bound is {bound} ms."
             )
-        return {"status": "ready", "revision": gateway.directory.revision, "key_age_ms": age}
+        incomplete = len(gateway.directory.incomplete)
+        return {
+            "status": "degraded" if incomplete else "ready",
+            "revision": gateway.directory.revision,
+            "key_age_ms": age,
+            "incomplete_keys": incomplete,
+        }

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway.cli import context
-from gateway.demo import children, run
+from gateway.demo import children, example, run
 
 
 @click.command()
@@ -22,5 +22,5 @@ def demo(port: int, state_dir: Path) -> None:
     try:
         with context.reported():
             run.run(state_dir, port)
-    except (run.DemoRefused, children.ChildDied) as error:
+    except (run.DemoRefused, children.ChildDied, example.UnusableExample) as error:
         raise click.ClickException(str(error)) from error

@@ -1,11 +1,10 @@
 """The demo's gateway process: `portreeve serve` on a leash. `python -m gateway.demo.node CONFIG`."""
 
 import sys
-from pathlib import Path
 
-from gateway import app
+from gateway import cli
 from gateway.demo import leash
 
 if __name__ == "__main__":
     leash.hold()
-    app.serve(Path(sys.argv[1]), surfaces=None, workers=None)
+    cli.cli(["--config", sys.argv[1], "serve"], prog_name="portreeve")

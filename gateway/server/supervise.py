@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -24,23 +25,27 @@ class WorkerFailed(Exception):
 
 
 class Supervisor:
+    """Each worker is `command` with the listening socket's descriptor and a folder that all of them share."""
+
     def __init__(self, command: Sequence[str], listener: socket.socket, count: int) -> None:
         self._command = list(command)
         self._listener = listener
         self._count = count
         self._stopping = threading.Event()
+        self._folder = ""
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        try:
-            for _ in range(self._count):
-                self._start()
-            while not self._stopping.wait(0.1):
-                self._replace_dead()
-        finally:
-            self._end_all()
+        with tempfile.TemporaryDirectory(prefix="portreeve-") as self._folder:
+            try:
+                for _ in range(self._count):
+                    self._start()
+                while not self._stopping.wait(0.1):
+                    self._replace_dead()
+            finally:
+                self._end_all()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping.set()
@@ -49,7 +54,7 @@ class Supervisor:
         descriptor = self._listener.fileno()
         # A session of its own: Ctrl-C reaches this process alone, and it stops the workers in order.
         worker = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            [*self._command, str(descriptor)], pass_fds=[descriptor], start_new_session=True
+            [*self._command, str(descriptor), self._folder], pass_fds=[descriptor], start_new_session=True
         )
         self._workers[worker.pid] = (worker, time.monotonic())
 

@@ -14,9 +14,10 @@ from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import composition, initialise, settings
 from gateway.demo import example
+from keys import directory
 from keys.kms import master_key
 from keys.records import KeyRequest
-from storage import migrate
+from storage import engine, migrate
 
 NOW_MS = 1_763_596_800_123
 WANTED = KeyRequest(partner="acme", environment="paper", algorithm="hmac-sha256", roles=("trader",))
@@ -106,6 +107,20 @@ async def test_last_use_is_written_when_a_node_closes(configured: settings.Setti
             node.directory.used(made.key.id, 1, "192.0.2.1", NOW_MS)
         [version] = (await store.custody.get_key(made.key.id)).versions
         assert (version.use_count, version.last_used_source) == (1, "192.0.2.1")
+
+
+async def test_a_store_that_went_away_does_not_spoil_a_clean_stop(
+    configured: settings.Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Last-used times that can't be written are a line in the log."""
+    await prepare(configured)
+
+    async def fail(_: object) -> int:
+        raise engine.StorageUnavailable("locked")
+
+    async with composition.opened(configured, clock):
+        monkeypatch.setattr(directory.Directory, "flush_usage", fail)
+    assert "last-used times are lost: locked" in caplog.text
 
 
 async def test_without_redis_nonces_are_kept_in_the_process(configured: settings.Settings) -> None:
