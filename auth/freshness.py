@@ -3,6 +3,7 @@
 Invariant: `check` returns only for a timestamp at most `future_skew_ms` ahead of this node's clock and at
 most one window behind it, both ends included. A request may narrow the window and never widen it: the
 effective window is the smaller of the one asked for and `rules.window_ms`.
+Nothing passes that was signed before the replay store began to remember.
 Refuses: everything else, with how far off the clock is and, where the unit looks wrong, which unit it is.
 """
 
@@ -20,6 +21,8 @@ class FreshnessRules(msgspec.Struct, frozen=True):
     window_ms: int = 30_000
     max_window_ms: int = 60_000
     future_skew_ms: int = 1_000
+    # What was signed up to here may have been accepted by a replay store that is gone.
+    remembers_since_ms: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.window_ms <= self.max_window_ms <= 60_000:  # noqa: PLR2004  the contract's ceiling
@@ -45,6 +48,8 @@ def check(at_ms: int, window_ms: int | None, now_ms: int, rules: FreshnessRules)
     skew_ms = at_ms - now_ms
     if not -accepted_ms <= skew_ms <= rules.future_skew_ms:
         raise StaleTimestamp(now_ms, skew_ms, _hint(at_ms, now_ms, accepted_ms, rules))
+    if at_ms <= rules.remembers_since_ms:
+        raise StaleTimestamp(now_ms, skew_ms, "The gateway has restarted since this was signed; sign again.")
 
 
 def _hint(at_ms: int, now_ms: int, accepted_ms: int, rules: FreshnessRules) -> str:

@@ -62,7 +62,7 @@ def _commands(port: int) -> dict[str, list[str]]:
 
 def serve_strict(port: int) -> None:
     """The same application behind our own protocol, without its application."""
-    from gateway.server import run  # noqa: PLC0415  only this process needs it
+    from gateway.server import listening, run  # noqa: PLC0415  only this process needs it
     from gateway.server.protocol import Limits  # noqa: PLC0415  the same
 
     limits = Limits(
@@ -75,7 +75,7 @@ def serve_strict(port: int) -> None:
     )
     run.run(
         with_lifespan,
-        run.listen("127.0.0.1", port),
+        listening.take("127.0.0.1", port)[0],
         limits,
         lambda _code, _detail, _client: (400, [], b""),
         keep_alive_s=75,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -27,8 +26,7 @@ from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway, clock_ms
 from gateway.server import run as server
 from gateway.server.protocol import Limits
-from gateway.server.supervise import Supervisor
-from gateway.settings import Fault, Settings, SettingsError, load, networks
+from gateway.settings import Settings, networks
 from gateway.sources import Sources
 from gateway.stages.admit import Admit
 from gateway.stages.admit_once import AdmitOnce
@@ -41,11 +39,10 @@ from gateway.stages.limit_source import LimitSource
 from gateway.stages.match_route import MatchRoute
 from gateway.upstream import UpstreamPool
 
-SURFACES = ("edge", "oauth", "control", "console")
 _LARGEST_OWN_BODY = 65_536
 
 
-def build(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> Litestar:
+def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     """The one ASGI application. Its backends open when its life span begins, on the loop that serves."""
     handlers: list[Any] = [HealthController]
     if "edge" in surfaces:
@@ -79,6 +76,8 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     stack.callback(gateway.log.stop)
     node = await stack.enter_async_context(composition.opened(configured, gateway.clock))
     gateway.directory, gateway.ring = node.directory, node.ring
+    if not node.remembers:
+        gateway.distrust_the_past()
     for work in (*node.background(), *gateway.background()):
         await stack.enter_async_context(_in_background(work))
     upstreams = pools.build_pools(configured)
@@ -108,7 +107,9 @@ def _build_stages(
     configured, directory = gateway.settings, node.directory
     signing, identity = configured.signing, configured.identity
     authenticator = signature.SignatureAuthenticator(directory.find, entropy=token_bytes)
-    rules = freshness.FreshnessRules(signing.window_ms, signing.max_window_ms, signing.future_skew_ms)
+    rules = freshness.FreshnessRules(
+        signing.window_ms, signing.max_window_ms, signing.future_skew_ms, gateway.remembers_since_ms
+    )
     assertions = assertion.Assertions(
         node.ring.get_signer,
         configured.service.issuer,
@@ -139,24 +140,7 @@ async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
             await task
 
 
-def serve(config: Path, *, surfaces: tuple[str, ...] | None, workers: int | None) -> None:
-    """Serves until it is told to stop. Raises before it listens, if the configuration or the store forbid it."""
-    configured = load(config)
-    count = configured.server.workers if workers is None else workers
-    if count > 1 and configured.redis is None:
-        fault = Fault("server.workers", "more than one worker needs [redis]: the in-process store serves one")
-        raise SettingsError(configured.file.name, [fault])
-    asyncio.run(_require_servable(configured))
-    listener = server.listen(configured.server.host, configured.server.port)
-    chosen = surfaces or SURFACES
-    if count == 1:
-        serve_worker(configured, chosen, listener)
-    else:
-        command = [sys.executable, "-m", "gateway.worker", str(config), ",".join(chosen)]
-        Supervisor(command, listener, count).run()
-
-
-async def _require_servable(configured: Settings) -> None:
+async def require_servable(configured: Settings) -> None:
     """A store of another version, or a master key that is not the store's, is told before anything listens."""
     async with composition.opened_store(configured, clock_ms) as store:
         await store.ring.refresh()
@@ -164,10 +148,20 @@ async def _require_servable(configured: Settings) -> None:
 
 
 def serve_worker(
-    configured: Settings, surfaces: tuple[str, ...], listener: socket.socket, shared: Path | None = None
+    configured: Settings,
+    surfaces: tuple[str, ...],
+    listener: socket.socket,
+    *,
+    bound_ms: int = 0,
+    shared: Path | None = None,
 ) -> None:
-    """`shared`: the folder in which the workers of one node tell each other what they counted."""
-    gateway, bounds = Gateway(configured, shared=shared), configured.server
+    """Serves until it is told to stop.
+
+    `bound_ms`: when this process took the address; whatever an earlier one accepted on it, it accepted before.
+    `shared`: where the workers of one node tell each other their totals.
+    """
+    bounds = configured.server
+    gateway = Gateway(configured, bound_ms=bound_ms, shared=shared)
     limits = Limits(
         max_connections=bounds.max_connections,
         header_timeout_s=bounds.header_timeout_ms / 1000,

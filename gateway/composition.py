@@ -11,13 +11,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from secrets import token_bytes
+from secrets import token_bytes, token_hex
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth.admission import AdmissionStore
+from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import references
@@ -48,12 +48,16 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What serves requests. `background` is what must run for as long as it does."""
+    """What serves requests. `background` is what must run for as long as it does.
+
+    `remembers`: the admission store knows every nonce that was taken before this process began.
+    """
 
     store: Store
     directory: Directory
     ring: Ring
     admission: AdmissionStore
+    remembers: bool
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         return [self.directory.run()]
@@ -126,8 +130,10 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
         )
         await directory.load()
         stack.push_async_callback(_flush_last_usage, directory)
-        admission = await stack.enter_async_context(_opened_admission(settings))
-        yield Node(store=store, directory=directory, ring=store.ring, admission=admission)
+        admission, remembers = await stack.enter_async_context(_opened_admission(settings))
+        yield Node(
+            store=store, directory=directory, ring=store.ring, admission=admission, remembers=remembers
+        )
 
 
 async def _flush_last_usage(directory: Directory) -> None:
@@ -149,19 +155,33 @@ async def opened_redis(settings: Settings) -> AsyncIterator[redis.Client | None]
 
 
 @asynccontextmanager
-async def _opened_admission(settings: Settings) -> AsyncIterator[AdmissionStore]:
+async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[AdmissionStore, bool]]:
+    """The store, and whether it knows every nonce that was taken before."""
     # A nonce must outlive every moment at which its request is still fresh, twice over.
     nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
     async with opened_redis(settings) as client:
-        admission: AdmissionStore = (
-            MemoryAdmission(_monotonic_us, nonce_ttl_ms)
-            if settings.redis is None or client is None
-            else RedisAdmission(client, nonce_ttl_ms, settings.redis.timeout_ms)
-        )
+        if settings.redis is None or client is None:
+            async with _opened_memory(settings, nonce_ttl_ms) as opened:
+                yield opened
+            return
+        shared = RedisAdmission(client, nonce_ttl_ms, settings.redis.timeout_ms)
         try:
-            yield admission
+            yield shared, True
         finally:
-            await admission.aclose()
+            await shared.aclose()
+
+
+@asynccontextmanager
+async def _opened_memory(settings: Settings, nonce_ttl_ms: int) -> AsyncIterator[tuple[AdmissionStore, bool]]:
+    line = handover.Handover(Path(settings.service.state_dir), token_hex(16))
+    inherited = line.arrive()
+    memory = MemoryAdmission(_monotonic_us, nonce_ttl_ms)
+    memory.recall(inherited.nonces)
+    try:
+        yield memory, inherited.complete
+    finally:
+        await memory.aclose()
+        line.leave(memory.all_taken())
 
 
 @asynccontextmanager

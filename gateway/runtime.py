@@ -33,8 +33,15 @@ class Gateway:
     ring: Ring
 
     def __init__(
-        self, settings: Settings, clock: Callable[[], int] = clock_ms, shared: Path | None = None
+        self,
+        settings: Settings,
+        clock: Callable[[], int] = clock_ms,
+        *,
+        bound_ms: int = 0,
+        shared: Path | None = None,
     ) -> None:
+        self._bound_ms = bound_ms
+        self.remembers_since_ms = 0
         self.settings = settings
         self.clock = clock
         self.draining = False
@@ -56,6 +63,10 @@ class Gateway:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as this worker serves."""
         return [] if self._shared is None else [self._shared.run()]
+
+    def distrust_the_past(self) -> None:
+        """A predecessor ended without handing over its nonces: what it may have accepted is refused as stale."""
+        self.remembers_since_ms = self._bound_ms + self.settings.signing.future_skew_ms
 
     def begin_drain(self) -> None:
         self.draining = True

@@ -29,5 +29,12 @@ class MemoryAdmission:
             self._nonces.take(nonces.digest(admission.slot, admission.nonce), now_us)
         return self._buckets.charge(admission.slot, admission.buckets, now_us)
 
+    def recall(self, nonces: tuple[bytes, ...]) -> None:
+        """What a predecessor handed over stays taken."""
+        self._nonces.recall(nonces, self._clock_us())
+
+    def all_taken(self) -> tuple[bytes, ...]:
+        return self._nonces.all_taken()
+
     async def aclose(self) -> None:
         """Nothing is held that needs closing."""

@@ -5,15 +5,16 @@ most `max_nonces` are kept: with no room left none can be taken.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 from auth.admission import Replayed, ReplayStoreUnavailable
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
 
 
 def digest(slot: str, nonce: str) -> bytes:
     """A fixed-size stand-in for a nonce: finding another nonce with the same one takes 2**128 tries."""
-    return hashlib.blake2b(f"{slot}\0{nonce}".encode(), digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(f"{slot}\0{nonce}".encode(), digest_size=DIGEST_BYTES).digest()
 
 
 class TakenNonces:
@@ -32,6 +33,14 @@ class TakenNonces:
         if len(self) >= self._max:
             raise ReplayStoreUnavailable("full")
         self._young.add(nonce)
+
+    def recall(self, nonces: Iterable[bytes], now_us: int) -> None:
+        """Nonces that were taken before, no matter when: each stays taken for a lifetime from now."""
+        self._age(now_us)
+        self._young.update(nonces)
+
+    def all_taken(self) -> tuple[bytes, ...]:
+        return (*self._young, *self._old)
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -22,6 +22,8 @@ class HealthController(Controller):
         gateway = state.gateway
         if gateway.draining:
             raise Refusal("draining", "This node finishes what it has and takes nothing new.")
+        if gateway.clock() <= gateway.remembers_since_ms:
+            raise Refusal("replay_store_unavailable", "The in-process replay store has only just begun.")
         age = gateway.directory.age_ms(gateway.clock())
         bound = gateway.settings.keys.staleness_bound_ms
         if age > bound:

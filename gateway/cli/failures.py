@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway import initialise, references, settings
+from gateway.server import listening, supervise
 from keys import kms, refusals, ring
 from keys.kms import master_key
 from policies import document
@@ -33,6 +34,8 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     master_key.PassphraseNeedless,
     master_key.PassphraseRefused,
     initialise.MasterKeyLost,
+    listening.AddressTaken,
+    supervise.WorkerFailed,
     OSError,
 )
 

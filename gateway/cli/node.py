@@ -1,16 +1,12 @@
 """`portreeve init`, `serve` and `config check`: what brings a node up."""
 
 import asyncio
-import importlib
 import secrets
-from typing import Final
 
 import click
 
-from gateway import initialise
+from gateway import initialise, serving
 from gateway.cli import context, output
-
-SURFACES: Final = ("edge", "oauth", "control", "console")
 
 
 def _parse_surfaces(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -18,8 +14,8 @@ def _parse_surfaces(_: click.Context, __: click.Parameter, value: str | None) ->
         return None
     named = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
     for name in named:
-        if name not in SURFACES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(SURFACES)}")
+        if name not in serving.SURFACES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(serving.SURFACES)}")
     return named
 
 
@@ -42,17 +38,15 @@ def init() -> None:
     "surfaces",
     metavar="SURFACE,…",
     callback=_parse_surfaces,
-    help=f"Which to serve, of {', '.join(SURFACES)}.  [default: all]",
+    help=f"Which to serve, of {', '.join(serving.SURFACES)}.  [default: all]",
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Overrides [server] workers.")
 @context.with_config
 def serve(surfaces: tuple[str, ...] | None, workers: int | None) -> None:
     """Serve requests until SIGTERM."""
-    file = context.find_config()
-    # Everything else on the command line starts without the web framework.
-    app = importlib.import_module("gateway.app")
+    configured = context.load_settings()
     with context.reported():
-        app.serve(file, surfaces=surfaces, workers=workers)
+        serving.serve(configured, surfaces=surfaces, workers=workers)
 
 
 @click.group()

@@ -2,7 +2,8 @@
 
 Invariant: a partner sees and cancels its own orders only, and its position is the sum of its fills.
 An order that is at least as good as the instrument's reference price fills at once, at that price;
-every other one rests until it is cancelled. Refused: orders out of shape, and any second cancellation.
+every other one rests until it is cancelled; a market order has no price of its own, and fills. Refused: orders
+out of shape, and any second cancellation. Members it does not know are ignored, as a demo may.
 
 All of it lives in memory, bounded per partner, and dies with the process.
 """
@@ -45,10 +46,24 @@ class OrderState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OrderRequest(msgspec.Struct, frozen=True):
+    """`quantity` may be written out; `qty` is what it is called everywhere else."""
+
     symbol: Symbol
     side: Side
-    quantity: Decimal
+    price: Decimal | None = None
+    qty: Decimal | None = None
+    quantity: Decimal | None = None
+    type: Literal["limit", "market"] = "limit"
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """An order in shape: every amount is there and sensible."""
+
+    symbol: str
+    side: Side
+    type: Literal["limit", "market"]
+    qty: Decimal
     price: Decimal
 
 
@@ -56,7 +71,8 @@ class Order(msgspec.Struct, frozen=True):
     id: str
     symbol: str
     side: Side
-    quantity: Decimal
+    type: Literal["limit", "market"]
+    qty: Decimal
     price: Decimal
     state: OrderState
     created_at: int
@@ -64,26 +80,35 @@ class Order(msgspec.Struct, frozen=True):
 
 class Position(msgspec.Struct, frozen=True):
     symbol: str
-    quantity: Decimal
+    qty: Decimal
 
 
-def parse_order(body: bytes) -> OrderRequest:
+def parse_order(body: bytes) -> Placed:
     try:
         asked = msgspec.json.decode(body, type=OrderRequest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidOrder(str(error)) from None
-    for name, amount in (("quantity", asked.quantity), ("price", asked.price)):
-        _require_sensible(name, amount)
-    return asked
+    quantity = asked.quantity if asked.qty is None else asked.qty
+    price = _reference(asked.symbol) if asked.type == "market" else asked.price
+    return Placed(
+        asked.symbol,
+        asked.side,
+        asked.type,
+        _require_sensible("qty", quantity),
+        _require_sensible("price", price),
+    )
 
 
-def _require_sensible(name: str, amount: Decimal) -> None:
+def _require_sensible(name: str, amount: Decimal | None) -> Decimal:
+    if amount is None:
+        raise InvalidOrder(f"{name} is missing")
     # Bounded digits: decimals allow exponents that would take for ever to add up.
     if not amount.is_finite() or amount <= 0:
         raise InvalidOrder(f"{name} must be greater than zero")
     exponent = amount.as_tuple().exponent
     if not isinstance(exponent, int) or abs(exponent) > _MAX_DIGITS or amount.adjusted() > _MAX_DIGITS:
         raise InvalidOrder(f"{name} has too many digits")
+    return amount
 
 
 class Book:
@@ -92,12 +117,13 @@ class Book:
         self._orders: dict[str, OrderedDict[str, Order]] = {}
         self._positions: dict[str, dict[str, Decimal]] = {}
 
-    def create(self, partner: str, asked: OrderRequest, now_ms: int) -> Order:
+    def create(self, partner: str, asked: Placed, now_ms: int) -> Order:
         order = Order(
             id=f"ord-{next(self._numbers)}",
             symbol=asked.symbol,
             side=asked.side,
-            quantity=asked.quantity,
+            type=asked.type,
+            qty=asked.qty,
             price=asked.price,
             state=OrderState.FILLED if _fills(asked) else OrderState.OPEN,
             created_at=now_ms,
@@ -129,14 +155,18 @@ class Book:
 
     def positions(self, partner: str) -> list[Position]:
         held = self._positions.get(partner, {})
-        return [Position(symbol, quantity) for symbol, quantity in sorted(held.items())]
+        return [Position(symbol, qty) for symbol, qty in sorted(held.items())]
 
     def _fill(self, partner: str, order: Order) -> None:
         held = self._positions.setdefault(partner, {})
-        signed = order.quantity if order.side == "buy" else -order.quantity
+        signed = order.qty if order.side == "buy" else -order.qty
         held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed
 
 
-def _fills(asked: OrderRequest) -> bool:
-    reference = REFERENCE_PRICES.get(asked.symbol, DEFAULT_REFERENCE)
+def _reference(symbol: str) -> Decimal:
+    return REFERENCE_PRICES.get(symbol, DEFAULT_REFERENCE)
+
+
+def _fills(asked: Placed) -> bool:
+    reference = _reference(asked.symbol)
     return asked.price >= reference if asked.side == "buy" else asked.price <= reference

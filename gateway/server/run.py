@@ -69,14 +69,3 @@ def run(  # noqa: PLR0913  the composition root names each part
         timeout_graceful_shutdown=_GRACE_S,
     )
     Worker(config, drain_s, on_drain).run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(2048)
-    listener.settimeout(0)
-    listener.set_inheritable(True)
-    return listener

@@ -54,7 +54,8 @@ class AdmitOnce:
         tier = self._tier(principal.tier)
         buckets = (
             *_bucket(f"key:{principal.credential}", tier.key, route.cost),
-            *_bucket("partner", tier.partner, route.cost),
+            # Paper and live never share a limit: a paper load test must not slow live trading.
+            *_bucket(f"partner:{principal.environment}", tier.partner, route.cost),
             *_route_buckets(route.name, route.limits, route.cost),
         )
         nonce = f"{principal.credential}:{authorized.authenticated.nonce}"

@@ -11,7 +11,6 @@ import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
-from gateway.upstream.errors import UpstreamBroken
 from gateway.upstream.framing import ResponseHead
 from gateway.upstream.values import Header
 
@@ -82,11 +81,13 @@ class UpstreamResponse:
         return self._take() if self._whole else None
 
     async def aclose(self) -> None:
-        """Does nothing to a response that has come whole; closes the connection of any other."""
+        """Does nothing to a response that has come whole; closes the connection of any other.
+
+        To read on afterwards raises `UpstreamBroken`, or what had broken the response before.
+        """
         if self._whole:
             return
         self._source.abandon(self)
-        self._failure = self._failure or UpstreamBroken("abandoned")
         self._chunks.clear()
 
     async def __aenter__(self) -> Self:

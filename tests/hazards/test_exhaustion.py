@@ -20,6 +20,7 @@ MIB = 1024 * 1024
 SLACK = 24 * MIB
 IDLE_CONNECTIONS = 2_000
 MOST_CONNECTIONS = 2_200
+BODY_BUDGET = 1_100_000
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
             "body_timeout_ms": 1_000,
             "keep_alive_ms": 2_500,
             "max_connections": MOST_CONNECTIONS,
+            "body_budget_bytes": BODY_BUDGET,
         }
         with deployed(tmp_path_factory.mktemp("small"), changes={"server": server}) as deployment:
             deployment.key()
@@ -175,6 +177,23 @@ def test_a_decompression_bomb_stays_packed(small: Deployment) -> None:
     assert answer.status in {200, 400}, str(answer)
     if answer.status == 200:
         assert small.paper.requests[-1].body == bomb
+
+
+def test_bodies_in_flight_share_a_budget(small: Deployment) -> None:
+    """Eight bodies of half a megabyte against a budget of one: two fit, the others hear `overloaded`."""
+    body, target = b"a" * 500_000, b"/paper/v1/echo"
+    wires = [small.key().request("POST", target, body) for _ in range(8)]
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(small.node.connect()) for _ in wires]
+        for connection, wire in zip(connections, wires, strict=True):
+            connection.send(wire[:-1])
+        for connection in connections:
+            connection.send(b"a")
+        answers = [connection.read() for connection in connections]
+    assert {answer.code for answer in answers} == {None, "overloaded"}
+    assert [answer.status for answer in answers].count(200) <= BODY_BUDGET // len(body)
+    # What was held has been given back.
+    assert small.node.ask(small.key().request("POST", target, body)).status == 200
 
 
 def test_abandoned_requests_leave_nothing_behind(small: Deployment) -> None:

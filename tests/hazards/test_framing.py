@@ -301,3 +301,17 @@ def test_a_body_with_binary_and_chunk_like_bytes_arrives_unchanged(edge: Deploym
     assert edge.node.ask(edge.key().request("POST", b"/paper/v1/echo", body)).status == 200
     assert edge.paper.requests[-1].body == body
     assert not edge.paper.garbage
+
+
+@pytest.mark.parametrize(
+    "target", [b"/pub/x", b"/nowhere", b"/paper/v1/echo", b"/pub/%2e", b"/health/ready", b"/edge/v1/time"]
+)
+def test_an_answer_to_head_never_has_a_body(edge: Deployment, target: bytes) -> None:
+    """Passed or refused, ours or an upstream's: a body behind HEAD would be read as the next answer."""
+    with edge.node.connect() as connection:
+        answer = connection.ask(plain_request("HEAD", target), "HEAD")
+        assert answer.status in {200, 400, 401, 404, 405}
+        if answer.header("connection") != "close":
+            assert connection.ask(plain_request("GET", b"/pub/next")).json()["target"] == "/pub/next"
+        else:
+            assert connection.closes()

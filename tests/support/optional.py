@@ -53,6 +53,8 @@ def first_file(*candidates: str) -> Callable[[], Path | None]:
 
 
 TOOLS = {
+    "curl": Tool("the README's signed request", "apt-get install curl", on_path("curl")),
+    "openssl": Tool("signing in a shell", "apt-get install openssl", on_path("openssl")),
     "nginx": Tool("a proxy in front of the gateway", "apt-get install nginx-light", on_path("nginx")),
     "node": Tool("the TypeScript side", "apt-get install nodejs", on_path("node", "nodejs")),
     "chromium": Tool(

@@ -100,3 +100,12 @@ def test_the_tightest_rules_are_allowed() -> None:
     freshness.check(NOW - 1, None, NOW, tightest)
     with pytest.raises(freshness.StaleTimestamp):
         freshness.check(NOW + 1, None, NOW, tightest)
+
+
+def test_nothing_signed_before_the_replay_store_began_to_remember_is_fresh() -> None:
+    """It may have been accepted by a process that is gone, whose memory was the replay store."""
+    rules = freshness.FreshnessRules(remembers_since_ms=NOW - 100)
+    with pytest.raises(freshness.StaleTimestamp) as refused:
+        freshness.check(NOW - 100, None, NOW, rules)
+    assert "sign again" in refused.value.hint
+    freshness.check(NOW - 99, None, NOW, rules)

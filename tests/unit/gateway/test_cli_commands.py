@@ -8,7 +8,7 @@ from typing import Any
 import click.testing
 import pytest
 
-from gateway import app, cli
+from gateway import cli, serving, settings
 from gateway.cli import key_commands
 from gateway.demo import example
 
@@ -294,13 +294,15 @@ def test_serve_hands_on_what_was_asked(run: Run, monkeypatch: pytest.MonkeyPatch
     """The configuration found, the surfaces named and the number of workers reach the application."""
     seen: list[tuple[Path, tuple[str, ...] | None, int | None]] = []
 
-    def serve(config: Path, *, surfaces: tuple[str, ...] | None, workers: int | None) -> None:
-        seen.append((config, surfaces, workers))
+    def serve(
+        configured: settings.Settings, *, surfaces: tuple[str, ...] | None, workers: int | None
+    ) -> None:
+        seen.append((configured.file, surfaces, workers))
 
-    monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
     run("serve")
     run("serve", "--surface", "edge, control,edge", "--workers", "2")
-    config = Path(".portreeve/portreeve.toml")
+    config = Path(".portreeve/portreeve.toml").absolute()
     assert seen == [(config, None, None), (config, ("edge", "control"), 2)]
 
 

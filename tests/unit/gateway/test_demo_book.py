@@ -21,7 +21,7 @@ def test_positions_are_the_sum_of_fills() -> None:
     orders = book.Book()
     orders.create("acme", FILLING, 7)
     orders.create("acme", SELL, 8)
-    assert [(held.symbol, str(held.quantity)) for held in orders.positions("acme")] == [("ACME", "1.5")]
+    assert [(held.symbol, str(held.qty)) for held in orders.positions("acme")] == [("ACME", "1.5")]
 
 
 def test_a_stranger_sees_no_order_of_another_partner() -> None:
@@ -77,10 +77,24 @@ def test_the_oldest_orders_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         b'{"symbol":"ACME","side":"buy","quantity":"Infinity","price":"1"}',
         b'{"symbol":"ACME","side":"buy","quantity":"1e999999","price":"1"}',
         b'{"symbol":"ACME","side":"buy","quantity":"1e-999999","price":"1"}',
-        b'{"symbol":"ACME","side":"buy","quantity":"1","price":"1","stop":"2"}',
+        b'{"symbol":"ACME","side":"buy","price":"1"}',
+        b'{"symbol":"ACME","side":"buy","qty":"1","price":"1","type":"iceberg"}',
     ],
 )
 def test_what_is_no_order_is_refused(body: bytes) -> None:
     """Missing, unknown, misspelt or senseless members are all one named refusal."""
     with pytest.raises(book.InvalidOrder):
         book.parse_order(body)
+
+
+def test_a_market_order_fills_at_the_reference_price() -> None:
+    """It has no price of its own."""
+    placed = book.parse_order(b'{"symbol":"ACME","side":"sell","type":"market","qty":"1"}')
+    order = book.Book().create("acme", placed, 0)
+    assert (order.state, order.price) == (book.OrderState.FILLED, book.REFERENCE_PRICES["ACME"])
+
+
+def test_an_order_says_qty_or_quantity() -> None:
+    """People write both."""
+    short = book.parse_order(b'{"symbol":"ACME","side":"buy","qty":"1","price":"2","client_order_id":"x"}')
+    assert short == book.parse_order(b'{"symbol":"ACME","side":"buy","quantity":"1","price":"2"}')

@@ -194,7 +194,7 @@ async def test_positions_name_their_environment(connection: Wire) -> None:
     """Paper and live answers can't be mistaken for each other."""
     await ask(connection, as_partner("POST", "/orders", ORDER.replace(b'"40"', b'"50"')))
     _, _, body = await ask(connection, as_partner("GET", "/positions"))
-    assert body == {"environment": "paper", "positions": [{"symbol": "ACME", "quantity": "2"}]}
+    assert body == {"environment": "paper", "positions": [{"symbol": "ACME", "qty": "2"}]}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import warnings
 
 import pytest
 
-from gateway.upstream import UpstreamBroken, client_context
+from gateway.upstream import UpstreamBroken, UpstreamUnreachable, client_context
 from gateway.upstream.response import HIGH_WATER
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until, until_true
+from tests.support.upstream_leg import PATIENCE_S, PATIENT, OpenPool, ask, read, request, until, until_true
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
 _ONE_READ = 262_144
@@ -136,6 +136,22 @@ async def test_a_cancelled_caller_whose_head_is_here_leaves_no_connection(open_p
         assert pool.stats.slots == 0
 
 
+async def test_an_answer_that_comes_just_after_its_caller_was_cancelled_is_still_an_end(
+    open_pool: OpenPool,
+) -> None:
+    """The caller has not run yet; whole as it is, the answer leaves a connection that can serve again."""
+    async with hostile_upstream(_never_answer) as upstream:
+        pool = open_pool(upstream)
+        task = asyncio.create_task(pool.send(request(), PATIENT))
+        await until_true(lambda: upstream.asked)
+        (connection,) = pool._open
+        task.cancel()
+        connection.data_received(OK)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (pool.stats.slots, pool.stats.idle) == (1, 1)
+
+
 async def test_a_caller_cancelled_as_its_connection_dies_frees_its_slot(open_pool: OpenPool) -> None:
     """Between the failure and the repetition there is a moment in which the slot is the caller's."""
 
@@ -181,6 +197,48 @@ async def test_closing_the_pool_ends_a_response_that_is_being_read(open_pool: Op
         await until(upstream.wires[0].hung_up)
 
 
+async def test_closing_the_pool_waits_for_a_connection_that_is_just_being_made(open_pool: OpenPool) -> None:
+    """It serves nobody any more, and is closed before closing is over."""
+    async with hostile_upstream(serve_ok) as upstream:
+        pool = open_pool(upstream)
+        task = asyncio.create_task(ask(pool))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            await pool.aclose()
+        with pytest.raises(UpstreamUnreachable):
+            await task
+        assert upstream.asked == []
+
+
+async def test_closing_the_pool_does_not_leave_anyone_in_line(open_pool: OpenPool) -> None:
+    """Not even until a connection that is being made has failed."""
+    async with hostile_upstream(_never_answer) as upstream:
+        pool = open_pool(upstream, max_connections=1, tls=client_context())
+        dialling, waiting = asyncio.create_task(ask(pool)), asyncio.create_task(ask(pool))
+        await until_true(lambda: pool.stats.waiting)
+        closing = asyncio.create_task(pool.aclose())
+        with pytest.raises(UpstreamUnreachable):
+            await waiting
+        assert not closing.done()
+        dialling.cancel()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+
+
+async def test_a_closed_connection_leaves_no_timer(open_pool: OpenPool) -> None:
+    """A timer would keep all of it alive until it rings."""
+    async with hostile_upstream(serve_ok) as upstream:
+        pool = open_pool(upstream)
+        await ask(pool)
+        (connection,) = pool._open
+        await pool.aclose()
+        watch = connection._deadlines._watch
+        assert watch._timer is None
+        watch.expect(0.0, "idle")
+        assert watch._timer is None
+
+
 async def test_nothing_stays_behind(open_pool: OpenPool) -> None:
     """No task, and no object that complains when it is collected."""
     before = len(asyncio.all_tasks())
@@ -223,6 +281,25 @@ async def test_memory_stays_flat_however_large_the_body(open_pool: OpenPool) -> 
         assert largest <= HIGH_WATER + _ONE_READ
         assert peak < 8_000_000
         assert await ask(pool) == (200, b"ok")
+        assert len(upstream.wires) == 1
+
+
+async def test_a_connection_whose_reading_was_paused_to_the_end_is_read_again(open_pool: OpenPool) -> None:
+    """The rest of a body may still come while paused; the next answer on the connection must come too."""
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        await serve_ok(wire)
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        response = await pool.send(request(), PATIENT)
+        (connection,) = pool._open
+        connection.data_received(b"x" * 100_000)
+        assert connection._paused
+        connection.data_received(b"x" * 100_000)
+        assert await ask(pool) == (200, b"ok")
+        assert len(await read(response)) == 200_000
         assert len(upstream.wires) == 1
 
 

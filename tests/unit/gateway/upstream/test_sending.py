@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.upstream import BodyLengthMismatch, OutboundRequest, UpstreamBroken
 from tests.support.hostile_upstream import Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until, until_true
 
 EARLY = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
 
@@ -191,6 +192,44 @@ async def test_an_early_answer_to_a_large_whole_body_is_the_last_too(open_pool: 
         assert await read(response) == b"no"
         await until(upstream.wires[0].hung_up)
         assert pool.stats.slots == 0
+
+
+async def test_an_answer_before_the_last_byte_of_a_small_body_is_early_too(open_pool: OpenPool) -> None:
+    """It left in one write for us, but not for the upstream, which may take the rest for a request."""
+
+    async def script(wire: Wire) -> None:
+        await wire.answer()
+        wire.shrink_buffers()
+        await asyncio.Event().wait()
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        await ask(pool)
+        (connection,) = pool._open
+        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
+        sending = asyncio.create_task(pool.send(request(b"POST", b"x" * 60_000), PATIENT))
+        await until_true(lambda: connection._transport.get_write_buffer_size() > 0)
+        connection.data_received(EARLY)
+        assert await read(await sending) == b"no"
+        assert pool.stats.slots == 0
+
+
+async def test_a_large_whole_body_does_not_pile_up_in_the_transport(open_pool: OpenPool) -> None:
+    """It is in memory once already."""
+
+    async def script(wire: Wire) -> None:
+        await wire.read_head()
+        await asyncio.Event().wait()
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream)
+        sending = asyncio.create_task(pool.send(request(b"POST", b"x" * 30_000_000), PATIENT))
+        await until_true(lambda: pool._open and next(iter(pool._open))._drained)
+        (connection,) = pool._open
+        assert 0 < connection._transport.get_write_buffer_size() < 1_000_000
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
 
 
 async def test_no_more_is_taken_from_the_client_than_the_upstream_takes(open_pool: OpenPool) -> None:

@@ -212,6 +212,41 @@ async def test_an_upstream_that_takes_no_body_is_idle(open_pool: OpenPool) -> No
         assert pool.stats.slots == 0
 
 
+async def test_an_upstream_that_takes_the_body_again_is_idle_no_more(
+    open_pool: OpenPool, clock: FakeClock
+) -> None:
+    """Its turn is over as soon as there is room; then it is the client's."""
+    read_on = asyncio.Event()
+    full = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.read_head()
+        await read_on.wait()
+        await wire.wait_hung_up()
+
+    async def much_then_nothing() -> AsyncIterator[bytes]:
+        while not full.is_set():
+            yield b"x" * 65_536
+        await asyncio.Event().wait()
+
+    async with hostile_upstream(script) as upstream:
+        pool = open_pool(upstream, clock=clock)
+        timeouts = Timeouts(idle_ms=1_000, total_ms=60_000)
+        sending = asyncio.create_task(pool.send(request(b"POST", much_then_nothing()), timeouts))
+        await until_true(lambda: pool._open and next(iter(pool._open))._drained)
+        full.set()
+        read_on.set()
+        await until_true(lambda: next(iter(pool._open))._drained is None)
+        clock.now += 1.1
+        _ring(pool)
+        assert not sending.done()
+        clock.now += 59
+        _ring(pool)
+        with pytest.raises(UpstreamTimeout) as late:
+            await sending
+        assert late.value.which == "total"
+
+
 async def test_a_client_slow_with_its_body_is_nobodys_fault_but_bounded(
     open_pool: OpenPool, clock: FakeClock
 ) -> None:
