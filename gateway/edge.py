@@ -21,6 +21,7 @@ from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Renderer
 from gateway.refusals import problem_of
+from gateway.routes import NoRoute
 from gateway.server.cycle import ClientGone
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
@@ -82,6 +83,9 @@ class Edge:
     async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
         arrival = admitted.arrival
         arrival.trace.route = "gateway"
+        if admitted.target.path.endswith("/"):
+            # Litestar's router would drop the slash; to a rule in front of us it is another path.
+            raise NoRoute
         if not admitted.target.path.startswith("/health/"):
             self._limit_source.check(admitted.source, arrival.at_ms)
         scope["portreeve.trace"] = arrival.trace

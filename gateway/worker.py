@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from gateway import serving
+from gateway.server import leash
 from gateway.settings import load
 
 
 def main() -> None:
+    leash.hold()
     config, surfaces, descriptor, folder = sys.argv[1:]
     serving.serve_shared(load(Path(config)), tuple(surfaces.split(",")), int(descriptor), Path(folder))
 

@@ -95,8 +95,8 @@ def _open_postgresql(
 ) -> AsyncEngine:
     settings = {
         "application_name": "portreeve",
+        # Waiting for a lock counts.
         "statement_timeout": str(patience_ms),
-        "lock_timeout": str(patience_ms),
         # A node that hangs in a transaction must not hold the revision's lock against all others.
         "idle_in_transaction_session_timeout": str(3 * patience_ms),
     }

@@ -65,17 +65,19 @@ class RedisWakeUp:
         client: redis.Client,
         channel: str = CHANNEL,
         *,
+        patience_seconds: float = _ANNOUNCE_SECONDS,
         silence_seconds: float = _SILENCE_SECONDS,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._client = client
         self._channel = channel
+        self._patience = patience_seconds
         self._silence = silence_seconds
         self._sleep = sleep
 
     async def announce(self, revision: int) -> None:
         try:
-            async with asyncio.timeout(_ANNOUNCE_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await self._client.publish(self._channel, str(revision))
         # The change stands, whatever a peer that speaks no Redis makes the library raise.
         except Exception as outage:  # noqa: BLE001  see above

@@ -3,7 +3,7 @@
 import sys
 
 from gateway import cli
-from gateway.demo import leash
+from gateway.server import leash
 
 if __name__ == "__main__":
     leash.hold()

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Final
 
 from auth import identity_keys
-from gateway.demo import assertions, leash, trading, wire
+from gateway.demo import assertions, trading, wire
+from gateway.server import leash
 
 LOOPBACK: Final = "127.0.0.1"
 

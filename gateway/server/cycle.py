@@ -77,7 +77,7 @@ class Cycle:
     def abort(self) -> None:
         """Ends the connection in the middle of the answer: the client must see that it is not whole."""
         if not self.disconnected:
-            self.protocol.transport.close()
+            self.protocol.end()
 
     async def receive(self) -> dict[str, Any]:
         protocol = self.protocol

@@ -37,6 +37,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_headers: int
     max_target_bytes: int
     write_timeout_s: float = 30.0
+    max_pipelined: int = 32
     linger_s: float = 2.0
     linger_bytes: int = 4 * 1024 * 1024
 
@@ -60,6 +61,9 @@ class StrictProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf = False
         self._lingered = 0
+        # Bytes since the body last grew: chunk extensions and trailers never show otherwise.
+        self._silent_bytes = 0
+        self._body_grew = False
         self.cycle: Any = None
 
     # Connection ------------------------------------------------------------------------------------------
@@ -93,8 +97,8 @@ class StrictProtocol(HttpToolsProtocol):
         self._deadline = None
         if self._begun:
             self._break_head("malformed_request", "The request head did not arrive in time.")
-        elif not self.transport.is_closing():
-            self.transport.close()
+        else:
+            self.end()
 
     def _body_overdue(self) -> None:
         self._break("The request body did not arrive in time.")
@@ -122,8 +126,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         if not self._in_head:
-            if self._deadline is None:
-                self._arm(self.limits.body_timeout_s, self._body_overdue)
+            self._watch_body(arrived)
             return
         if self._begun:
             self._head_bytes += arrived
@@ -136,14 +139,30 @@ class StrictProtocol(HttpToolsProtocol):
             # Also for bytes that begin nothing, such as blank lines: they have just stopped the idle timer.
             self._arm(self.limits.header_timeout_s, self._head_overdue)
 
+    def _watch_body(self, arrived: int) -> None:
+        self._silent_bytes = 0 if self._body_grew else self._silent_bytes + arrived
+        self._body_grew = False
+        if self._silent_bytes > self.limits.max_header_bytes:
+            self._break("The request sends too much that is neither a header nor its body.")
+        elif self._deadline is None:
+            self._arm(self.limits.body_timeout_s, self._body_overdue)
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= self.limits.max_pipelined and not self._deaf:
+            # One read can hold thousands of small requests. The last one taken is answered as the last.
+            self._deaf = True
+            self.cycle.keep_alive = False
+        if self._deaf:
+            return
         self._begun = True
         self._in_head = True
         self._head_bytes = 0
         self._header_count = 0
+        self._silent_bytes = 0
+        self._body_grew = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -152,12 +171,14 @@ class StrictProtocol(HttpToolsProtocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
+        if not self._in_head or self._deaf:
             return  # a trailer: it is no header, whatever its name
         self._header_count += 1
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._deaf:
+            return
         self._in_head = False
         self._disarm()
         scope = self._scope()
@@ -210,7 +231,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
-        if cycle.response_complete or cycle.broken:
+        self._body_grew = True
+        if self._deaf or cycle.response_complete or cycle.broken:
             return
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -218,6 +240,8 @@ class StrictProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._deaf:
+            return
         self._disarm()
         self._begun = False
         self._in_head = True
@@ -262,6 +286,17 @@ class StrictProtocol(HttpToolsProtocol):
 
     # Ending ----------------------------------------------------------------------------------------------
 
+    def end(self) -> None:
+        """Closes once what was written has left, and cuts a client that never reads it."""
+        if self.parser is None:
+            return  # the connection is gone already
+        if not self.transport.is_closing():
+            self.transport.close()
+        self._arm(self.limits.write_timeout_s, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.end()
+
     def linger(self, *, whole: bool) -> None:
         """Closes, but a client that is still sending is first let read its answer.
 
@@ -270,17 +305,17 @@ class StrictProtocol(HttpToolsProtocol):
         self._deaf = True
         self._disarm()
         if whole or self.transport.is_closing() or not self.transport.can_write_eof():
-            self.transport.close()
+            self.end()
             return
         with contextlib.suppress(OSError, RuntimeError):
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._arm(self.limits.linger_s, self.transport.close)
+        self._arm(self.limits.linger_s, self.end)
 
     def _discard(self, size: int) -> None:
         self._lingered += size
         if self._lingered > self.limits.linger_bytes:
-            self.transport.close()
+            self.end()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -304,7 +339,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self._is_answering():
             self.cycle.keep_alive = False
         else:
-            self.transport.close()
+            self.end()
 
 
 def strict_protocol(limits: Limits, refuse: Refuse) -> type[StrictProtocol]:

@@ -1,7 +1,7 @@
-"""Several workers on one listening socket. A worker that dies is replaced; one that cannot start ends the rest.
+"""Several workers on one listening socket. A worker that dies is replaced; if none of them can live, the node ends.
 
 The socket belongs to this process and outlives every worker, so connections waiting in its backlog survive a
-worker's crash.
+worker's crash. No worker outlives this process: each holds the other end of a pipe, and drains when it closes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-_CRASH_WINDOW_S = 5.0
+_EARLY_S = 5.0
+_MOST_EARLY_DEATHS = 5
+_FIRST_PAUSE_S = 0.2
 _STOP_WITHIN_S = 40.0
 
 
 class WorkerFailed(Exception):
-    """A worker ended within seconds of its start: starting it again would only repeat that."""
+    """Workers keep ending within seconds of their start: starting more would only repeat that."""
 
 
 class Supervisor:
@@ -33,6 +35,7 @@ class Supervisor:
         self._count = count
         self._stopping = threading.Event()
         self._folder = ""
+        self._early_deaths = 0
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 
     def run(self) -> None:
@@ -54,7 +57,10 @@ class Supervisor:
         descriptor = self._listener.fileno()
         # A session of its own: Ctrl-C reaches this process alone, and it stops the workers in order.
         worker = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            [*self._command, str(descriptor), self._folder], pass_fds=[descriptor], start_new_session=True
+            [*self._command, str(descriptor), self._folder],
+            pass_fds=[descriptor],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
         self._workers[worker.pid] = (worker, time.monotonic())
 
@@ -63,10 +69,18 @@ class Supervisor:
             if worker.poll() is None:
                 continue
             del self._workers[pid]
-            if time.monotonic() - since < _CRASH_WINDOW_S:
-                raise WorkerFailed(f"a worker ended with {worker.returncode} right after its start")
+            _release(worker)
+            self._note_death(worker.returncode, lived_s=time.monotonic() - since)
             print(f"worker {pid} ended with {worker.returncode}; starting another", file=sys.stderr)  # noqa: T201
             self._start()
+
+    def _note_death(self, code: int, lived_s: float) -> None:
+        """One early death is an accident; several in a row are a node that cannot serve."""
+        self._early_deaths = self._early_deaths + 1 if lived_s < _EARLY_S else 0
+        if self._early_deaths >= _MOST_EARLY_DEATHS:
+            raise WorkerFailed(f"workers keep ending with {code} right after their start")
+        if self._early_deaths:
+            self._stopping.wait(_FIRST_PAUSE_S * 2**self._early_deaths)
 
     def _end_all(self) -> None:
         for worker, _ in self._workers.values():
@@ -77,3 +91,11 @@ class Supervisor:
                 worker.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.kill()
+                worker.wait()
+            _release(worker)
+
+
+def _release(worker: subprocess.Popen[bytes]) -> None:
+    """Lets go of the leash; its end is what tells a worker that is still alive to drain."""
+    if worker.stdin is not None:
+        worker.stdin.close()

@@ -55,6 +55,8 @@ def _answer(response: UpstreamResponse, asserted: Asserted) -> Answer:
     whole = response.find_whole_body()
     if whole is None:
         return Answer(response.status, returned, response, response.aclose)
-    if response.content_length is None and response.status not in _WITHOUT_BODY:
+    method = asserted.counted.authorized.authenticated.routed.admitted.arrival.method
+    # Of a body that cannot come there is no length to tell.
+    if response.content_length is None and method != "HEAD" and response.status not in _WITHOUT_BODY:
         returned.append((b"content-length", b"%d" % len(whole)))
     return Answer(response.status, returned, whole)

@@ -16,6 +16,10 @@ from storage.engine import StorageUnavailable, reading, transaction
 PARTNER = {"id": "acme", "name": "Acme", "tier": "standard", "created_at": 1, "revision": 1}
 
 
+# Far above any patience here, far below what the libraries wait by default.
+BOUND_SECONDS = 10
+
+
 class Interrupted(Exception):
     """Something of the caller's own."""
 
@@ -146,7 +150,7 @@ async def test_waiting_for_a_connection_is_bounded(migrated_url: str) -> None:
     try:
         async with reading(small):
             with pytest.raises(StorageUnavailable):
-                async with reading(small):
+                async with asyncio.timeout(BOUND_SECONDS), reading(small):
                     pytest.fail("there was only one connection")
         async with reading(small) as conn:
             assert await revision.current(conn) == 0

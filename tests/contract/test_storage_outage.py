@@ -17,7 +17,7 @@ from tests.support.backends import run_sql
 from tests.support.processes import free_port
 from tests.support.servers import PostgresServer
 
-PATIENCE_MS = 300
+PATIENCE_MS = 1000
 # Far above what the patience adds up to, far below what TCP or a lock would take on their own.
 BOUND_SECONDS = 10
 

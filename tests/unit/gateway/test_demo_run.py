@@ -87,7 +87,7 @@ async def test_asking_twice_kills_at_once() -> None:
 
 def test_a_leash_that_ends_stops_the_process() -> None:
     """A child of a demo that was killed outright goes, too."""
-    code = "from gateway.demo import leash; import time; leash.hold(); print(flush=True); time.sleep(60)"
+    code = "from gateway.server import leash; import time; leash.hold(); print(flush=True); time.sleep(60)"
     with subprocess.Popen(
         (sys.executable, "-c", code), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:

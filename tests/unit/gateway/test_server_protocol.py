@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
@@ -28,6 +29,10 @@ LIMITS = Limits(
     linger_bytes=1 << 20,
 )
 PLAIN = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def replaced(**changes: float) -> Limits:
+    return msgspec.structs.replace(LIMITS, **changes)
 
 
 def refuse(code: str, _detail: str, _client: str | None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -60,11 +65,22 @@ async def tell_body(_scope: dict[str, Any], receive: Any, send: Any) -> None:  #
 
 
 @asynccontextmanager
-async def serving(app: App, limits: Limits = LIMITS, keep_alive_s: float = 1.0) -> AsyncIterator[Any]:
+async def serving(
+    app: App,
+    limits: Limits = LIMITS,
+    keep_alive_s: float = 1.0,
+    on_lost: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Any]:
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
-    state, build = ServerState(), strict_protocol(limits, refuse)
+    state = ServerState()
+
+    class Build(strict_protocol(limits, refuse)):  # type: ignore[misc]  # a class made at run time
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            on_lost()
+
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: build(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Build(config, state, {}), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()
     finally:
@@ -204,6 +220,53 @@ async def test_a_body_that_stops_arriving_is_broken() -> None:
     assert received.endswith(b"broken")
 
 
+@pytest.mark.parametrize("tail", [b"0\r\nx: " + b"a" * 200_000, b"0\r\n" + b"a: b\r\n" * 40_000])
+async def test_endless_trailers_end_their_request(tail: bytes) -> None:
+    """They are dropped, so nothing else would ever bound them."""
+    async with (
+        serving(tell_body, replaced(body_timeout_s=5.0)) as address,
+        connected(address) as (reader, writer),
+    ):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        for at in range(0, len(tail), 8_192):
+            writer.write(tail[at : at + 8_192])
+            await asyncio.sleep(0)
+        received = await asyncio.wait_for(reader.read(), 3)
+    assert received.endswith(b"broken")
+
+
+async def test_no_more_requests_wait_on_one_connection_than_a_bound() -> None:
+    """A single read can hold thousands: those taken are answered, then the connection ends."""
+    begun = 0
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        nonlocal begun
+        begun += 1
+        await asyncio.sleep(0.01)
+        await tell_body(scope, receive, send)
+
+    taken = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok"
+    received = await exchange(app, taken * 500, replaced(max_pipelined=4))
+    assert begun == 5
+    assert received.count(b"HTTP/1.1 200") == 5
+    assert received.count(b"\r\n\r\nok") == 5
+
+
+async def test_a_client_that_never_reads_its_last_answer_is_cut() -> None:
+    """A connection that is being closed waits for its last bytes to leave, but not for ever."""
+    size = 20_000_000
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        headers = [(b"content-length", b"%d" % size), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    lost = asyncio.Event()
+    async with serving(app, on_lost=lost.set) as address, connected(address) as (_, writer):
+        writer.write(PLAIN)
+        await asyncio.wait_for(lost.wait(), 5)
+
+
 async def test_garbage_behind_a_running_answer_is_not_written_into_it() -> None:
     """The answer in progress ends whole, and is the last one."""
     begun = asyncio.Event()
@@ -335,10 +398,7 @@ async def test_a_large_body_does_not_grow_in_memory_while_nobody_reads_it() -> N
             message = await receive()
         await answer(send, b"done")
 
-    limits = Limits(
-        **{name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | {"body_timeout_s": 5.0}
-    )
-    async with serving(app, limits) as address, connected(address) as (reader, writer):
+    async with serving(app, replaced(body_timeout_s=5.0)) as address, connected(address) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n" + b"x" * 8_000_000)
         await asyncio.sleep(0.1)
         proceed.set()

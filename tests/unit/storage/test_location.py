@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import traceback
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,11 @@ def test_what_is_not_understood_is_refused(url: str) -> None:
 
 
 def test_a_refusal_does_not_quote_the_url() -> None:
-    """A password in the wrong place is still a password."""
+    """A password in the wrong place is still a password, also in what a traceback prints of the causes."""
+    password = "-".join(("sword", "fish"))
     with pytest.raises(location.InvalidStorageUrl) as refused:
-        location.parse("postgresql://portreeve@localhost:swordfish/book")
-    assert "swordfish" not in str(refused.value)
-    assert refused.value.__cause__ is None
+        location.parse(f"postgresql://portreeve@localhost:{password}/book")
+    assert password not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"])

@@ -102,6 +102,18 @@ async def test_an_announcement_that_fails_fails_quietly(
     assert "swordfish" not in caplog.text
 
 
+async def test_an_announcement_that_is_not_taken_is_given_up() -> None:
+    """Whoever changed something does not wait for a peer that stands still."""
+
+    class Standing(FakeClient):
+        async def publish(self, channel: str, text: str) -> None:
+            await asyncio.Event().wait()
+
+    announcer = wakeup.RedisWakeUp(cast("Client", Standing()), patience_seconds=0.01)
+    async with asyncio.timeout(10):
+        await announcer.announce(42)
+
+
 @pytest.mark.parametrize(
     "forged",
     [b"", b"-1", b"+1", b" 1", b"1.5", b"one", b"\xd9\xa1", b"9" * 20, b"9" * 5000, None, 7],

@@ -1,4 +1,4 @@
-"""Keeps a demo's children from outliving it: they hold its other end as standard input."""
+"""Keeps children from outliving their parent, however it ends: it holds the other end of their standard input."""
 
 import os
 import signal
