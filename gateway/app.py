@@ -63,7 +63,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
         handlers,
         lifespan=[life_span],
         state=State({"gateway": gateway}),
-        exception_handlers={Exception: ProblemHandler(gateway.renderer)},
+        exception_handlers={Exception: ProblemHandler(gateway.renderer, gateway.observers)},
         request_max_body_size=_LARGEST_OWN_BODY,
         openapi_config=None,
         logging_config=None,
@@ -118,8 +118,8 @@ def _build_stages(
         reuse_ms=identity.reuse_ms,
     )
     return Stages(
-        match_route=MatchRoute(table),
         limit_source=limit_source,
+        match_route=MatchRoute(table),
         authenticate=Authenticate(authenticator, rules),
         authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, directory.age_ms),
         admit_once=AdmitOnce(node.admission, configured.policies, directory.used),

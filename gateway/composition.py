@@ -157,8 +157,10 @@ async def opened_redis(settings: Settings) -> AsyncIterator[redis.Client | None]
 @asynccontextmanager
 async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[AdmissionStore, bool]]:
     """The store, and whether it knows every nonce that was taken before."""
-    # A nonce must outlive every moment at which its request is still fresh, twice over.
+    # A nonce must outlive every moment at which its request can still be admitted, twice over: a request is fresh
+    # when its head has come, and is admitted only when its body has.
     nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
+    nonce_ttl_ms += settings.server.body_timeout_ms
     async with opened_redis(settings) as client:
         if settings.redis is None or client is None:
             async with _opened_memory(settings, nonce_ttl_ms) as opened:

@@ -17,12 +17,14 @@ from typing import Any
 from gateway.answer import Answer, Send
 from gateway.arrival import Arrival, Receive
 from gateway.observers import Observers
+from gateway.paths import MalformedPath
 from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
-from gateway.problems import Header, Problem, Renderer
+from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.routes import NoRoute
 from gateway.server.cycle import ClientGone
+from gateway.sources import parse_address
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import Trace
@@ -68,7 +70,7 @@ class Edge:
 
     async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
         try:
-            admitted = self._admit(arrival)
+            admitted = self._admit_or_charge(arrival)
             if _is_ours(admitted):
                 await self._serve_ours(admitted, scope, send)
                 return
@@ -80,14 +82,22 @@ class Edge:
         answer.headers.append((b"portreeve-request-id", arrival.request_id.encode()))
         await self._write(answer, arrival, send)
 
+    def _admit_or_charge(self, arrival: Arrival) -> Admitted:
+        """What cannot be admitted still counts against whoever sent it."""
+        try:
+            return self._admit(arrival)
+        except (Refusal, MalformedPath):
+            if arrival.peer:
+                self._limit_source.check(parse_address(arrival.peer))
+            raise
+
     async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
         arrival = admitted.arrival
         arrival.trace.route = "gateway"
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
-        if not admitted.target.path.startswith("/health/"):
-            self._limit_source.check(admitted.source, arrival.at_ms)
+        self._limit_source.check(admitted.source)
         scope["portreeve.trace"] = arrival.trace
         await self._inner(scope, arrival.receive, _with_request_id(send, arrival))
 

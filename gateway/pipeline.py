@@ -22,8 +22,8 @@ from gateway.stages.match_route import MatchRoute
 
 
 class Stages(msgspec.Struct, frozen=True):
-    match_route: MatchRoute
     limit_source: LimitSource
+    match_route: MatchRoute
     authenticate: Authenticate
     authorize: Authorize
     admit_once: AdmitOnce
@@ -40,10 +40,10 @@ class Pipeline:
     async def run(self, admitted: Admitted) -> Answer:
         stages, mark = self._stages, admitted.arrival.trace.mark
         mark("admit")
+        stages.limit_source(admitted)
+        mark("limit_source")
         routed = stages.match_route(admitted)
         mark("match_route")
-        stages.limit_source(routed)
-        mark("limit_source")
         with self._budget.hold() as hold:
             authenticated = await stages.authenticate(routed, hold)
             mark("authenticate")

@@ -18,6 +18,8 @@ from gateway.trace import Trace
 _ENCODER = msgspec.json.Encoder()
 _MAX_WAITING = 50_000
 _FLUSH_S = 0.1
+# A target may be 8 KiB; a line of the log need not.
+_LONGEST_PATH = 256
 
 
 class RequestLog:
@@ -71,7 +73,7 @@ def _line(trace: Trace, at_ms: int, total_ns: int, node: str) -> dict[str, Any]:
         "request_id": trace.request_id,
         "source": trace.source,
         "method": trace.method,
-        "path": trace.path,
+        "path": trace.path[:_LONGEST_PATH],
         "route": trace.route,
         "upstream": trace.upstream,
         "partner": trace.partner,

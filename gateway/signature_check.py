@@ -6,7 +6,7 @@ Pure: it looks up no key, needs no secret and can therefore reveal none. What co
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,10 +16,13 @@ from gateway import paths
 _CONTEXT = 24
 
 
+Method = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,32}\Z")]
+
+
 class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request as its sender means it. The signature is not asked for: it would prove nothing here."""
 
-    method: str
+    method: Method
     target: str
     key: str
     timestamp: str
@@ -69,7 +72,7 @@ def explain(described: Described, body: bytes, max_window_ms: int) -> dict[str, 
 
 def find_difference(built: str, own: str) -> Mismatch | None:
     """The first byte where they part, and which signed field it lies in."""
-    server, yours = built.encode(), own.encode("utf-8", "surrogateescape")
+    server, yours = built.encode(), own.encode("utf-8", "surrogatepass")
     if server == yours:
         return None
     at = next((i for i, (a, b) in enumerate(zip(server, yours, strict=False)) if a != b), None)

@@ -162,12 +162,18 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def _translate_in_statement(context: ExceptionContext) -> None:
-    cause = context.original_exception
-    conn = context.connection
+    # The pool tries a connection before it lends it out, and replaces a dead one: it has to see why.
+    if context.is_pre_ping:
+        return
+    cause, conn = context.original_exception, context.connection
     reads = conn is not None and conn.get_execution_options().get(_READS, False)
     # Elsewhere a read-only answer is an outage: a standby, or a file system that went read-only.
     if reads and outages.is_refused_write(cause):
         return
+    if outages.has_lost_its_place(cause):
+        # The library would keep the connection, which does not look closed yet.
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
     found = outages.find(cause)
     if found is not None:
         raise StorageUnavailable(found) from cause
@@ -179,7 +185,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exc.SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        found = outages.find(cause)
+        if outages.has_lost_its_place(cause):
+        # The library would keep the connection, which does not look closed yet.
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+    found = outages.find(cause)
         if found is None:
             raise
         raise StorageUnavailable(found) from cause

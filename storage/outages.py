@@ -14,6 +14,7 @@ from sqlalchemy import exc
 # SQLSTATE classes: connection, login, database name, rollback by a concurrent transaction, resources, object
 # state (a lock), operator, system. Class 42, where missing rights are too, is about the statement.
 _SQLSTATE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58"})
+_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _READ_ONLY = frozenset({"25006", sqlite3.SQLITE_READONLY})
 
 
@@ -28,6 +29,8 @@ def find(error: BaseException) -> str | None:
     if code is not None:
         is_outage = str(code)[:2] in _SQLSTATE_CLASSES or code in _READ_ONLY
         return f"the database answered {code}" if is_outage else None
+    if has_lost_its_place(error):
+        return "the conversation with the database broke off"
     # What asyncpg finds wrong with an argument is an InterfaceError too, and a ValueError.
     if isinstance(cause, OSError | asyncpg.InterfaceError) and not isinstance(cause, ValueError):
         return "the database does not answer"
@@ -37,6 +40,11 @@ def find(error: BaseException) -> str | None:
 def is_refused_write(error: BaseException) -> bool:
     """Somebody tried to write where only reading is possible."""
     return _code(_unwrap(error)) in _READ_ONLY
+
+
+def has_lost_its_place(error: BaseException) -> bool:
+    """asyncpg meets the server's farewell in the middle of something, and is then good for nothing more."""
+    return isinstance(_unwrap(error), asyncpg.InternalClientError)
 
 
 def _find_sqlite(error: sqlite3.DatabaseError) -> str | None:
@@ -52,7 +60,7 @@ def _unwrap(error: BaseException) -> BaseException:
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
         error = error.orig
     cause = error.__cause__
-    return cause if isinstance(cause, (asyncpg.PostgresError, asyncpg.InterfaceError)) else error
+    return cause if isinstance(cause, _DRIVER_ERRORS) else error
 
 
 def _code(error: BaseException) -> object:

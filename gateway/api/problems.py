@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.exceptions.http_exceptions import MethodNotAllowedException, NotFoundException
 
+from gateway.observers import Observers
 from gateway.problems import KINDS, Problem, Renderer
 from gateway.refusals import problem_of
 from gateway.trace import Trace
@@ -16,13 +17,16 @@ _TOO_LARGE = 413
 
 
 class ProblemHandler:
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, observers: Observers) -> None:
         self._renderer = renderer
+        self._observers = observers
 
     def __call__(self, request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:
         trace: Trace = request.scope["portreeve.trace"]  # type: ignore[typeddict-item]  # our own key
         problem = _problem_of(failure)
         trace.refuse(problem.kind.code)
+        if problem.kind.code == "internal_error":
+            self._observers.note_defect(failure, trace.request_id)
         status, headers, body = self._renderer.render(problem, trace.request_id)
         named = {name.decode(): value.decode() for name, value in headers if name != b"content-length"}
         return Response(body, status_code=status, headers=named, media_type="application/problem+json")

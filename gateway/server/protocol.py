@@ -57,6 +57,8 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._in_head = True
         self._head_bytes = 0
+        # Whether the read in which this head began also held bytes of an earlier message.
+        self._read_is_shared = False
         self._header_count = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf = False
@@ -84,6 +86,15 @@ class StrictProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # annotated as None there
+        """A client that has said all it will may still wait for its answer; one in mid-request may not."""
+        if self._begun and not self._deaf:
+            self._break("The request broke off.")
+        elif self._is_answering():
+            self._deaf = True
+            self.cycle.keep_alive = False
+        return self._is_answering()
+
     def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
         self._disarm()
         self._deadline = self.loop.call_later(seconds, callback)
@@ -110,6 +121,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deaf:
             self._discard(len(data))
             return
+        self._read_is_shared = not self._in_head
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -129,7 +141,8 @@ class StrictProtocol(HttpToolsProtocol):
             self._watch_body(arrived)
             return
         if self._begun:
-            self._head_bytes += arrived
+            # What came before a head in one read is not the head's; how much that is cannot be told.
+            self._head_bytes += 0 if self._read_is_shared else arrived
             if self._head_bytes > self.limits.max_header_bytes + self.limits.max_target_bytes:
                 self._break_head("headers_too_large", "The request head is too large.")
                 return
@@ -243,6 +256,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._disarm()
+        self._read_is_shared = True
         self._begun = False
         self._in_head = True
         self.cycle.more_body = False

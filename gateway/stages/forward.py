@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 
 from gateway import bodies, headers, outbound
 from gateway.answer import Answer
+from gateway.problems import Refusal
 from gateway.ratelimit_headers import state_headers
 from gateway.stages.assert_identity import Asserted
 from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
@@ -16,12 +19,28 @@ _WITHOUT_BODY = frozenset({204, 304})
 class Forward:
     def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
         self._pools = pools
+        self._uploads: Counter[str] = Counter()
 
     async def __call__(self, asserted: Asserted) -> Answer:
         routed = asserted.counted.authorized.authenticated.routed
         pool = self._pools[routed.route.upstream]
-        response = await pool.send(_outbound_request(asserted, pool.target.authority), routed.route.timeouts)
-        return _answer(response, asserted)
+        request = _outbound_request(asserted, pool.target.authority)
+        if isinstance(request.body, bytes):
+            return _answer(await pool.send(request, routed.route.timeouts), asserted)
+        with self._upload(pool):
+            return _answer(await pool.send(request, routed.route.timeouts), asserted)
+
+    @contextmanager
+    def _upload(self, pool: UpstreamPool) -> Iterator[None]:
+        """A streamed body holds its connection for as long as its sender likes: strangers get half of them."""
+        name = pool.target.name
+        if self._uploads[name] >= max(1, pool.target.max_connections // 2):
+            raise Refusal("overloaded", "As many bodies as may be are on their way to this upstream.")
+        self._uploads[name] += 1
+        try:
+            yield
+        finally:
+            self._uploads[name] -= 1
 
 
 def _outbound_request(asserted: Asserted, authority: bytes) -> OutboundRequest:

@@ -1,33 +1,41 @@
-"""Third stage: how often one address may ask, counted in this process, before any costly crypto.
+"""Second stage: how often one address may ask, counted in this process, before any costly crypto.
 
-It protects the node, not the partner: it is generous, local to the node, and bounded in memory. IPv6 sources
-are counted by /64, since that is what one household or host holds.
+It protects the node, not the partner: it is generous, local to the node, and bounded in memory. Whatever is
+refused before counts as well, so that nothing an address sends is free. IPv6 sources are counted by /64, since that
+is what one household or host holds. The clock is monotonic: a step of the wall clock locks nobody out.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import refusal_headers
 from gateway.sources import Address
-from gateway.stages.match_route import Routed
+from gateway.stages.admit import Admitted
 from policies import gcra
 
 MAX_SOURCES = 100_000
 
 
+def monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
 class LimitSource:
-    def __init__(self, limit: gcra.Limit) -> None:
+    def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = monotonic_us) -> None:
         self._limit = limit
+        self._clock_us = clock_us
         self._arrivals: dict[int, int] = {}
 
-    def __call__(self, routed: Routed) -> Routed:
-        self.check(routed.admitted.source, routed.admitted.arrival.at_ms)
-        return routed
+    def __call__(self, admitted: Admitted) -> Admitted:
+        self.check(admitted.source)
+        return admitted
 
-    def check(self, address: Address, now_ms: int) -> None:
-        now_us, source = now_ms * 1000, _bucket_of(address)
+    def check(self, address: Address) -> None:
+        now_us, source = self._clock_us(), _bucket_of(address)
         verdict = gcra.admit(self._arrivals.get(source), now_us, self._limit, 1)
         if not verdict.allowed:
             raise self._refuse(verdict)
@@ -37,9 +45,8 @@ class LimitSource:
 
     def _refuse(self, verdict: gcra.Verdict) -> Refusal:
         headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)
-        return Refusal(
-            "rate_limited", "This address asks too often.", members={"limit": "source"}, headers=headers
-        )
+        members = {"limit": "source"}
+        return Refusal("rate_limited", "This address asks too often.", members=members, headers=headers)
 
     def _forget_idle(self, now_us: int) -> None:
         """A source whose debt is paid is as good as unknown. If all are busy, the oldest tenth is let go."""

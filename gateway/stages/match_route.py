@@ -1,4 +1,4 @@
-"""Second stage: which route this is. A query can never decide it, and nothing undeclared is served."""
+"""Third stage: which route this is. A query can never decide it, and nothing undeclared is served."""
 
 from __future__ import annotations
 

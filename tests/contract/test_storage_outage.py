@@ -127,6 +127,24 @@ async def test_a_statement_that_takes_too_long_is_an_outage(engine: AsyncEngine)
     assert await bump(engine) == 1
 
 
+async def test_a_node_that_stands_still_in_a_change_is_thrown_out(
+    server: PostgresServer, engine: AsyncEngine
+) -> None:
+    """It held the revision's lock; all other writers go on without it, and its change is lost whole."""
+    hasty = storage_engine.open_engine(server.url(), patience_ms=100)
+    async with unavailable_in_time(), transaction(hasty) as conn:
+        assert await revision.bump(conn) == 1
+        async with asyncio.timeout(BOUND_SECONDS):
+            assert await bump(engine) == 1
+    await hasty.dispose()
+
+
+async def test_the_server_ends_a_statement_whose_client_has_vanished(engine: AsyncEngine) -> None:
+    """The client's own timer died with it, so the server keeps one."""
+    async with reading(engine) as conn:
+        assert await conn.scalar(sa.text("SHOW statement_timeout")) == "1s"
+
+
 async def test_a_server_that_only_reads_is_an_outage_for_writers(
     server: PostgresServer, engine: AsyncEngine
 ) -> None:

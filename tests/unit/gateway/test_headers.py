@@ -29,7 +29,7 @@ def test_nothing_of_the_clients_passes_in_the_gateways_namespace(name: bytes) ->
     [
         b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization",
         b"authorization", b"dpop", b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x_forwarded_for",
-        b"x-real-ip", b"traceparent", b"tracestate", b"x-original-url",
+        b"x-real-ip", b"traceparent", b"tracestate", b"x-original-url", b"x-http-method-override",
     ],
 )  # fmt: skip
 def test_what_the_gateway_writes_or_consumes_does_not_pass(name: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
@@ -14,61 +14,80 @@ from policies.gcra import Limit
 LIMIT = Limit(name="source", rate=1, per_us=1_000_000, burst=2)
 
 
+class Clock:
+    now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms * 1000
+
+
+def at(stage: LimitSource, now_ms: int, address: IPv4Address | IPv6Address) -> None:
+    """One request from an address at a time."""
+    clock = stage._clock_us
+    assert isinstance(clock, Clock)
+    clock.now_ms = now_ms
+    stage.check(address)
+
+
+def limiter() -> LimitSource:
+    return LimitSource(LIMIT, Clock())
+
+
 def test_an_address_may_ask_as_often_as_its_limit_says() -> None:
     """Then it waits for exactly one interval."""
-    stage, address = LimitSource(LIMIT), ip_address("203.0.113.9")
-    stage.check(address, 0)
-    stage.check(address, 0)
+    stage, address = limiter(), ip_address("203.0.113.9")
+    at(stage, 0, address)
+    at(stage, 0, address)
     with pytest.raises(Refusal) as refused:
-        stage.check(address, 999)
+        at(stage, 999, address)
     assert refused.value.problem.kind.code == "rate_limited"
     assert dict(refused.value.problem.headers)[b"retry-after"] == b"1"
-    stage.check(address, 1000)
+    at(stage, 1000, address)
 
 
 def test_addresses_do_not_share_a_limit() -> None:
     """One noisy neighbour costs nobody else anything."""
-    stage = LimitSource(LIMIT)
+    stage = limiter()
     for last in range(10):
-        stage.check(ip_address(f"203.0.113.{last}"), 0)
-        stage.check(ip_address(f"203.0.113.{last}"), 0)
+        at(stage, 0, ip_address(f"203.0.113.{last}"))
+        at(stage, 0, ip_address(f"203.0.113.{last}"))
 
 
 def test_an_ipv6_source_is_its_64_bit_prefix() -> None:
     """One host holds a whole /64: counting addresses would count nothing."""
-    stage = LimitSource(LIMIT)
-    stage.check(ip_address("2001:db8::1"), 0)
-    stage.check(ip_address("2001:db8::2"), 0)
+    stage = limiter()
+    at(stage, 0, ip_address("2001:db8::1"))
+    at(stage, 0, ip_address("2001:db8::2"))
     with pytest.raises(Refusal):
-        stage.check(ip_address("2001:db8::3"), 0)
-    stage.check(ip_address("2001:db8:0:1::1"), 0)
+        at(stage, 0, ip_address("2001:db8::3"))
+    at(stage, 0, ip_address("2001:db8:0:1::1"))
 
 
 def test_a_low_ipv6_prefix_is_not_taken_for_an_ipv4_address() -> None:
     """The two families have numbers of their own."""
-    stage = LimitSource(LIMIT)
+    stage = limiter()
     for _ in range(2):
-        stage.check(ip_address("0.0.0.1"), 0)
-        stage.check(ip_address("0:0:0:1::"), 0)
+        at(stage, 0, ip_address("0.0.0.1"))
+        at(stage, 0, ip_address("0:0:0:1::"))
 
 
 def test_memory_stays_bounded_whatever_addresses_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle sources are forgotten, and under a flood the oldest are."""
     monkeypatch.setattr(limit_source, "MAX_SOURCES", 100)
-    stage = LimitSource(LIMIT)
+    stage = limiter()
     for number in range(1000):
-        stage.check(ip_address(number), 0)
+        at(stage, 0, ip_address(number))
     assert len(stage._arrivals) <= 100
 
 
 def test_forgetting_idle_sources_keeps_those_in_debt(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full table is no way out of a limit."""
     monkeypatch.setattr(limit_source, "MAX_SOURCES", 100)
-    stage, noisy = LimitSource(LIMIT), ip_address("203.0.113.9")
+    stage, noisy = limiter(), ip_address("203.0.113.9")
     for number in range(99):
-        stage.check(ip_address(number), 0)
-    stage.check(noisy, 1500)
-    stage.check(noisy, 1500)
-    stage.check(ip_address("203.0.113.10"), 1500)
+        at(stage, 0, ip_address(number))
+    at(stage, 1500, noisy)
+    at(stage, 1500, noisy)
+    at(stage, 1500, ip_address("203.0.113.10"))
     with pytest.raises(Refusal):
-        stage.check(noisy, 1500)
+        at(stage, 1500, noisy)

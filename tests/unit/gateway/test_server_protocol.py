@@ -404,3 +404,35 @@ async def test_a_large_body_does_not_grow_in_memory_while_nobody_reads_it() -> N
         proceed.set()
         assert (await asyncio.wait_for(reader.readuntil(b"done"), 10)).startswith(b"HTTP/1.1 200")
     assert sizes[0] < 1_000_000
+
+
+async def test_a_client_that_has_said_all_it_will_is_answered() -> None:
+    """Some close their half at once and wait."""
+    async with serving(tell_body) as address, connected(address) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok")
+        writer.write_eof()
+        received = await asyncio.wait_for(reader.read(), 5)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"ok")
+
+
+async def test_a_client_that_ends_in_the_middle_of_a_request_is_told_so() -> None:
+    """Half a body is no body, and is not waited for."""
+    async with (
+        serving(tell_body, replaced(body_timeout_s=30.0)) as address,
+        connected(address) as (reader, writer),
+    ):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nok")
+        writer.write_eof()
+        received = await asyncio.wait_for(reader.read(), 5)
+    assert received.endswith(b"broken")
+
+
+async def test_a_body_before_a_head_in_one_read_does_not_count_as_head() -> None:
+    """A pipelined request behind a large body is not too large for it."""
+    first = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n" + b"x" * 60_000
+    async with serving(tell_body) as address, connected(address) as (reader, writer):
+        writer.write(first + b"GET /b HTTP/1.1\r\nhos")
+        await reader.readuntil(b"x" * 60_000)
+        writer.write(b"t: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")

@@ -71,3 +71,11 @@ def test_a_malformed_key_or_target_is_explained_like_on_any_route() -> None:
         signature_check.explain(msgspec.structs.replace(DESCRIBED, key="prk_paper_nonsense"), b"", 60_000)
     with pytest.raises(paths.MalformedPath):
         signature_check.explain(msgspec.structs.replace(DESCRIBED, target="//orders"), b"", 60_000)
+
+
+@pytest.mark.parametrize("method", ["G\nT", "G\u00c9T", "", "get"])
+def test_a_method_is_a_method(method: str) -> None:
+    """A line end in it would make another string of it."""
+    described = msgspec.json.encode(msgspec.structs.replace(DESCRIBED, method=method))
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(described, type=Described)

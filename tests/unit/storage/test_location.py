@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 import traceback
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_what_is_not_understood_is_refused(url: str) -> None:
 
 def test_a_refusal_does_not_quote_the_url() -> None:
     """A password in the wrong place is still a password, also in what a traceback prints of the causes."""
-    password = "-".join(("sword", "fish"))
+    password = secrets.token_hex()
     with pytest.raises(location.InvalidStorageUrl) as refused:
         location.parse(f"postgresql://portreeve@localhost:{password}/book")
     assert password not in "".join(traceback.format_exception(refused.value))

@@ -37,6 +37,7 @@ OUTAGES = [
     asyncpg.DiskFullError("described"),
     asyncpg.ReadOnlySQLTransactionError("described"),
     asyncpg.InterfaceError("described"),
+    asyncpg.InternalClientError("described"),
     sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_BUSY, "SQLITE_BUSY"),
     sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_FULL, "SQLITE_FULL"),
     sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_READONLY, "SQLITE_READONLY"),

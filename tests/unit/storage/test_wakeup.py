@@ -106,7 +106,7 @@ async def test_an_announcement_that_is_not_taken_is_given_up() -> None:
     """Whoever changed something does not wait for a peer that stands still."""
 
     class Standing(FakeClient):
-        async def publish(self, channel: str, text: str) -> None:
+        async def publish(self, *_: str) -> None:
             await asyncio.Event().wait()
 
     announcer = wakeup.RedisWakeUp(cast("Client", Standing()), patience_seconds=0.01)
