@@ -90,11 +90,18 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
         app.asgi_handler,
         Admit(Sources(networks(configured.server.trusted_proxies))),
         limit_source,
-        Pipeline(stages, bodies.Budget(configured.server.body_budget_bytes)),
+        Pipeline(stages, _body_budget(configured)),
         gateway.renderer,
         gateway.observers,
         gateway.clock,
     )
+
+
+def _body_budget(configured: Settings) -> bodies.Budget:
+    """A source's share is an eighth, or what the largest body takes that any route allows."""
+    budget = configured.server.body_budget_bytes
+    largest = max((route.max_body_bytes for route in configured.routes), default=0)
+    return bodies.Budget(budget, max(budget // 8, largest))
 
 
 def _build_stages(

@@ -5,47 +5,63 @@ A signed body is held whole, because its hash is part of what was signed; that o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from gateway.arrival import Receive
 from gateway.problems import Refusal
+from gateway.sources import Address, network_of
 
 
 class Budget:
-    """How many bytes of bodies this node holds at once. Over it, new bodies are refused, not queued."""
+    """How many bytes of bodies this node holds at once. Over it, new bodies are refused, not queued.
 
-    def __init__(self, limit: int) -> None:
+    One source gets a share: a body is held before its signature can be checked, so strangers hold some too.
+    """
+
+    def __init__(self, limit: int, share: int) -> None:
         self._limit = limit
+        self._share = share
+        self._of_source: Counter[Address] = Counter()
         self.held = 0
 
     @contextmanager
-    def hold(self) -> Iterator[Hold]:
-        hold = Hold(self)
+    def hold(self, source: Address) -> Iterator[Hold]:
+        hold = Hold(self, network_of(source))
         try:
             yield hold
         finally:
-            self.held -= hold.size
+            if hold.size:
+                self._give_back(hold)
 
-    def take(self, size: int) -> None:
-        if self.held + size > self._limit:
+    def take(self, source: Address, size: int) -> None:
+        if self.held + size > self._limit or self._of_source[source] + size > self._share:
             raise Refusal(
                 "overloaded", "This node holds as many request bodies as it may. Try again shortly."
             )
         self.held += size
+        self._of_source[source] += size
+
+    def _give_back(self, hold: Hold) -> None:
+        self.held -= hold.size
+        self._of_source[hold.source] -= hold.size
+        if not self._of_source[hold.source]:
+            del self._of_source[hold.source]
 
 
 class Hold:
     """One request's share of the budget."""
 
-    __slots__ = ("_budget", "size")
+    __slots__ = ("_budget", "size", "source")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, source: Address) -> None:
         self._budget = budget
+        self.source = source
         self.size = 0
 
     def grow(self, size: int) -> None:
-        self._budget.take(size)
+        self._budget.take(self.source, size)
         self.size += size
 
 

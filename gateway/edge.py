@@ -24,7 +24,6 @@ from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.routes import NoRoute
 from gateway.server.cycle import ClientGone
-from gateway.sources import parse_address
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import Trace
@@ -87,8 +86,11 @@ class Edge:
         try:
             return self._admit(arrival)
         except (Refusal, MalformedPath):
-            if arrival.peer:
-                self._limit_source.check(parse_address(arrival.peer))
+            source = self._admit.find_charged(arrival)
+            arrival.trace.source = str(source or arrival.peer)
+            arrival.trace.path = arrival.target.decode("latin-1")
+            if source is not None:
+                self._limit_source.check(source)
             raise
 
     async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
@@ -97,7 +99,9 @@ class Edge:
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
-        self._limit_source.check(admitted.source)
+        if not admitted.target.path.startswith("/health/"):
+            # A probe must not fail because of what its neighbours behind the same address send.
+            self._limit_source.check(admitted.source)
         scope["portreeve.trace"] = arrival.trace
         await self._inner(scope, arrival.receive, _with_request_id(send, arrival))
 

@@ -44,7 +44,7 @@ class Pipeline:
         mark("limit_source")
         routed = stages.match_route(admitted)
         mark("match_route")
-        with self._budget.hold() as hold:
+        with self._budget.hold(admitted.source) as hold:
             authenticated = await stages.authenticate(routed, hold)
             mark("authenticate")
             authorized = stages.authorize(authenticated)

@@ -22,6 +22,11 @@ def parse_address(text: str) -> Address:
     return mapped or address
 
 
+def network_of(address: Address) -> Address:
+    """What limits count by: an IPv4 address, or the /64 of an IPv6 one, which is what one host or household holds."""
+    return IPv6Address(int(address) >> 64 << 64) if isinstance(address, IPv6Address) else address
+
+
 class Sources:
     """Reads the source of a request, knowing which proxies to believe."""
 
@@ -37,6 +42,20 @@ class Sources:
         if not self._trusted or not self.is_trusted(address):
             return address, False
         return self._behind(address, proxied), True
+
+    def find_charged(self, peer: str, headers: list[Header]) -> Address | None:
+        """Whom to charge for a request that cannot be admitted; nobody, if only a proxy of ours is known.
+
+        Charging the proxy would let one stranger use up what all of its clients have.
+        """
+        if not peer:
+            return None
+        proxied = [header for header in headers if header[0] == b"x-forwarded-for"]
+        try:
+            source, _ = self.find(peer, proxied)
+        except Refusal:
+            return None
+        return None if self.is_trusted(source) else source
 
     def _behind(self, nearest: Address, proxied: list[Header]) -> Address:
         """The first address, read from the right, that is not one of our own proxies."""

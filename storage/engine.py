@@ -185,11 +185,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exc.SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as cause:
-        if outages.has_lost_its_place(cause):
-        # The library would keep the connection, which does not look closed yet.
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False
-    found = outages.find(cause)
+        found = outages.find(cause)
         if found is None:
             raise
         raise StorageUnavailable(found) from cause

@@ -43,7 +43,7 @@ def is_refused_write(error: BaseException) -> bool:
 
 
 def has_lost_its_place(error: BaseException) -> bool:
-    """asyncpg meets the server's farewell in the middle of something, and is then good for nothing more."""
+    """The driver meets the server's farewell in the middle of something, and is then good for nothing more."""
     return isinstance(_unwrap(error), asyncpg.InternalClientError)
 
 

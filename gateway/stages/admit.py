@@ -28,6 +28,10 @@ class Admit:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
+    def find_charged(self, arrival: Arrival) -> Address | None:
+        """Whom to charge for what could not be admitted."""
+        return self._sources.find_charged(arrival.peer, arrival.headers)
+
     def __call__(self, arrival: Arrival) -> Admitted:
         if arrival.oversized is not None:
             raise Refusal("headers_too_large", arrival.oversized)

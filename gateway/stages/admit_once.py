@@ -11,6 +11,7 @@ import msgspec
 
 from auth.admission import Admission, AdmissionStore, Admitted, Bucket
 from gateway.problems import Refusal
+from gateway.sources import network_of
 from gateway.stages.authorize import Authorized
 from policies.document import Policies, Tier
 from policies.gcra import Limit
@@ -49,7 +50,7 @@ class AdmitOnce:
         route = authorized.authenticated.routed.route
         principal = authorized.principal
         if principal is None:
-            source = str(authorized.authenticated.routed.admitted.source)
+            source = network_of(authorized.authenticated.routed.admitted.source)
             return Admission(f"source:{source}", None, _route_buckets(route.name, route.limits, route.cost))
         tier = self._tier(principal.tier)
         buckets = (

@@ -25,7 +25,6 @@ class Authorize:
         self._policies = policies
         self._bound = staleness_bound_ms
         self._age = age_ms
-        self._requirements: dict[str, Requirement] = {}
 
     def __call__(self, authenticated: Authenticated) -> Authorized:
         if authenticated.caller is None:
@@ -37,7 +36,7 @@ class Authorize:
             directory_age_ms=self._age(admitted.arrival.at_ms),
             staleness_bound_ms=self._bound,
         )
-        decision = decide(principal, self._requirement(authenticated.routed.route), facts)
+        decision = decide(principal, _requirement(authenticated.routed.route), facts)
         if not decision.allowed:
             raise refusal_of(decision.reasons[0])
         return Authorized(authenticated, principal)
@@ -54,14 +53,9 @@ class Authorize:
             networks=key.networks,
         )
 
-    def _requirement(self, route: Route) -> Requirement:
-        known = self._requirements.get(route.name)
-        if known is None:
-            known = Requirement(
-                permission=route.permission, environment=route.environment, trading=route.trading
-            )
-            self._requirements[route.name] = known
-        return known
+
+def _requirement(route: Route) -> Requirement:
+    return Requirement(permission=route.permission, environment=route.environment, trading=route.trading)
 
 
 def refusal_of(reason: Reason) -> Refusal:

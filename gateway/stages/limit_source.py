@@ -1,19 +1,18 @@
 """Second stage: how often one address may ask, counted in this process, before any costly crypto.
 
 It protects the node, not the partner: it is generous, local to the node, and bounded in memory. Whatever is
-refused before counts as well, so that nothing an address sends is free. IPv6 sources are counted by /64, since that
-is what one household or host holds. The clock is monotonic: a step of the wall clock locks nobody out.
+refused before counts as well, so that nothing an address sends is free. The clock is monotonic: a step of the wall
+clock locks nobody out.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from ipaddress import IPv6Address
 
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import refusal_headers
-from gateway.sources import Address
+from gateway.sources import Address, network_of
 from gateway.stages.admit import Admitted
 from policies import gcra
 
@@ -28,14 +27,14 @@ class LimitSource:
     def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = monotonic_us) -> None:
         self._limit = limit
         self._clock_us = clock_us
-        self._arrivals: dict[int, int] = {}
+        self._arrivals: dict[Address, int] = {}
 
     def __call__(self, admitted: Admitted) -> Admitted:
         self.check(admitted.source)
         return admitted
 
     def check(self, address: Address) -> None:
-        now_us, source = self._clock_us(), _bucket_of(address)
+        now_us, source = self._clock_us(), network_of(address)
         verdict = gcra.admit(self._arrivals.get(source), now_us, self._limit, 1)
         if not verdict.allowed:
             raise self._refuse(verdict)
@@ -54,9 +53,3 @@ class LimitSource:
         if len(self._arrivals) >= MAX_SOURCES:
             for source in list(self._arrivals)[: MAX_SOURCES // 10]:
                 del self._arrivals[source]
-
-
-def _bucket_of(source: Address) -> int:
-    number = int(source)
-    # One number space for both families: a /64 prefix is moved out of the range of IPv4.
-    return (number >> 64) + (1 << 32) if isinstance(source, IPv6Address) else number

@@ -40,6 +40,13 @@ def test_whatever_is_refused_counts_against_its_source(limited: Deployment, wire
     assert codes[-1] == "rate_limited"
 
 
+def test_a_probe_is_answered_while_its_neighbours_are_limited(limited: Deployment) -> None:
+    """A load balancer would take the node away otherwise, which is what the flood was for."""
+    for _ in range(12):
+        limited.node.ask(plain_request("GET", b"/nowhere"))
+    assert limited.node.health("ready") == 200
+
+
 @pytest.mark.parametrize("path", PAGES_WITH_A_SLASH)
 def test_a_slash_at_the_end_is_another_path_on_our_own_pages_too(embedded: Deployment, path: bytes) -> None:
     """A rule in front of us that closes /metrics must not be passed by with /metrics/."""

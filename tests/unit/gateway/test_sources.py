@@ -48,3 +48,22 @@ def test_a_mapped_address_is_its_ipv4_self() -> None:
 def test_a_scope_id_is_no_part_of_an_address() -> None:
     """Link-local peers carry one."""
     assert parse_address("fe80::1%eth0") == IPv6Address("fe80::1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "charged"),
+    [
+        ("203.0.113.9", b"192.0.2.1", "203.0.113.9"),
+        ("10.0.0.1", b"192.0.2.1", "192.0.2.1"),
+        ("10.0.0.1", b"nonsense", None),
+        ("10.0.0.1", None, None),
+        ("", None, None),
+    ],
+)
+def test_what_cannot_be_admitted_is_charged_to_who_sent_it_and_never_to_a_proxy(
+    peer: str, forwarded: bytes | None, charged: str | None
+) -> None:
+    """One stranger behind the load balancer must not use up the load balancer."""
+    headers = [(b"host", b"x")] + ([] if forwarded is None else [(b"x-forwarded-for", forwarded)])
+    found = TRUSTED.find_charged(peer, headers)
+    assert found == (None if charged is None else ip_address(charged))
