@@ -18,6 +18,6 @@ ENV PATH=/opt/portreeve/bin:$PATH PYTHONUNBUFFERED=1 PORTREEVE_CONFIG=/etc/portr
 USER portreeve
 WORKDIR /var/lib/portreeve
 EXPOSE 8080
-# The edge alone: control and metrics belong on a port that partners cannot reach.
+# Give the control surface a port of its own ([control] in portreeve.toml): partners must not reach it.
 ENTRYPOINT ["portreeve"]
-CMD ["serve", "--surface", "edge"]
+CMD ["serve"]

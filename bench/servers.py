@@ -75,7 +75,7 @@ def serve_strict(port: int) -> None:
     )
     run.run(
         with_lifespan,
-        listening.take("127.0.0.1", port)[0],
+        [listening.take("127.0.0.1", port)[0]],
         limits,
         lambda _code, _detail, _client: (400, [], b""),
         keep_alive_s=75,

@@ -1,3 +1,5 @@
+"""`python -m gateway` is `portreeve`."""
+
 from gateway import cli
 
 cli.main()

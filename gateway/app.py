@@ -21,6 +21,7 @@ from gateway.api.help import HelpController
 from gateway.api.keys import identity_jwks
 from gateway.api.metrics import metrics as metrics_page
 from gateway.api.problems import ProblemHandler
+from gateway.doors import Doors
 from gateway.edge import Edge
 from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway, clock_ms
@@ -88,6 +89,7 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     stages = _build_stages(gateway, node, upstreams, table, limit_source)
     return Edge(
         app.asgi_handler,
+        Doors(None if configured.control is None else configured.control.port),
         Admit(Sources(networks(configured.server.trusted_proxies))),
         limit_source,
         Pipeline(stages, _body_budget(configured)),
@@ -157,7 +159,7 @@ async def require_servable(configured: Settings) -> None:
 def serve_worker(
     configured: Settings,
     surfaces: tuple[str, ...],
-    listener: socket.socket,
+    listeners: list[socket.socket],
     *,
     bound_ms: int = 0,
     shared: Path | None = None,
@@ -179,10 +181,11 @@ def serve_worker(
     )
     server.run(
         build(gateway, surfaces),
-        listener,
+        listeners,
         limits,
         lambda code, detail, client: gateway.refuse(code, detail, token_hex(16), client or ""),
         keep_alive_s=bounds.keep_alive_ms / 1000,
         drain_s=bounds.drain_ms / 1000,
+        is_draining=lambda: gateway.draining,
         on_drain=gateway.begin_drain,
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 from typing import Any, Final
 
 import msgspec
@@ -175,15 +175,15 @@ async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[Admission
 
 @asynccontextmanager
 async def _opened_memory(settings: Settings, nonce_ttl_ms: int) -> AsyncIterator[tuple[AdmissionStore, bool]]:
-    line = handover.Handover(Path(settings.service.state_dir), token_hex(16))
-    inherited = line.arrive()
+    line = handover.Handover(Path(settings.service.state_dir), stale_after_ms=nonce_ttl_ms)
+    inherited = line.arrive(_monotonic_us() // 1_000)
     memory = MemoryAdmission(_monotonic_us, nonce_ttl_ms)
     memory.recall(inherited.nonces)
     try:
         yield memory, inherited.complete
     finally:
         await memory.aclose()
-        line.leave(memory.all_taken())
+        line.leave(memory.all_taken(), _monotonic_us() // 1_000)
 
 
 @asynccontextmanager

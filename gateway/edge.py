@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.answer import Answer, Send
 from gateway.arrival import Arrival, Receive
+from gateway.doors import Doors
 from gateway.observers import Observers
 from gateway.paths import MalformedPath
 from gateway.patterns import RESERVED_ROOTS
@@ -39,6 +40,7 @@ class Edge:
     def __init__(  # noqa: PLR0913, PLR0917  the composition root names each part
         self,
         inner: AsgiApp,
+        doors: Doors,
         admit: Admit,
         limit_source: LimitSource,
         pipeline: Pipeline,
@@ -47,6 +49,7 @@ class Edge:
         clock: Callable[[], int],
     ) -> None:
         self._inner = inner
+        self._doors = doors
         self._admit = admit
         self._limit_source = limit_source
         self._pipeline = pipeline
@@ -70,6 +73,7 @@ class Edge:
     async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
         try:
             admitted = self._admit_or_charge(arrival)
+            self._doors.require(admitted.target.path, scope["server"])
             if _is_ours(admitted):
                 await self._serve_ours(admitted, scope, send)
                 return

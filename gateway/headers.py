@@ -15,7 +15,7 @@ from gateway.problems import Refusal
 
 Header = tuple[bytes, bytes]
 
-NAMESPACE = b"portreeve-"
+NAMESPACE = b"portreeve"
 
 # Repeating one of these would let two readers of one request read two different requests.
 _SINGLE = frozenset(
@@ -45,7 +45,14 @@ _GATEWAY_OWNED = frozenset(
         b"dpop",
         b"forwarded",
         b"via",
+        b"forwarded-for",
+        b"proxy",
+        b"remote-user",
+        b"x-forwarded",
+        b"x-host",
+        b"x-original-host",
         b"x-real-ip",
+        b"x-remote-user",
         b"true-client-ip",
         b"x-client-ip",
         b"x-cluster-client-ip",
@@ -65,7 +72,7 @@ _GATEWAY_OWNED = frozenset(
 )
 _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
-_FORWARDED_FAMILY = b"x-forwarded-"
+_FAMILIES = (b"x-forwarded-", b"x-envoy-")
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
 # What `httptools` lets through in a name is a token already; in a value, only these are refused everywhere.
@@ -101,9 +108,11 @@ def read(headers: Iterable[Header]) -> RequestHeaders:
             seen[plain] = value if plain is name else None
             if single:
                 continue
-        if plain in _NOT_FORWARDED or plain.startswith(_FORWARDED_FAMILY):
-            if plain is name:
-                proxied.append((name, value))
+        if plain is not name:
+            # Servers that fold `_` into `-` would read it as the other name, and past every rule here.
+            continue
+        if plain in _NOT_FORWARDED or plain.startswith(_FAMILIES):
+            proxied.append((name, value))
             continue
         passed.append((name, value))
     return _assemble(seen, passed, proxied)
@@ -153,7 +162,9 @@ def _repeated(name: bytes) -> Refusal:
     return Refusal("malformed_headers", f"The header {name.decode('latin-1')} may be sent only once.")
 
 
-_NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"ratelimit-policy"})
+# Framing is the gateway's own; limits are; and a proxy in front of it must not be steered from behind it.
+_NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"ratelimit-policy", b"x-sendfile"})
+_NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
 
 
 def returnable(headers: Iterable[Header]) -> list[Header]:
@@ -161,5 +172,7 @@ def returnable(headers: Iterable[Header]) -> list[Header]:
     return [
         (name, value)
         for name, value in headers
-        if name not in _NOT_RETURNED and not name.startswith(NAMESPACE) and _BAD_VALUE.search(value) is None
+        if name not in _NOT_RETURNED
+        and not name.startswith(_NOT_RETURNED_FAMILIES)
+        and _BAD_VALUE.search(value) is None
     ]

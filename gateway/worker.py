@@ -1,4 +1,4 @@
-"""One worker among several: `python -m gateway.worker CONFIG SURFACES DESCRIPTOR FOLDER`, started by the supervisor."""
+"""One worker among several, started by the supervisor as `python -m gateway.worker CONFIG SURFACES …`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from gateway.settings import load
 
 def main() -> None:
     leash.hold()
-    config, surfaces, descriptor, folder = sys.argv[1:]
-    serving.serve_shared(load(Path(config)), tuple(surfaces.split(",")), int(descriptor), Path(folder))
+    config, surfaces, descriptors, folder = sys.argv[1:]
+    configured = load(Path(config))
+    inherited = [int(each) for each in descriptors.split(",")]
+    serving.serve_shared(configured, tuple(surfaces.split(",")), inherited, Path(folder))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,17 @@ from policies import gcra, limits, strict
 from policies.decision import Requirement
 from policies.strict import PolicyError
 
-__all__ = ["PermissionRule", "Policies", "PolicyError", "Role", "Tier", "UnknownName", "load", "parse"]
+__all__ = [
+    "NotGranted",
+    "PermissionRule",
+    "Policies",
+    "PolicyError",
+    "Role",
+    "Tier",
+    "UnknownName",
+    "load",
+    "parse",
+]
 
 _PERMISSION = re.compile(r"[a-z][a-z0-9-]{0,31}:[a-z][a-z0-9-]{0,31}", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
@@ -34,6 +44,15 @@ class UnknownName(Exception):
         super().__init__(f"unknown {kind} '{name}'")
         self.kind = kind
         self.name = name
+
+
+class NotGranted(Exception):
+    """A key was to be narrowed to a permission that none of its roles grants."""
+
+    def __init__(self, permission: str, roles: tuple[str, ...]) -> None:
+        super().__init__(f"permission '{permission}' is granted by none of the roles {', '.join(roles)}")
+        self.permission = permission
+        self.roles = roles
 
 
 class PermissionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,9 +72,17 @@ class Tier(msgspec.Struct, frozen=True):
     partner: gcra.Limit | None
 
 
+class _TierLimitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit without `outage`: signed requests are refused while the store is away, whatever their limits say."""
+
+    rate: int
+    per: str
+    burst: int
+
+
 class _TierSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    key: limits.LimitSpec | None = None
-    partner: limits.LimitSpec | None = None
+    key: _TierLimitSpec | None = None
+    partner: _TierLimitSpec | None = None
 
 
 class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +130,14 @@ class Policies:
 
     def get_tier(self, name: str) -> Tier:
         return _get(self.tiers, "tier", name)
+
+    def check_narrowing(self, roles: tuple[str, ...], permissions: tuple[str, ...]) -> None:
+        """A list that names more than the roles grant would promise what it can't give."""
+        granted = self.permissions_of(roles, None)
+        for name in permissions:
+            self.get_permission(name)
+            if name not in granted:
+                raise NotGranted(name, roles)
 
     def _grant(self, roles: tuple[str, ...], narrowed: tuple[str, ...] | None) -> frozenset[str]:
         known = (self.roles[name] for name in roles if name in self.roles)
@@ -170,11 +205,11 @@ def _parse_tier(name: str, raw: object, place: str) -> Tier:
     )
 
 
-def _build_limit(name: str, spec: limits.LimitSpec | None, place: str) -> gcra.Limit | None:
+def _build_limit(name: str, spec: _TierLimitSpec | None, place: str) -> gcra.Limit | None:
     if spec is None:
         return None
     try:
-        return limits.build(name, spec)
+        return limits.build(name, limits.LimitSpec(rate=spec.rate, per=spec.per, burst=spec.burst))
     except gcra.InvalidLimit as error:
         raise PolicyError(place, str(error)) from error
 

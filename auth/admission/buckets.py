@@ -1,7 +1,8 @@
 """Buckets counted in this process: one dict of theoretical arrival times, bounded, with no await to race in.
 
 Invariant: a bucket is one slot's own, and the same key in another slot is another bucket. At most `max_buckets`
-are kept; one is forgotten only when it has drained and so says nothing.
+are kept, and callers who are not known fill at most half of that, so that partners' limits always have room; one is
+forgotten only when it has drained and so says nothing.
 Refuses to count in a bucket there is no room for.
 """
 
@@ -19,7 +20,7 @@ class LocalBuckets:
         self._sweep_at = min(_FIRST_SWEEP, max_buckets)
         self._swept_us = -_SWEEP_INTERVAL_US
 
-    def charge(self, slot: str, buckets: tuple[Bucket, ...], now_us: int) -> Admitted:
+    def charge(self, slot: str, buckets: tuple[Bucket, ...], now_us: int, *, known: bool = True) -> Admitted:
         """Charge all or none; raises `RateLimited`, or `LimiterUnavailable` when the table is full."""
         tats = self._tats
         booked = [gcra.booked_us(tats.get((slot, each.key)), now_us, each.limit) for each in buckets]
@@ -28,8 +29,9 @@ class LocalBuckets:
             if gcra.wait_us(before, each.limit, each.cost) > 0:
                 raise counting.limited(buckets, booked)
             after.append(before + each.cost * each.limit.emission_us)
-        if len(tats) + len(buckets) > self._sweep_at:
-            self._make_room(slot, buckets, now_us)
+        most = self._max if known else self._max // 2
+        if len(tats) + len(buckets) > min(self._sweep_at, most):
+            self._make_room(slot, buckets, now_us, most)
         for each, ahead in zip(buckets, after, strict=True):
             self._tats[slot, each.key] = now_us + ahead
         return counting.admitted(buckets, after)
@@ -37,10 +39,10 @@ class LocalBuckets:
     def __len__(self) -> int:
         return len(self._tats)
 
-    def _make_room(self, slot: str, buckets: tuple[Bucket, ...], now_us: int) -> None:
-        if self._size_with(slot, buckets) > self._sweep_at:
+    def _make_room(self, slot: str, buckets: tuple[Bucket, ...], now_us: int, most: int) -> None:
+        if self._size_with(slot, buckets) > min(self._sweep_at, most):
             self._sweep(now_us)
-        if self._size_with(slot, buckets) > self._max:
+        if self._size_with(slot, buckets) > most:
             raise LimiterUnavailable("full")
 
     def _size_with(self, slot: str, buckets: tuple[Bucket, ...]) -> int:

@@ -1,12 +1,14 @@
 """What a process whose memory is the replay store leaves to the next one: the nonces it has taken.
 
-Invariant: a successor either knows every nonce that any predecessor took, or knows that it does not. A marker stands
-while a process serves, and only that process takes it away, after it has written its nonces; whoever finds a marker
-on arriving finds that somebody ended without handing over, or still serves.
+Invariant: a successor either knows every nonce that a predecessor took and that could still be fresh, or knows that
+it does not. A marker stands while a process serves, locked; only an orderly end that leaves nothing out takes it away.
+It stays where a process ended without handing over, where two served at once, and where one that had found it did not
+serve long enough for what was missing to go stale.
 Refuses a file that is not whole: then nothing is known, which is safe.
 """
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from auth.admission.nonces import DIGEST_BYTES
 
 _MARKER = "replay.serving"
 _KEPT = "replay.nonces"
+_CROWDED = "replay.crowded"
 _VERSION = b"portreeve nonces 1\n"
 
 
@@ -27,24 +30,42 @@ class Inheritance(msgspec.Struct, frozen=True):
 
 
 class Handover:
-    def __init__(self, folder: Path, process: str) -> None:
+    def __init__(self, folder: Path, stale_after_ms: int) -> None:
         self._marker = folder / _MARKER
         self._kept = folder / _KEPT
-        self._process = process.encode()
+        self._crowded = folder / _CROWDED
+        self._stale_after_ms = stale_after_ms
+        self._lock: int | None = None
+        self._arrived_ms = 0
+        self._complete = False
 
-    def arrive(self) -> Inheritance:
-        abandoned = self._marker.exists()
-        # The marker first: should this process end in between, the next one knows that it knows nothing.
-        _write(self._marker, self._process)
+    def arrive(self, now_ms: int) -> Inheritance:
+        """`now_ms` is monotonic: it measures how long this process serves."""
+        found = self._marker.exists()
+        descriptor = os.open(self._marker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Another process serves from this folder: neither knows all, and whoever comes next has to be told.
+            os.close(descriptor)
+            _write(self._crowded, b"")
+            return Inheritance((), complete=False)
+        self._lock, self._arrived_ms = descriptor, now_ms
+        self._crowded.unlink(missing_ok=True)
         nonces = self._read()
         self._kept.unlink(missing_ok=True)
-        return Inheritance(nonces or (), complete=not abandoned and nonces is not None)
+        self._complete = not found and nonces is not None
+        return Inheritance(nonces or (), complete=self._complete)
 
-    def leave(self, nonces: tuple[bytes, ...]) -> None:
-        if not self._is_ours():
+    def leave(self, nonces: tuple[bytes, ...], now_ms: int) -> None:
+        if self._lock is None:
             return
-        _write(self._kept, _VERSION + b"".join(nonces))
-        self._marker.unlink()
+        whole = self._complete or now_ms - self._arrived_ms > self._stale_after_ms
+        if whole and not self._crowded.exists():
+            _write(self._kept, _VERSION + b"".join(nonces))
+            self._marker.unlink()
+        os.close(self._lock)
+        self._lock = None
 
     def _read(self) -> tuple[bytes, ...] | None:
         """None if there is something and it cannot be understood; nothing at all is an empty beginning."""
@@ -57,16 +78,12 @@ class Handover:
             return None
         return tuple(body[at : at + DIGEST_BYTES] for at in range(0, len(body), DIGEST_BYTES))
 
-    def _is_ours(self) -> bool:
-        """A second process on the same folder has put its own marker there: then there is no one line to hand on."""
-        with contextlib.suppress(OSError):
-            return self._marker.read_bytes() == self._process
-        return False
-
 
 def _write(file: Path, content: bytes) -> None:
     draft = file.with_suffix(".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)
         opened.flush()

@@ -1,10 +1,12 @@
 """Nonces taken in this process, kept as 16-byte digests in two generations.
 
 Invariant: a nonce stays taken for at least `lifetime_us` after it was taken, at most twice that long, and at
-most `max_nonces` are kept: with no room left none can be taken.
+most `max_nonces` are kept: with no room left none can be taken. One slot takes at most half of the room, so
+that no partner can shut the others out.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 from auth.admission import Replayed, ReplayStoreUnavailable
@@ -23,16 +25,19 @@ class TakenNonces:
         self._max = max_nonces
         self._young: set[bytes] = set()
         self._old: set[bytes] = set()
+        self._young_of: Counter[str] = Counter()
+        self._old_of: Counter[str] = Counter()
         self._young_since_us: int | None = None
 
-    def take(self, nonce: bytes, now_us: int) -> None:
+    def take(self, slot: str, nonce: bytes, now_us: int) -> None:
         """Take a nonce; raises `Replayed` or, when full, `ReplayStoreUnavailable`."""
         self._age(now_us)
         if nonce in self._young or nonce in self._old:
             raise Replayed
-        if len(self) >= self._max:
+        if len(self) >= self._max or self._young_of[slot] + self._old_of[slot] >= self._max // 2:
             raise ReplayStoreUnavailable("full")
         self._young.add(nonce)
+        self._young_of[slot] += 1
 
     def recall(self, nonces: Iterable[bytes], now_us: int) -> None:
         """Nonces that were taken before, no matter when: each stays taken for a lifetime from now."""
@@ -53,6 +58,7 @@ class TakenNonces:
             return
         # The youngest of a generation may have been taken just now, so a generation is dropped only after a
         # whole lifetime of being the old one.
-        self._old = self._young if age_us < 2 * self._lifetime_us else set()
-        self._young = set()
+        passed = age_us >= 2 * self._lifetime_us
+        self._old, self._old_of = (set(), Counter()) if passed else (self._young, self._young_of)
+        self._young, self._young_of = set(), Counter()
         self._young_since_us = now_us

@@ -14,7 +14,7 @@ import click
 import msgspec
 import sqlalchemy as sa
 
-from gateway import composition, settings
+from gateway import composition, pools, settings
 from gateway.cli import context, failures, output
 from storage import engine as sql
 from storage import migrate, redis, schema
@@ -72,6 +72,8 @@ def _checks(configured: settings.Settings) -> Iterator[tuple[str, Check, Literal
         yield "replay store", _check_single_worker, "warning"
     else:
         yield "replay store", _check_redis, "failed"
+    if any(upstream.url.startswith("https://") for upstream in configured.upstreams.values()):
+        yield "upstream TLS", _check_upstream_tls, "failed"
     for name in configured.upstreams:
         # An upstream that is away takes only its own routes along.
         yield f"upstream {name}", _UpstreamCheck(name), "warning"
@@ -130,6 +132,11 @@ async def _check_redis(configured: settings.Settings) -> str:
     return "Redis answers"
 
 
+async def _check_upstream_tls(configured: settings.Settings) -> str:
+    pools.build_pools(configured)
+    return "certificates and keys can be used"
+
+
 class _UpstreamCheck:
     def __init__(self, name: str) -> None:
         self._name = name
@@ -139,18 +146,10 @@ class _UpstreamCheck:
         address = settings.parse_upstream(url)
         try:
             async with asyncio.timeout(CONNECT_S):
-                writer = await _connect(address)
+                _, writer = await asyncio.open_connection(address.host, address.port)
         except TimeoutError:
             raise Unwell(f"{url} does not answer within {CONNECT_S:.0f} s") from None
         except OSError as error:
             raise Unwell(f"{url}: {error.strerror or error}") from None
         writer.close()
         return f"{url} accepts connections"
-
-
-async def _connect(address: settings.UpstreamAddress) -> asyncio.StreamWriter:
-    if address.unix_path is not None:
-        _, writer = await asyncio.open_unix_connection(address.unix_path)
-    else:
-        _, writer = await asyncio.open_connection(address.host, address.port)
-    return writer

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway import initialise, references, settings
+from gateway import initialise, references, settings, upstream
 from gateway.server import listening, supervise
 from keys import kms, refusals, ring
 from keys.kms import master_key
@@ -12,8 +12,10 @@ from storage import engine, location, migrate, redis
 KNOWN: Final[tuple[type[Exception], ...]] = (
     settings.SettingsError,
     references.UnresolvedReference,
+    upstream.TlsSettingsRefused,
     document.PolicyError,
     document.UnknownName,
+    document.NotGranted,
     engine.StorageUnavailable,
     engine.StorageFileExposed,
     migrate.SchemaMismatch,

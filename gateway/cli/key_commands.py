@@ -24,6 +24,13 @@ def _parse_public_key(_: click.Context, __: click.Parameter, value: str | None) 
         raise click.BadParameter("not hex") from None
 
 
+def _parse_permissions(
+    _: click.Context, __: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    # An empty list is a key that may do nothing; not asked is not narrowed.
+    return value or None
+
+
 def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     try:
         return None if value is None else moments.parse_moment(value, context.clock_ms())
@@ -44,6 +51,14 @@ def keys() -> None:
     "--public-key", metavar="HEX", callback=_parse_public_key, help="An ed25519 key's public half, 32 bytes."
 )
 @click.option("--role", "roles", multiple=True, required=True, metavar="R", help="May be given repeatedly.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    metavar="P",
+    callback=_parse_permissions,
+    help="Narrows what the roles grant to these; repeatable.",
+)
 @click.option("--cidr", "cidrs", multiple=True, metavar="C", help="Where from it may be used; repeatable.")
 @click.option(
     "--expires",
@@ -62,6 +77,7 @@ def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands th
     async def make(store: composition.Store, configured: settings.Settings) -> CreatedKey:
         for role in request.roles:
             configured.policies.get_role(role)
+        configured.policies.check_narrowing(request.roles, request.permissions or ())
         return await store.custody.create_key(request, actor=context.actor())
 
     _print_created(context.act(make), as_json=as_json)

@@ -5,8 +5,13 @@ import secrets
 
 import click
 
-from gateway import initialise, serving
+from gateway import initialise, pools, serving, settings
 from gateway.cli import context, output
+
+
+def _require_usable_tls(configured: settings.Settings) -> None:
+    """Whether certificates and keys can be used is known only once they are."""
+    pools.build_pools(configured)
 
 
 def _parse_surfaces(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -46,6 +51,7 @@ def serve(surfaces: tuple[str, ...] | None, workers: int | None) -> None:
     """Serve requests until SIGTERM."""
     configured = context.load_settings()
     with context.reported():
+        _require_usable_tls(configured)
         serving.serve(configured, surfaces=surfaces, workers=workers)
 
 
@@ -60,6 +66,8 @@ def config() -> None:
 def check(as_json: bool) -> None:
     """Say whether the configuration holds, and what it says, without starting anything."""
     configured = context.load_settings()
+    with context.reported():
+        _require_usable_tls(configured)
     policies = configured.policies
     found = {
         "file": str(configured.file),

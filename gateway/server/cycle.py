@@ -132,8 +132,9 @@ class Cycle:
         if not dated:
             for name, value in self.protocol.server_state.default_headers:
                 head += (name, b": ", value, b"\r\n")
-        if not self.keep_alive or self.more_body:
-            # A body still on its way when the answer starts is never read to its end as another request.
+        if not self.keep_alive or self.more_body or type(self.protocol).is_draining():
+            # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
+            # answer starts is never read to its end as another request.
             self.keep_alive = False
             head.append(b"connection: close\r\n")
         self._bodiless = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"

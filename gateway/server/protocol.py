@@ -51,6 +51,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     limits: Limits
     refuse: Refuse
+    is_draining: Callable[[], bool]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
@@ -356,6 +357,9 @@ class StrictProtocol(HttpToolsProtocol):
             self.end()
 
 
-def strict_protocol(limits: Limits, refuse: Refuse) -> type[StrictProtocol]:
-    """The protocol class of one server: uvicorn builds connections from a class, so limits ride on it."""
-    return type("ServerProtocol", (StrictProtocol,), {"limits": limits, "refuse": staticmethod(refuse)})
+def strict_protocol(
+    limits: Limits, refuse: Refuse, is_draining: Callable[[], bool] = lambda: False
+) -> type[StrictProtocol]:
+    """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
+    parts = {"limits": limits, "refuse": staticmethod(refuse), "is_draining": staticmethod(is_draining)}
+    return type("ServerProtocol", (StrictProtocol,), parts)

@@ -11,9 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from gateway.server.grace import GRACE_S
 from gateway.server.protocol import Limits, Refuse, strict_protocol
-
-_GRACE_S = 30
 
 
 class Worker(uvicorn.Server):
@@ -46,17 +45,18 @@ class Worker(uvicorn.Server):
 
 def run(  # noqa: PLR0913  the composition root names each part
     app: Any,  # noqa: ANN401  an ASGI application
-    listener: socket.socket,
+    listeners: list[socket.socket],
     limits: Limits,
     refuse: Refuse,
     *,
+    is_draining: Callable[[], bool] = lambda: False,
     keep_alive_s: float,
     drain_s: float,
     on_drain: Callable[[], None],
 ) -> None:
     config = uvicorn.Config(
         app,
-        http=strict_protocol(limits, refuse),
+        http=strict_protocol(limits, refuse, is_draining),
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -66,6 +66,6 @@ def run(  # noqa: PLR0913  the composition root names each part
         proxy_headers=False,
         backlog=2048,
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # annotated int; it is only added to a time
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=GRACE_S,
     )
-    Worker(config, drain_s, on_drain).run(sockets=[listener])
+    Worker(config, drain_s, on_drain).run(sockets=listeners)

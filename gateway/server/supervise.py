@@ -19,7 +19,6 @@ from types import FrameType
 _EARLY_S = 5.0
 _MOST_EARLY_DEATHS = 5
 _FIRST_PAUSE_S = 0.2
-_STOP_WITHIN_S = 40.0
 
 
 class WorkerFailed(Exception):
@@ -27,12 +26,15 @@ class WorkerFailed(Exception):
 
 
 class Supervisor:
-    """Each worker is `command` with the listening socket's descriptor and a folder that all of them share."""
+    """Each worker is `command` with the listening sockets' descriptors and a folder that all of them share."""
 
-    def __init__(self, command: Sequence[str], listener: socket.socket, count: int) -> None:
+    def __init__(
+        self, command: Sequence[str], listeners: Sequence[socket.socket], count: int, stop_within_s: float
+    ) -> None:
         self._command = list(command)
-        self._listener = listener
+        self._listeners = list(listeners)
         self._count = count
+        self._stop_within_s = stop_within_s
         self._stopping = threading.Event()
         self._folder = ""
         self._early_deaths = 0
@@ -54,11 +56,11 @@ class Supervisor:
         self._stopping.set()
 
     def _start(self) -> None:
-        descriptor = self._listener.fileno()
+        descriptors = [listener.fileno() for listener in self._listeners]
         # A session of its own: Ctrl-C reaches this process alone, and it stops the workers in order.
         worker = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            [*self._command, str(descriptor), self._folder],
-            pass_fds=[descriptor],
+            [*self._command, ",".join(map(str, descriptors)), self._folder],
+            pass_fds=descriptors,
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -85,7 +87,7 @@ class Supervisor:
     def _end_all(self) -> None:
         for worker, _ in self._workers.values():
             worker.terminate()
-        deadline = time.monotonic() + _STOP_WITHIN_S
+        deadline = time.monotonic() + self._stop_within_s
         for worker, _ in self._workers.values():
             try:
                 worker.wait(max(0.1, deadline - time.monotonic()))

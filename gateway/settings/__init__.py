@@ -4,6 +4,7 @@ from gateway.settings.addresses import Network, UpstreamAddress, parse_network, 
 from gateway.settings.faults import Fault, SettingsError
 from gateway.settings.loader import load
 from gateway.settings.values import (
+    ControlSettings,
     IdentitySettings,
     KeysSettings,
     KmsSettings,
@@ -22,6 +23,7 @@ from gateway.settings.values import (
 )
 
 __all__ = [
+    "ControlSettings",
     "Fault",
     "IdentitySettings",
     "KeysSettings",

@@ -2,7 +2,6 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -24,24 +23,19 @@ class InvalidAddress(ValueError):
 
 
 class UpstreamAddress(Struct, frozen=True):
-    """Where an upstream listens: a host and a port, or the path of a socket."""
-
     scheme: Literal["http", "https"]
     host: str
     port: int
-    unix_path: Path | None = None
 
 
 def parse_upstream(text: str) -> UpstreamAddress:
-    if text.startswith("unix:"):
-        return _parse_unix(text)
     parts = _split(text)
     scheme: Literal["http", "https"]
     match parts.scheme:
         case "http" | "https" as scheme:
             pass
         case _:
-            raise InvalidAddress('begins with neither "http://", "https://" nor "unix:"')
+            raise InvalidAddress('begins with neither "http://" nor "https://"')
     _refuse_userinfo(parts)
     if parts.path or "?" in text or "#" in text:
         raise InvalidAddress("has more than scheme, host and port: no path, no query, no slash at the end")
@@ -59,15 +53,11 @@ def check_storage(url: str) -> None:
 
 def check_redis(url: str, *, cluster: bool) -> None:
     parts = _split(url)
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise InvalidAddress('begins with neither "redis://", "rediss://" nor "unix://"')
+    if parts.scheme not in {"redis", "rediss"}:
+        raise InvalidAddress('begins with neither "redis://" nor "rediss://"')
     _refuse_password(parts)
     if "?" in url or "#" in url:
         raise InvalidAddress("has a query: options stand in [redis]")
-    if parts.scheme == "unix":
-        if cluster or not url.startswith("unix:///"):
-            raise InvalidAddress('has to be "unix://" and an absolute path, and cannot be a cluster')
-        return
     _get_host(parts)
     if re.fullmatch(r"/?|/[0-9]{1,4}", parts.path) is None:
         raise InvalidAddress("has something else than the number of a database as its path")
@@ -100,13 +90,6 @@ def parse_network(text: str) -> Network:
     if network.prefixlen == 0:
         raise InvalidAddress(f'"{text}" is everyone, and anyone can write those headers')
     return network
-
-
-def _parse_unix(text: str) -> UpstreamAddress:
-    path = text.removeprefix("unix:")
-    if not path or path.startswith("//"):
-        raise InvalidAddress('has to be "unix:" and the path of a socket')
-    return UpstreamAddress("http", "localhost", 80, Path(path))
 
 
 def _split(url: str) -> SplitResult:

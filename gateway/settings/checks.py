@@ -41,6 +41,16 @@ def _check_server(settings: Settings) -> Iterator[Fault]:
         yield from _address(place, partial(addresses.parse_network, network))
 
 
+def _check_control(settings: Settings) -> Iterator[Fault]:
+    control = settings.control
+    if control is None:
+        return
+    if not addresses.is_host(control.host):
+        yield Fault("control.host", "is neither an address nor a host name")
+    if control.port == settings.server.port:
+        yield Fault("control.port", "is the partners' port too: what keeps them apart is the port")
+
+
 def _check_storage(settings: Settings) -> Iterator[Fault]:
     yield from _address("storage.url", partial(addresses.check_storage, settings.storage.url))
     yield from _reference("storage.password", settings.storage.password)
@@ -72,6 +82,8 @@ def _check_signing(settings: Settings) -> Iterator[Fault]:
     signing = settings.signing
     if signing.window_ms > signing.max_window_ms:
         yield Fault("signing.window_ms", f"is more than max_window_ms ({signing.max_window_ms})")
+    if signing.window_ms < signing.future_skew_ms:
+        yield Fault("signing.window_ms", f"is less than future_skew_ms ({signing.future_skew_ms})")
     for index, environment in enumerate(signing.signature_check):
         if environment not in ENVIRONMENTS:
             yield Fault(f"signing.signature_check[{index}]", _unknown_environment(environment))
@@ -162,6 +174,7 @@ def _file_reference(place: str, text: str) -> Iterator[Fault]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_service,
     _check_server,
+    _check_control,
     _check_storage,
     _check_redis,
     _check_kms,

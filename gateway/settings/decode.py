@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.values import (
+    ControlSettings,
     IdentitySettings,
     KeysSettings,
     KmsSettings,
@@ -30,6 +31,7 @@ Decoded = TypeVar("Decoded", bound=Struct)
 _TABLES: dict[str, type[Struct]] = {
     "service": ServiceSettings,
     "server": ServerSettings,
+    "control": ControlSettings,
     "storage": StorageSettings,
     "redis": RedisSettings,
     "kms": KmsSettings,

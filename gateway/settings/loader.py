@@ -95,6 +95,6 @@ def _anchor_text(name: str, text: str, directory: Path) -> str:
     if name in _REFERENCES:
         return references.anchor(text, directory)
     scheme, _, rest = text.partition(":")
-    if name == "url" and scheme in {"sqlite", "unix"} and rest not in _NOT_FILES and not rest.startswith("/"):
+    if name == "url" and scheme == "sqlite" and rest not in _NOT_FILES and not rest.startswith("/"):
         return f"{scheme}:{directory / rest}"
     return text

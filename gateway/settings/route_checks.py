@@ -14,6 +14,8 @@ from keys.environment import ENVIRONMENTS
 # CONNECT and TRACE are never served; a method that is not here is a misspelling.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+# What the gateway's own pages are called in logs and metrics.
+_KEPT_NAMES = frozenset({"whoami", "gateway"})
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 
 
@@ -50,6 +52,8 @@ def _claim(
 def _check_form(route: RouteSettings, _: Settings) -> Iterator[str]:
     if _NAME.fullmatch(route.name) is None:
         yield "a name is lowercase letters, digits and '-', a letter first"
+    if route.name in _KEPT_NAMES:
+        yield f'name "{route.name}" is kept for the gateway itself'
     if route.host is not None and not _is_host_header(route.host):
         yield f'host "{route.host}" is no host name (it has no port either)'
     if route.strip_prefix and not patterns.is_prefix(route.strip_prefix, route.path):

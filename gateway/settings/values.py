@@ -47,6 +47,13 @@ class ServerSettings(Table, frozen=True):
     drain_ms: NotNegative = 5_000
 
 
+class ControlSettings(Table, frozen=True):
+    """Where the control surface listens, apart from partners: /metrics now, /control and /console with it."""
+
+    port: Annotated[int, Meta(ge=1, le=65_535)]
+    host: str = "127.0.0.1"
+
+
 class StorageSettings(Table, frozen=True):
     url: str
     password: str | None = None
@@ -149,6 +156,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     storage: StorageSettings
     kms: KmsSettings
     server: ServerSettings = ServerSettings()
+    control: ControlSettings | None = None
     redis: RedisSettings | None = None
     signing: SigningSettings = SigningSettings()
     keys: KeysSettings = KeysSettings()

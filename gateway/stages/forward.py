@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 
 from gateway import bodies, headers, outbound
 from gateway.answer import Answer
@@ -19,28 +18,44 @@ _WITHOUT_BODY = frozenset({204, 304})
 class Forward:
     def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
         self._pools = pools
-        self._uploads: Counter[str] = Counter()
+        self._strangers: Counter[str] = Counter()
 
     async def __call__(self, asserted: Asserted) -> Answer:
         routed = asserted.counted.authorized.authenticated.routed
         pool = self._pools[routed.route.upstream]
         request = _outbound_request(asserted, pool.target.authority)
-        if isinstance(request.body, bytes):
+        if not routed.route.public:
             return _answer(await pool.send(request, routed.route.timeouts), asserted)
-        with self._upload(pool):
-            return _answer(await pool.send(request, routed.route.timeouts), asserted)
+        return await self._forward_public(pool, request, asserted)
 
-    @contextmanager
-    def _upload(self, pool: UpstreamPool) -> Iterator[None]:
-        """A streamed body holds its connection for as long as its sender likes: strangers get half of them."""
+    async def _forward_public(
+        self, pool: UpstreamPool, request: OutboundRequest, asserted: Asserted
+    ) -> Answer:
+        """Strangers hold a connection for as long as they send or read slowly: together they get half of them."""
         name = pool.target.name
-        if self._uploads[name] >= max(1, pool.target.max_connections // 2):
-            raise Refusal("overloaded", "As many bodies as may be are on their way to this upstream.")
-        self._uploads[name] += 1
+        if self._strangers[name] >= max(1, pool.target.max_connections // 2):
+            raise Refusal("overloaded", "Public requests take as much of this upstream as they may.")
+        self._strangers[name] += 1
         try:
-            yield
-        finally:
-            self._uploads[name] -= 1
+            routed = asserted.counted.authorized.authenticated.routed
+            answer = _answer(await pool.send(request, routed.route.timeouts), asserted)
+        except BaseException:
+            self._strangers[name] -= 1
+            raise
+        self._release_with(answer, name)
+        return answer
+
+    def _release_with(self, answer: Answer, name: str) -> None:
+        close = answer.close
+        if close is None:
+            self._strangers[name] -= 1
+            return
+
+        async def close_and_release() -> None:
+            self._strangers[name] -= 1
+            await close()
+
+        answer.close = close_and_release
 
 
 def _outbound_request(asserted: Asserted, authority: bytes) -> OutboundRequest:

@@ -41,13 +41,13 @@ def nonce(number: int) -> bytes:
 def test_a_nonce_stays_taken_for_its_whole_lifetime(taken_at: int) -> None:
     """Wherever in a generation it was taken, and however busy the time between."""
     taken = TakenNonces(LIFETIME_US, 1000)
-    taken.take(nonce(0), 0)
-    taken.take(nonce(1), taken_at)
+    taken.take("acme", nonce(0), 0)
+    taken.take("acme", nonce(1), taken_at)
     for step in range(1, 11):
         now_us = taken_at + LIFETIME_US * step // 10 - 1
-        taken.take(nonce(100 + step), now_us)
+        taken.take("acme", nonce(100 + step), now_us)
         with pytest.raises(Replayed):
-            taken.take(nonce(1), now_us)
+            taken.take("acme", nonce(1), now_us)
 
 
 @pytest.mark.parametrize("idle", [1, 2, 5])
@@ -55,9 +55,9 @@ def test_a_nonce_taken_before_a_quiet_time_is_gone_after_two_lifetimes(idle: int
     """Memory is given back, also when nobody came for long."""
     taken = TakenNonces(LIFETIME_US, 1000)
     for number in range(10):
-        taken.take(nonce(number), number)
+        taken.take("acme", nonce(number), number)
     for step in range(1, 3):
-        taken.take(nonce(100 * step), step * idle * LIFETIME_US)
+        taken.take("acme", nonce(100 * step), step * idle * LIFETIME_US)
     assert len(taken) <= 2
 
 
@@ -65,13 +65,13 @@ def test_with_no_room_left_no_nonce_can_be_taken() -> None:
     """It fails closed: nothing is forgotten early to make room, and known nonces are still known."""
     taken = TakenNonces(LIFETIME_US, 3)
     for number in range(3):
-        taken.take(nonce(number), number)
+        taken.take(f"partner-{number}", nonce(number), number)
     with pytest.raises(ReplayStoreUnavailable) as full:
-        taken.take(nonce(3), 10)
+        taken.take("acme", nonce(3), 10)
     assert full.value.reason == "full"
     with pytest.raises(Replayed):
-        taken.take(nonce(0), 10)
-    taken.take(nonce(3), 3 * LIFETIME_US)
+        taken.take("acme", nonce(0), 10)
+    taken.take("acme", nonce(3), 3 * LIFETIME_US)
 
 
 def test_a_hundred_thousand_nonces_stay_small() -> None:
@@ -80,7 +80,7 @@ def test_a_hundred_thousand_nonces_stay_small() -> None:
     tracemalloc.start()
     try:
         for number in range(100_000):
-            taken.take(nonces.digest("acme", f"{number:064}"), number)
+            taken.take("acme", nonces.digest("acme", f"{number:064}"), number)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -150,7 +150,17 @@ async def test_time_lets_a_limited_request_pass_when_it_was_told(clock: Clock) -
 
 async def test_a_full_store_of_nonces_refuses_through_admission(clock: Clock) -> None:
     """The embedded store fails closed like the shared one."""
-    store = MemoryAdmission(clock, nonce_ttl_ms=122_000, max_nonces=1)
+    store = MemoryAdmission(clock, nonce_ttl_ms=122_000, max_nonces=2)
     await store.admit(Admission("acme", "key:1", ()))
     with pytest.raises(ReplayStoreUnavailable):
         await store.admit(Admission("acme", "key:2", ()))
+
+
+def test_callers_who_are_not_known_leave_room_for_those_who_are() -> None:
+    """However many addresses a stranger has, partners' limits can still be counted."""
+    buckets = LocalBuckets(max_buckets=10)
+    for number in range(5):
+        buckets.charge(f"source:{number}", (Bucket("r", PER_SECOND, 1),), 0, known=False)
+    with pytest.raises(LimiterUnavailable):
+        buckets.charge("source:5", (Bucket("r", PER_SECOND, 1),), 0, known=False)
+    buckets.charge("acme", (Bucket("r", PER_SECOND, 1),), 0)

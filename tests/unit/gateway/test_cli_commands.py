@@ -1,9 +1,8 @@
 """The operators' commands, run as a shell would, against a store of their own."""
 
 import json
-from collections.abc import Callable
+import re
 from pathlib import Path
-from typing import Any
 
 import click.testing
 import pytest
@@ -11,46 +10,9 @@ import pytest
 from gateway import cli, serving, settings
 from gateway.cli import key_commands
 from gateway.demo import example
+from tests.support.commands import HMAC, Run, read
 
-Run = Callable[..., click.testing.Result]
 PUBLIC_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-HMAC = ("--partner", "acme", "--environment", "paper", "--algorithm", "hmac-sha256", "--role", "trader")
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a configuration in `.portreeve`, and nothing made yet."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PORTREEVE_CONFIG", raising=False)
-    state = tmp_path / ".portreeve"
-    state.mkdir(0o700)
-    example.render(state, example.Ports(8080, 1, 2))
-    return tmp_path
-
-
-@pytest.fixture
-def run(place: Path) -> Run:
-    def invoke(*arguments: str, code: int = 0) -> click.testing.Result:
-        result = click.testing.CliRunner().invoke(cli.cli, arguments, prog_name="portreeve")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        assert code == 0 or not result.stdout, "what went wrong belongs on stderr"
-        return result
-
-    return invoke
-
-
-@pytest.fixture
-def store(run: Run) -> Run:
-    """The same, prepared, with the partner acme."""
-    run("init")
-    run("partners", "create", "acme", "--name", "Acme Trading")
-    return run
-
-
-def read(result: click.testing.Result) -> Any:  # noqa: ANN401  whatever the command printed
-    return json.loads(result.stdout)
 
 
 def test_help_names_every_command(run: Run) -> None:
@@ -195,6 +157,47 @@ def test_every_option_of_a_new_key_is_kept(store: Run) -> None:
     assert shown["label"] == "algo [1]"
     assert [version["state"] for version in shown["versions"]] == ["active"]
     assert "algo [1]" in store("keys", "list").stdout
+
+
+def test_a_key_is_narrowed_to_permissions(store: Run) -> None:
+    """Only these of what its roles grant, once each, and `show` tells them; a key that isn't narrowed says so."""
+    narrowed = (
+        "--permission",
+        "orders:read",
+        "--permission",
+        "positions:read",
+        "--permission",
+        "orders:read",
+    )
+    made = read(store("keys", "create", *HMAC, *narrowed, "--json"))
+    assert made["permissions"] == ["orders:read", "positions:read"]
+    assert re.search(
+        r"permissions +orders:read, positions:read *\n", store("keys", "show", made["id"]).stdout
+    )
+    whole = read(store("keys", "create", *HMAC, "--json"))
+    assert read(store("keys", "show", whole["id"], "--json"))["permissions"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--permission", "orders:fly"), "unknown permission 'orders:fly'"),
+        (("--permission", "Orders"), "unknown permission 'Orders'"),
+        (("--permission", "orders:write"), "'orders:write' is granted by none of the roles viewer"),
+        (
+            ("--permission", "orders:read", "--permission", "orders:write"),
+            "'orders:write' is granted by none",
+        ),
+        (("--role", "emperor", "--permission", "orders:read"), "unknown role 'emperor'"),
+    ],
+)
+def test_a_key_gets_no_permission_that_its_roles_do_not_grant(
+    store: Run, options: tuple[str, ...], why: str
+) -> None:
+    """A list can only narrow; one that names more is a mistake, told before anything is made."""
+    viewer = (*HMAC[:-1], "viewer")
+    assert why in store("keys", "create", *viewer, *options, code=1).stderr
+    assert read(store("keys", "list", "--json")) == []
 
 
 def test_an_ed25519_key_stores_a_public_key_and_has_no_secret(store: Run) -> None:

@@ -17,7 +17,14 @@ def test_a_plain_header_passes_on_in_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"portreeve-identity", b"portreeve_identity", b"portreeve-anything", b"portreeve_request-id"]
+    "name",
+    [
+        b"portreeve-identity",
+        b"portreeve_identity",
+        b"portreeve-anything",
+        b"portreeve",
+        b"portreeve.identity",
+    ],
 )
 def test_nothing_of_the_clients_passes_in_the_gateways_namespace(name: bytes) -> None:
     """A client cannot speak in the gateway's name, whichever way it spells the hyphen."""
@@ -30,6 +37,7 @@ def test_nothing_of_the_clients_passes_in_the_gateways_namespace(name: bytes) ->
         b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization",
         b"authorization", b"dpop", b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x_forwarded_for",
         b"x-real-ip", b"traceparent", b"tracestate", b"x-original-url", b"x-http-method-override",
+        b"proxy", b"x-remote-user", b"x-envoy-original-path", b"content_type",
     ],
 )  # fmt: skip
 def test_what_the_gateway_writes_or_consumes_does_not_pass(name: bytes) -> None:
@@ -118,6 +126,8 @@ def test_an_upstream_cannot_speak_as_the_gateway() -> None:
     answered = [
         (b"content-type", b"a/b"),
         (b"portreeve-request-id", b"forged"),
+        (b"portreeve_request_id", b"forged"),
+        (b"x-accel-redirect", b"/etc/passwd"),
         (b"ratelimit", b"forged"),
         (b"content-length", b"4"),
     ]

@@ -1,113 +1,24 @@
-"""The front line over real sockets: framing, deadlines, and answers that are never cut or mixed."""
+"""The front line over real sockets: framing, deadlines, and bounds on what a client may send."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgspec
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from gateway.server.protocol import Limits, strict_protocol
-
-App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
-Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-LIMITS = Limits(
-    max_connections=50,
-    header_timeout_s=0.2,
-    body_timeout_s=0.2,
-    max_header_bytes=1024,
-    max_headers=10,
-    max_target_bytes=256,
-    write_timeout_s=0.3,
-    linger_s=0.2,
-    linger_bytes=1 << 20,
+from gateway.server.protocol import Limits
+from tests.support.front_line import (
+    LIMITS,
+    PLAIN,
+    answer,
+    connected,
+    exchange,
+    replaced,
+    serving,
+    tell_body,
+    tell_target,
 )
-PLAIN = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-def replaced(**changes: float) -> Limits:
-    return msgspec.structs.replace(LIMITS, **changes)
-
-
-def refuse(code: str, _detail: str, _client: str | None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    status = {"overloaded": 503, "headers_too_large": 431}.get(code, 400)
-    body = code.encode()
-    return status, [(b"content-length", b"%d" % len(body))], body
-
-
-async def answer(send: Any, body: bytes, status: int = 200) -> None:  # noqa: ANN401  an ASGI callable
-    headers = [(b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def tell_target(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-    await answer(send, scope["portreeve.target"])
-
-
-async def tell_body(_scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            await answer(send, b"broken" if message["broken"] else b"gone", 400)
-            return
-        body += message["body"]
-        if not message["more_body"]:
-            break
-    await answer(send, body)
-
-
-@asynccontextmanager
-async def serving(
-    app: App,
-    limits: Limits = LIMITS,
-    keep_alive_s: float = 1.0,
-    on_lost: Callable[[], None] = lambda: None,
-) -> AsyncIterator[Any]:
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
-    state = ServerState()
-
-    class Build(strict_protocol(limits, refuse)):  # type: ignore[misc]  # a class made at run time
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            on_lost()
-
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Build(config, state, {}), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
-        if state.tasks:
-            await asyncio.wait(state.tasks, timeout=1)
-
-
-@asynccontextmanager
-async def connected(address: tuple[str, int]) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-async def exchange(app: App, sent: bytes, limits: Limits = LIMITS) -> bytes:
-    """Sends bytes, and returns all that comes until the server closes."""
-    async with serving(app, limits) as address, connected(address) as (reader, writer):
-        writer.write(sent)
-        return await asyncio.wait_for(reader.read(), 5)
 
 
 async def test_the_target_arrives_as_it_was_sent() -> None:
@@ -250,108 +161,6 @@ async def test_no_more_requests_wait_on_one_connection_than_a_bound() -> None:
     assert begun == 5
     assert received.count(b"HTTP/1.1 200") == 5
     assert received.count(b"\r\n\r\nok") == 5
-
-
-async def test_a_client_that_never_reads_its_last_answer_is_cut() -> None:
-    """A connection that is being closed waits for its last bytes to leave, but not for ever."""
-    size = 20_000_000
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        headers = [(b"content-length", b"%d" % size), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * size})
-
-    lost = asyncio.Event()
-    async with serving(app, on_lost=lost.set) as address, connected(address) as (_, writer):
-        writer.write(PLAIN)
-        await asyncio.wait_for(lost.wait(), 5)
-
-
-async def test_garbage_behind_a_running_answer_is_not_written_into_it() -> None:
-    """The answer in progress ends whole, and is the last one."""
-    begun = asyncio.Event()
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        headers = [(b"content-length", b"4")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        begun.set()
-        await asyncio.sleep(0.05)
-        await send({"type": "http.response.body", "body": b"abcd"})
-
-    async with serving(app) as address, connected(address) as (reader, writer):
-        writer.write(PLAIN)
-        await begun.wait()
-        writer.write(b"\x00garbage\r\n\r\n")
-        received = await asyncio.wait_for(reader.read(), 5)
-    assert received.endswith(b"\r\n\r\nabcd")
-    assert received.count(b"HTTP/1.1") == 1
-
-
-async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
-    """Closing at once would reset the connection, and the reset would overtake the answer."""
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        await answer(send, b"no", 413)
-
-    async with serving(app) as address, connected(address) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n\r\n")
-        for _ in range(10):
-            writer.write(b"x" * 20_000)
-            await asyncio.sleep(0.005)
-        received = await asyncio.wait_for(reader.read(), 5)
-    assert b"connection: close" in received
-    assert received.endswith(b"no")
-
-
-async def test_an_application_that_fails_leaves_no_whole_answer() -> None:
-    """A client must be able to tell that an answer was cut."""
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"half", "more_body": True})
-        raise RuntimeError("on purpose")
-
-    received = await exchange(app, PLAIN)
-    assert b"half" in received
-    assert not received.endswith(b"0\r\n\r\n")
-
-
-@pytest.mark.parametrize("body", [b"abc", b"abcdefgh"])
-async def test_an_answer_of_another_length_than_declared_is_cut(body: bytes) -> None:
-    """Bytes beyond the declared length would be read as the next answer."""
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        headers = [(b"content-length", b"5")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    received = await exchange(app, PLAIN)
-    assert len(received.partition(b"\r\n\r\n")[2]) <= 5
-
-
-async def test_a_head_answer_has_no_body() -> None:
-    """Whatever length it declares."""
-    sent = b"HEAD /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    received = await exchange(tell_target, sent)
-    assert b"content-length: 2" in received
-    assert received.endswith(b"\r\n\r\n")
-
-
-async def test_a_client_that_never_reads_loses_its_connection() -> None:
-    """A stalled reader must not hold an upstream's connection for ever."""
-    ended = asyncio.Event()
-
-    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            while True:
-                await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
-        finally:
-            ended.set()
-
-    async with serving(app) as address, connected(address) as (_, writer):
-        writer.write(PLAIN)
-        await asyncio.wait_for(ended.wait(), 10)
 
 
 async def test_one_connection_too_many_is_told_so() -> None:

@@ -28,7 +28,7 @@ SUPERVISOR = f"""
 import socket, sys
 from gateway.server.supervise import Supervisor
 with socket.create_server(("127.0.0.1", 0)) as listener:
-    Supervisor([sys.executable, "-c", {WORKER!r}, sys.argv[1]], listener, 2).run()
+    Supervisor([sys.executable, "-c", {WORKER!r}, sys.argv[1]], [listener], 2, 20).run()
 """
 
 
@@ -86,7 +86,7 @@ def test_workers_that_cannot_live_end_the_node(monkeypatch: pytest.MonkeyPatch) 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(WorkerFailed):
-            Supervisor([sys.executable, "-c", "raise SystemExit(3)"], listener, 2).run()
+            Supervisor([sys.executable, "-c", "raise SystemExit(3)"], [listener], 2, 20).run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

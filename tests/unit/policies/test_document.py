@@ -4,7 +4,7 @@ import pytest
 
 from policies import document
 from policies.decide import Requirement
-from policies.document import Policies, PolicyError, UnknownName
+from policies.document import NotGranted, Policies, PolicyError, UnknownName
 from policies.gcra import Limit
 
 WHOLE = b"""
@@ -24,7 +24,7 @@ permissions = ["orders:read", "orders:write"]
 
 [tiers.standard]
 key = {rate = 50, per = "1s", burst = 100}
-partner = {rate = 200, per = "1m", burst = 400, outage = "local"}
+partner = {rate = 200, per = "1m", burst = 400}
 [tiers.unlimited]
 """
 
@@ -41,7 +41,7 @@ def test_a_whole_file_is_read(policies: Policies) -> None:
     assert policies.get_role("trader").permissions == ("orders:read", "orders:write")
     tier = policies.get_tier("standard")
     assert tier.key == Limit("standard.key", 50, 1_000_000, 100)
-    assert tier.partner == Limit("standard.partner", 200, 60_000_000, 400, "local")
+    assert tier.partner == Limit("standard.partner", 200, 60_000_000, 400)
     assert policies.get_tier("unlimited").key is None
 
 
@@ -60,6 +60,27 @@ def test_a_narrower_list_takes_away_and_never_adds(policies: Policies) -> None:
     """A credential's own list can't hold more than its roles."""
     assert policies.permissions_of(("viewer",), ("orders:read", "orders:write")) == {"orders:read"}
     assert policies.permissions_of(("viewer",), ()) == frozenset()
+
+
+def test_a_list_within_the_roles_narrows(policies: Policies) -> None:
+    """What some of the roles grants may stand in it; nothing at all, too."""
+    policies.check_narrowing(("viewer", "trader"), ("orders:write", "positions:read"))
+    policies.check_narrowing(("viewer",), ())
+
+
+def test_a_list_beyond_the_roles_narrows_nothing(policies: Policies) -> None:
+    """What the roles don't grant is refused, and a permission that nobody has defined by that name."""
+    with pytest.raises(NotGranted, match="'orders:write' is granted by none of the roles viewer"):
+        policies.check_narrowing(("viewer",), ("orders:read", "orders:write"))
+    with pytest.raises(UnknownName, match="unknown permission 'orders:fly'"):
+        policies.check_narrowing(("viewer",), ("orders:fly",))
+
+
+def test_a_tiers_limit_has_no_say_in_an_outage() -> None:
+    """It would be passed over: signed requests need the store in any case."""
+    limit = b'{rate=1, per="1s", burst=1, outage="local"}'
+    with pytest.raises(PolicyError, match=r"p: tiers\.t\.partner: .*unknown field `outage`"):
+        document.parse(b"[tiers.t]\npartner=" + limit, "p")
 
 
 def test_a_role_that_is_not_defined_grants_nothing(policies: Policies) -> None:
@@ -127,7 +148,7 @@ def test_loaded_policies_are_read_only(policies: Policies) -> None:
         (b'[tiers.t]\nkey={rate=1, per="1s", burst=true}', "p.toml: tiers.t.key.burst"),
         (b'[tiers.t]\nkey={rate=0, per="1s", burst=1}', "p.toml: tiers.t.key"),
         (b'[tiers.t]\npartner={rate=1, per="1d", burst=1}', "p.toml: tiers.t.partner"),
-        (b'[tiers.t]\nkey={rate=1, per="1s", burst=1, outage="allow"}', "p.toml: tiers.t.key.outage"),
+        (b'[tiers.t]\nkey={rate=1, per="1s", burst=1, outage="local"}', "p.toml: tiers.t.key"),
         (b'[tiers.T]\nkey={rate=1, per="1s", burst=1}', "p.toml: tiers.T"),
         (b"[tiers.t]\nkeys={}", "p.toml: tiers.t"),
     ],

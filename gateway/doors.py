@@ -1,0 +1,25 @@
+"""Which paths are served on which port, where control has one of its own.
+
+Invariant: with a control port configured, partners' port serves no control path, and the control port nothing but
+control paths and health. Without one, one port serves all.
+"""
+
+from __future__ import annotations
+
+from gateway.routes import NoRoute
+
+_CONTROL_ROOTS = frozenset({"metrics", "control", "console"})
+
+
+class Doors:
+    def __init__(self, control_port: int | None) -> None:
+        self._control_port = control_port
+
+    def require(self, path: str, server: tuple[str, int | None] | None) -> None:
+        """Raises `NoRoute` where a path is not served on the port that its request came in by."""
+        if self._control_port is None:
+            return
+        root = path.split("/", 2)[1]
+        came_by_control = server is not None and server[1] == self._control_port
+        if root != "health" and (root in _CONTROL_ROOTS) != came_by_control:
+            raise NoRoute

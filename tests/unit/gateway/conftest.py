@@ -1,0 +1,42 @@
+"""A directory for the command line: a configuration of its own, and a store when one is wanted."""
+
+from pathlib import Path
+
+import click.testing
+import pytest
+
+from gateway import cli
+from gateway.demo import example
+from tests.support.commands import Run
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a configuration in `.portreeve`, and nothing made yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PORTREEVE_CONFIG", raising=False)
+    state = tmp_path / ".portreeve"
+    state.mkdir(0o700)
+    example.render(state, example.Ports(8080, 1, 2))
+    return tmp_path
+
+
+@pytest.fixture
+def run(place: Path) -> Run:
+    def invoke(*arguments: str, code: int = 0) -> click.testing.Result:
+        result = click.testing.CliRunner().invoke(cli.cli, arguments, prog_name="portreeve")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        assert code == 0 or not result.stdout, "what went wrong belongs on stderr"
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def store(run: Run) -> Run:
+    """The same, prepared, with the partner acme."""
+    run("init")
+    run("partners", "create", "acme", "--name", "Acme Trading")
+    return run

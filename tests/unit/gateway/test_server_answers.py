@@ -1,0 +1,119 @@
+"""The front line over real sockets: answers are never cut unnoticed, mixed, or held open for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.front_line import (
+    PLAIN,
+    answer,
+    connected,
+    exchange,
+    serving,
+    tell_target,
+)
+
+
+async def test_a_client_that_never_reads_its_last_answer_is_cut() -> None:
+    """A connection that is being closed waits for its last bytes to leave, but not for ever."""
+    size = 20_000_000
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        headers = [(b"content-length", b"%d" % size), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    lost = asyncio.Event()
+    async with serving(app, on_lost=lost.set) as address, connected(address) as (_, writer):
+        writer.write(PLAIN)
+        await asyncio.wait_for(lost.wait(), 5)
+
+
+async def test_garbage_behind_a_running_answer_is_not_written_into_it() -> None:
+    """The answer in progress ends whole, and is the last one."""
+    begun = asyncio.Event()
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        headers = [(b"content-length", b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        begun.set()
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.body", "body": b"abcd"})
+
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(PLAIN)
+        await begun.wait()
+        writer.write(b"\x00garbage\r\n\r\n")
+        received = await asyncio.wait_for(reader.read(), 5)
+    assert received.endswith(b"\r\n\r\nabcd")
+    assert received.count(b"HTTP/1.1") == 1
+
+
+async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
+    """Closing at once would reset the connection, and the reset would overtake the answer."""
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await answer(send, b"no", 413)
+
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"x" * 20_000)
+            await asyncio.sleep(0.005)
+        received = await asyncio.wait_for(reader.read(), 5)
+    assert b"connection: close" in received
+    assert received.endswith(b"no")
+
+
+async def test_an_application_that_fails_leaves_no_whole_answer() -> None:
+    """A client must be able to tell that an answer was cut."""
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError("on purpose")
+
+    received = await exchange(app, PLAIN)
+    assert b"half" in received
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("body", [b"abc", b"abcdefgh"])
+async def test_an_answer_of_another_length_than_declared_is_cut(body: bytes) -> None:
+    """Bytes beyond the declared length would be read as the next answer."""
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        headers = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    received = await exchange(app, PLAIN)
+    assert len(received.partition(b"\r\n\r\n")[2]) <= 5
+
+
+async def test_a_head_answer_has_no_body() -> None:
+    """Whatever length it declares."""
+    sent = b"HEAD /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    received = await exchange(tell_target, sent)
+    assert b"content-length: 2" in received
+    assert received.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_never_reads_loses_its_connection() -> None:
+    """A stalled reader must not hold an upstream's connection for ever."""
+    ended = asyncio.Event()
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        finally:
+            ended.set()
+
+    async with serving(app) as address, connected(address) as (_, writer):
+        writer.write(PLAIN)
+        await asyncio.wait_for(ended.wait(), 10)
