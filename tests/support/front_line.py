@@ -69,11 +69,12 @@ async def serving(
     limits: Limits = LIMITS,
     keep_alive_s: float = 1.0,
     on_lost: Callable[[], None] = lambda: None,
+    is_draining: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Any]:
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
     state = ServerState()
 
-    class Build(strict_protocol(limits, refuse)):  # type: ignore[misc]  # a class made at run time
+    class Build(strict_protocol(limits, refuse, is_draining)):  # type: ignore[misc]  # a class made at run time
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             on_lost()
