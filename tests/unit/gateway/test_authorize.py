@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 import pytest
 
 from auth.signature import VerifiedKey
-from gateway import headers, paths, routes
-from gateway.arrival import Arrival
+from gateway import routes
 from gateway.problems import Refusal
-from gateway.stages.admit import Admitted
 from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorize, refusal_of
 from gateway.stages.match_route import Routed
-from gateway.trace import Trace
-from gateway.upstream import Timeouts
 from keys.served import ServedKey
 from policies import document
 from policies.decision import Reason
+from tests.support.stage_values import READ, admitted
 
 POLICIES = document.parse(
     b"""
@@ -36,47 +32,15 @@ permissions = ["orders:read", "orders:write"]
 """,
     "policies.toml",
 )
-READ = routes.Route(
-    name="orders",
-    pattern="/a",
-    methods=("GET",),
-    environment="paper",
-    upstream="paper",
-    permission="orders:read",
-    trading=False,
-    timeouts=Timeouts(),
-)
 WRITE = msgspec.structs.replace(READ, permission="orders:write", trading=True)
 
 
-async def nothing() -> dict[str, Any]:
-    return {"type": "http.disconnect"}
-
-
-def authenticated(route: routes.Route, role: str, environment: Any = "paper") -> Authenticated:  # noqa: ANN401  a literal
-    received = [(b"host", b"x")]
-    arrival = Arrival(
-        request_id="r",
-        at_ms=0,
-        method="GET",
-        target=b"/a",
-        headers=received,
-        peer="203.0.113.9",
-        scheme="http",
-        http_version="1.1",
-        oversized=None,
-        receive=nothing,
-        trace=Trace("r", "GET"),
-    )
-    source = ip_address("203.0.113.9")
-    admitted = Admitted(
-        arrival, paths.canonical_target(b"/a"), headers.read(received), source, via_proxy=False
-    )
+def authenticated(route: routes.Route, role: str) -> Authenticated:
     key = ServedKey(
         id="k",
         partner="acme",
         tier="standard",
-        environment=environment,
+        environment="paper",
         algorithm="hmac-sha256",
         roles=(role,),
         permissions=None,
@@ -88,7 +52,7 @@ def authenticated(route: routes.Route, role: str, environment: Any = "paper") ->
         versions=(),
         revision=1,
     )
-    return Authenticated(Routed(admitted, route), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
+    return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
 
 
 def authorize(age_ms: int = 0) -> Authorize:

@@ -121,7 +121,10 @@ async def test_a_client_that_never_reads_loses_its_connection() -> None:
 
 async def test_a_draining_node_asks_its_clients_to_go_elsewhere() -> None:
     """A kept connection would be cut with a request on its way when the node stops."""
-    async with serving(tell_target, is_draining=lambda: True) as address, connected(address) as (reader, writer):
+    async with (
+        serving(tell_target, is_draining=lambda: True) as address,
+        connected(address) as (reader, writer),
+    ):
         writer.write(PLAIN)
         received = await asyncio.wait_for(reader.read(), 5)
     assert received.startswith(b"HTTP/1.1 200")

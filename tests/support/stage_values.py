@@ -1,0 +1,63 @@
+"""What the stages of the pipeline hand on, made by hand: a request that has proved as much as a test needs."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+
+from auth.admission import Admitted as Counts
+from gateway import headers, paths, routes
+from gateway.arrival import Arrival, Header
+from gateway.stages.admit import Admitted
+from gateway.stages.admit_once import Counted
+from gateway.stages.assert_identity import Asserted
+from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
+from gateway.stages.authorize import Authorized
+from gateway.stages.match_route import Routed
+from gateway.trace import Trace
+from gateway.upstream import Timeouts
+
+REQUEST_ID = "0123456789abcdef0123456789abcdef"
+SOURCE = "203.0.113.9"
+READ = routes.Route(
+    name="orders",
+    pattern="/a",
+    methods=("GET",),
+    environment="paper",
+    upstream="paper",
+    permission="orders:read",
+    trading=False,
+    timeouts=Timeouts(),
+)
+PUBLIC = msgspec.structs.replace(READ, name="public", permission=None, public=True)
+
+
+async def receive_nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Admitted:
+    received = [(b"host", b"gateway.example"), *sent]
+    arrival = Arrival(
+        request_id=REQUEST_ID,
+        at_ms=0,
+        method="GET",
+        target=b"/a",
+        headers=received,
+        peer=source,
+        scheme="http",
+        http_version="1.1",
+        oversized=None,
+        receive=receive_nothing,
+        trace=Trace(REQUEST_ID, "GET"),
+    )
+    target = paths.canonical_target(b"/a")
+    return Admitted(arrival, target, headers.read(received), ip_address(source), via_proxy)
+
+
+def asserted(request: Admitted, route: routes.Route = PUBLIC, assertion: str | None = None) -> Asserted:
+    """Nobody's request on a public route, unless it is told otherwise."""
+    authenticated = Authenticated(Routed(request, route), None, None, b"", EMPTY_SHA256)
+    return Asserted(Counted(Authorized(authenticated, None), Counts(())), assertion)
