@@ -268,7 +268,8 @@ async def test_a_stores_clock_that_stepped_back_is_forgiven_as_soon_as_a_bucket_
     client = Redis.from_url(redis_url)
     store = RedisAdmission(client, NONCE_TTL_MS, timeout_ms=10_000)
     try:
-        await store.admit(Admission("acme", None, (Bucket("k", brief, 1),)))
+        # Booked for an hour, so that it is still there when its name is asked for.
+        await store.admit(Admission("acme", None, (Bucket("k", THREE, 1),)))
         [key] = await client.keys("*")
         seconds, _ = await client.time()
         await client.set(key, (seconds + 60) * 1_000_000)
