@@ -92,7 +92,8 @@ class Edge:
         except (Refusal, MalformedPath):
             source = self._admit.find_charged(arrival)
             arrival.trace.source = str(source or arrival.peer)
-            arrival.trace.path = arrival.target.decode("latin-1")
+            # Never the query: it may carry what no log should.
+            arrival.trace.path = arrival.target.partition(b"?")[0].decode("latin-1")
             if source is not None:
                 self._limit_source.check(source)
             raise

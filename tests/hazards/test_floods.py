@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.gateway import Deployment, deployed
+from tests.support.gateway import Deployment, deployed, wait_until
 from tests.support.signing import plain_request
 
 PAGES_WITH_A_SLASH = (b"/edge/v1/time/", b"/health/ready/", b"/metrics/", b"/.well-known/identity-jwks.json/")
@@ -68,3 +68,11 @@ def test_a_long_path_is_not_a_long_line(embedded: Deployment) -> None:
     embedded.node.ask(plain_request("GET", b"/nowhere/" + b"a" * 7_000))
     embedded.node.ask(plain_request("GET", b"/nowhere"))
     assert max(len(line) for line in embedded.node.log_text().splitlines()) < 2_000
+
+
+@pytest.mark.parametrize("path", [b"/nowhere", b"//malformed", b"/pub/a"])
+def test_no_query_reaches_the_log(embedded: Deployment, path: bytes) -> None:
+    """People put secrets there, also into requests that are refused."""
+    embedded.node.ask(plain_request("GET", path + b"/marked-5c1e?password=hunter2-5c1e"))
+    wait_until(lambda: path.decode() + "/marked-5c1e" in embedded.node.log_text(), 5, "the line is written")
+    assert "hunter2-5c1e" not in embedded.node.log_text()
