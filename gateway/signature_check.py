@@ -72,7 +72,7 @@ def explain(described: Described, body: bytes, max_window_ms: int) -> dict[str, 
 
 def find_difference(built: str, own: str) -> Mismatch | None:
     """The first byte where they part, and which signed field it lies in."""
-    server, yours = built.encode(), own.encode("utf-8", "surrogatepass")
+    server, yours = built.encode(), own.encode("utf-8", "surrogateescape")
     if server == yours:
         return None
     at = next((i for i, (a, b) in enumerate(zip(server, yours, strict=False)) if a != b), None)

@@ -79,3 +79,11 @@ def test_a_method_is_a_method(method: str) -> None:
     described = msgspec.json.encode(msgspec.structs.replace(DESCRIBED, method=method))
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(described, type=Described)
+
+
+def test_a_string_that_is_no_text_is_compared_byte_by_byte() -> None:
+    """A partner may have signed anything; the position is that of its bytes."""
+    difference = find_difference("ab", b"\xffb".decode("utf-8", "surrogateescape"))
+    assert difference is not None
+    assert difference.byte == 0
+    assert find_difference("a", b"a\xff".decode("utf-8", "surrogateescape")) is not None
