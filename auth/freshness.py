@@ -61,8 +61,8 @@ def _hint(at_ms: int, now_ms: int, accepted_ms: int, rules: FreshnessRules) -> s
     if now_ms - at_ms <= rules.window_ms:
         return f"The request narrowed its own window to {accepted_ms} ms and took longer than that to arrive."
     return (
-        f"The timestamp is {now_ms - at_ms} ms behind the server; set the clock (NTP), "
-        "and sign a request just before it is sent."
+        f"The timestamp is {now_ms - at_ms} ms behind the server, and {accepted_ms} ms are accepted; "
+        "set the clock (NTP), and sign a request just before it is sent."
     )
 
 

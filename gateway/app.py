@@ -100,9 +100,9 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
 
 
 def _body_budget(configured: Settings) -> bodies.Budget:
-    """A source's share is an eighth, or what the largest body takes that any route allows."""
+    """A source's share is an eighth, or what the largest signed body takes: others are streamed, not held."""
     budget = configured.server.body_budget_bytes
-    largest = max((route.max_body_bytes for route in configured.routes), default=0)
+    largest = max((route.max_body_bytes for route in configured.routes if not route.public), default=0)
     return bodies.Budget(budget, max(budget // 8, largest))
 
 
@@ -129,8 +129,8 @@ def _build_stages(
     return Stages(
         limit_source=limit_source,
         match_route=MatchRoute(table),
-        authenticate=Authenticate(authenticator, rules),
-        authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, directory.age_ms),
+        authenticate=Authenticate(authenticator, rules, gateway.clock),
+        authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms),
         admit_once=AdmitOnce(node.admission, configured.policies, directory.used),
         describe_caller=DescribeCaller(),
         assert_identity=AssertIdentity(assertions),

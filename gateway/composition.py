@@ -123,7 +123,8 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
             store.engine,
             store.data_keys,
             store.wakeup,
-            clock,
+            # Of ages it is asked on the same clock: see `gateway.runtime.monotonic_ms`.
+            lambda: _monotonic_us() // 1_000,
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
             companions=(store.ring,),

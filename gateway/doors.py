@@ -17,9 +17,12 @@ class Doors:
 
     def require(self, path: str, server: tuple[str, int | None] | None) -> None:
         """Raises `NoRoute` where a path is not served on the port that its request came in by."""
+        if not self.lead_to(path, server):
+            raise NoRoute
+
+    def lead_to(self, path: str, server: tuple[str, int | None] | None) -> bool:
         if self._control_port is None:
-            return
+            return True
         root = path.split("/", 2)[1]
         came_by_control = server is not None and server[1] == self._control_port
-        if root != "health" and (root in _CONTROL_ROOTS) != came_by_control:
-            raise NoRoute
+        return root == "health" or (root in _CONTROL_ROOTS) == came_by_control

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
-from time import perf_counter_ns
 from typing import Any
 
 from gateway.answer import Answer, Send
@@ -23,7 +22,7 @@ from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
-from gateway.routes import NoRoute
+from gateway.routes import MethodNotAllowed, NoRoute
 from gateway.server.cycle import ClientGone
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
@@ -31,6 +30,7 @@ from gateway.trace import Trace
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
+_PROBES = frozenset({"/health/live", "/health/ready"})
 _UNREADABLE = frozenset({400, 431})
 # The one page of the gateway's own that needs a verified caller, so the pipeline answers it.
 WHOAMI = "/edge/v1/whoami"
@@ -68,13 +68,19 @@ class Edge:
             arrival.trace.reason = arrival.trace.reason or "client_gone"
             raise
         finally:
-            self._observers.note(arrival.trace, arrival.at_ms, perf_counter_ns() - arrival.trace.began)
+            self._observers.note(arrival.trace, arrival.at_ms, arrival.trace.finish())
 
     async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
         try:
             admitted = self._admit_or_charge(arrival)
+            ours = _is_ours(admitted)
+            if (ours or not self._doors.lead_to(admitted.target.path, scope["server"])) and not _is_probe(
+                admitted
+            ):
+                # A probe must not fail because of what its neighbours behind the same address send.
+                self._limit_source.check(admitted.source)
             self._doors.require(admitted.target.path, scope["server"])
-            if _is_ours(admitted):
+            if ours:
                 await self._serve_ours(admitted, scope, send)
                 return
             answer = await self._pipeline.run(admitted)
@@ -89,11 +95,10 @@ class Edge:
         """What cannot be admitted still counts against whoever sent it."""
         try:
             return self._admit(arrival)
-        except (Refusal, MalformedPath):
+        except (Refusal, MalformedPath, MethodNotAllowed):
             source = self._admit.find_charged(arrival)
             arrival.trace.source = str(source or arrival.peer)
-            # Never the query: it may carry what no log should.
-            arrival.trace.path = arrival.target.partition(b"?")[0].decode("latin-1")
+            arrival.trace.path = _loggable(arrival.target)
             if source is not None:
                 self._limit_source.check(source)
             raise
@@ -104,13 +109,12 @@ class Edge:
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
-        if not admitted.target.path.startswith("/health/"):
-            # A probe must not fail because of what its neighbours behind the same address send.
-            self._limit_source.check(admitted.source)
+        arrival.trace.enter("page")
         scope["portreeve.trace"] = arrival.trace
         await self._inner(scope, arrival.receive, _with_request_id(send, arrival))
 
     async def _write(self, answer: Answer, arrival: Arrival, send: Send) -> None:
+        arrival.trace.enter("answer")
         try:
             await answer.write(send, arrival.trace)
         except ClientGone:
@@ -121,7 +125,6 @@ class Edge:
         finally:
             if answer.close is not None:
                 await answer.close()
-        arrival.trace.mark("answer")
 
     def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
         problem = self._known(failure, arrival)
@@ -156,9 +159,18 @@ class Edge:
         )
 
 
+def _loggable(target: bytes) -> str:
+    """Never a query, nor the name and password of an absolute form: they may carry what no log should."""
+    return target.partition(b"?")[0].decode("latin-1") if target.startswith(b"/") else ""
+
+
 def _is_ours(admitted: Admitted) -> bool:
     path = admitted.target.path
     return path != WHOAMI and path.split("/", 2)[1] in RESERVED_ROOTS
+
+
+def _is_probe(admitted: Admitted) -> bool:
+    return admitted.target.path in _PROBES
 
 
 def _with_request_id(send: Send, arrival: Arrival) -> Send:
@@ -168,6 +180,8 @@ def _with_request_id(send: Send, arrival: Arrival) -> Send:
             headers: list[Header] = list(message.get("headers", ()))
             headers.append((b"portreeve-request-id", arrival.request_id.encode()))
             message = {**message, "headers": headers}
+        else:
+            arrival.trace.sent += len(message.get("body", b""))
         await send(message)
 
     return send_with_request_id

@@ -46,6 +46,8 @@ _GATEWAY_OWNED = frozenset(
         b"forwarded",
         b"via",
         b"forwarded-for",
+        b"signature",
+        b"signature-input",
         b"proxy",
         b"remote-user",
         b"x-forwarded",
@@ -167,10 +169,21 @@ _NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"rateli
 _NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
 
 
-def returnable(headers: Iterable[Header]) -> list[Header]:
+def relocated(location: bytes, authority: bytes, prefix: bytes) -> bytes:
+    """A place on the upstream, as the client can reach it: on the gateway, below the prefix that was stripped."""
+    for scheme in (b"http://", b"https://"):
+        own = scheme + authority
+        if location.startswith((own + b"/", own + b"?")) or location == own:
+            location = location[len(own) :] or b"/"
+    if location.startswith(b"/") and not location.startswith(b"//"):
+        return prefix + location
+    return location
+
+
+def returnable(headers: Iterable[Header], authority: bytes, prefix: bytes) -> list[Header]:
     """What an upstream answered and may reach the client: an upstream cannot speak as the gateway."""
     return [
-        (name, value)
+        (name, relocated(value, authority, prefix) if name == b"location" else value)
         for name, value in headers
         if name not in _NOT_RETURNED
         and not name.startswith(_NOT_RETURNED_FAMILIES)

@@ -5,10 +5,12 @@ holds keys that an earlier one wrapped, because they would be lost behind it; re
 """
 
 import os
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth.admission import handover
 from gateway import composition
 from gateway.settings import Settings
 from keys.changes import Clock
@@ -29,6 +31,8 @@ async def initialise(
     async with composition.opened_engine(settings) as engine:
         revision = await migrate.upgrade(engine)
         made = await _ensure_master_key(settings, engine)
+    if made:
+        handover.begin(Path(settings.service.state_dir))
     async with composition.opened_store(settings, clock, entropy) as store:
         for environment in ENVIRONMENTS:
             await store.data_keys.get_current(environment)

@@ -25,7 +25,7 @@ def headers_for(asserted: Asserted, authority: bytes) -> list[Header]:
     if asserted.assertion is not None:
         outbound.append((b"portreeve-identity", asserted.assertion.encode()))
     outbound += _trace_context(admitted, request_id)
-    outbound += _forwarded(admitted)
+    outbound += _forwarded(asserted)
     return outbound
 
 
@@ -41,14 +41,18 @@ def _trace_context(admitted: Admitted, request_id: bytes) -> list[Header]:
     return [(b"traceparent", b"00-%b-%b-01" % (request_id, request_id[16:]))]
 
 
-def _forwarded(admitted: Admitted) -> list[Header]:
+def _forwarded(asserted: Asserted) -> list[Header]:
+    admitted = asserted.counted.authorized.authenticated.routed.admitted
     host, scheme = admitted.headers.host, admitted.arrival.scheme.encode()
     if admitted.via_proxy:
         inherited = dict(admitted.headers.proxied)
         claimed = inherited.get(b"x-forwarded-proto", scheme)
         scheme = claimed if claimed in {b"http", b"https"} else scheme
     source = str(admitted.source).encode()
+    prefix = asserted.counted.authorized.authenticated.routed.route.strip_prefix
+    stripped = [(b"x-forwarded-prefix", prefix)] if prefix else []
     return [
+        *stripped,
         (b"forwarded", b'for=%b;proto=%b;host="%b"' % (_node(admitted.source), scheme, host)),
         (b"x-forwarded-for", source),
         (b"x-forwarded-proto", scheme),

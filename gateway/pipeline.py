@@ -38,23 +38,21 @@ class Pipeline:
         self._budget = budget
 
     async def run(self, admitted: Admitted) -> Answer:
-        stages, mark = self._stages, admitted.arrival.trace.mark
-        mark("admit")
+        stages, enter = self._stages, admitted.arrival.trace.enter
+        enter("limit_source")
         stages.limit_source(admitted)
-        mark("limit_source")
+        enter("match_route")
         routed = stages.match_route(admitted)
-        mark("match_route")
         with self._budget.hold(admitted.source) as hold:
+            enter("authenticate")
             authenticated = await stages.authenticate(routed, hold)
-            mark("authenticate")
+            enter("authorize")
             authorized = stages.authorize(authenticated)
-            mark("authorize")
+            enter("admit_once")
             counted = await stages.admit_once(authorized)
-            mark("admit_once")
             if routed.route.is_local:
                 return stages.describe_caller(counted)
+            enter("assert_identity")
             asserted = stages.assert_identity(counted)
-            mark("assert_identity")
-            answer = await stages.forward(asserted)
-            mark("forward")
-            return answer
+            enter("forward")
+            return await stages.forward(asserted)

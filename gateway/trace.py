@@ -10,6 +10,7 @@ class Trace:
 
     __slots__ = (
         "_last",
+        "_stage",
         "began",
         "credential",
         "decision",
@@ -41,11 +42,18 @@ class Trace:
         self.status = 0
         self.sent = 0
         self.laps: list[tuple[str, int]] = []
+        self._stage = "admit"
 
-    def mark(self, stage: str) -> None:
+    def enter(self, stage: str) -> None:
+        """The stage before ends here, whether it passed or refused: its time is its own."""
         now = perf_counter_ns()
-        self.laps.append((stage, now - self._last))
-        self._last = now
+        self.laps.append((self._stage, now - self._last))
+        self._stage, self._last = stage, now
+
+    def finish(self) -> int:
+        """Ends the last stage; how long all of it took, in nanoseconds."""
+        self.enter("")
+        return self._last - self.began
 
     def refuse(self, code: str) -> None:
         self.decision = "refused"

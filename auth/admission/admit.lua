@@ -39,11 +39,11 @@ while ARGV[arg] do
     answer[#answer + 1] = 0
   else
     local tats = redis.call('MGET', unpack(KEYS, key, key + count - 1))
-    local ahead, tolerances, limited = {}, {}, false
+    local ahead, limited = {}, false
     for i = 1, count do
-      tolerances[i] = tonumber(ARGV[arg + 2 * i - 1])
-      ahead[i] = booked(tats[i], tolerances[i])
-      if ahead[i] + tonumber(ARGV[arg + 2 * i]) > tolerances[i] then limited = true end
+      local tolerance = tonumber(ARGV[arg + 2 * i - 1])
+      ahead[i] = booked(tats[i], tolerance)
+      if ahead[i] + tonumber(ARGV[arg + 2 * i]) > tolerance then limited = true end
     end
     answer[#answer + 1] = limited and 2 or 0
     for i = 1, count do
@@ -53,12 +53,6 @@ while ARGV[arg] do
           'PX', string.format('%.0f', math.ceil(ahead[i] / 1000)))
       end
       answer[#answer + 1] = ahead[i]
-      -- No charge books past the tolerance: the clock has stepped back. From now on the bucket drains like any
-      -- full one, instead of staying full until the clock has caught up with itself.
-      if limited and ahead[i] == tolerances[i] and (tonumber(tats[i]) or 0) - now > tolerances[i] then
-        redis.call('SET', KEYS[key + i - 1], string.format('%.0f', now + tolerances[i]),
-          'PX', string.format('%.0f', math.ceil(tolerances[i] / 1000)))
-      end
     end
   end
   key = key + count

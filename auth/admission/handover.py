@@ -29,6 +29,12 @@ class Inheritance(msgspec.Struct, frozen=True):
     complete: bool
 
 
+def begin(folder: Path) -> None:
+    """For a store that is being made: nothing has been taken yet, and that is known."""
+    if not (folder / _MARKER).exists() and not (folder / _KEPT).exists():
+        _write(folder / _KEPT, _VERSION)
+
+
 class Handover:
     def __init__(self, folder: Path, stale_after_ms: int) -> None:
         self._marker = folder / _MARKER
@@ -68,11 +74,13 @@ class Handover:
         self._lock = None
 
     def _read(self) -> tuple[bytes, ...] | None:
-        """None if there is something and it cannot be understood; nothing at all is an empty beginning."""
+        """None if nothing was left here, or nothing that can be understood: a folder that is new to an old store
+        knows nothing of what was taken elsewhere.
+        """
         try:
             content = self._kept.read_bytes()
         except FileNotFoundError:
-            return ()
+            return None
         body = content.removeprefix(_VERSION)
         if body == content or len(body) % DIGEST_BYTES:
             return None

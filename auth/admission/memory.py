@@ -16,7 +16,7 @@ class MemoryAdmission:
         self,
         clock_us: Callable[[], int],
         nonce_ttl_ms: int,
-        max_nonces: int = 1_000_000,
+        max_nonces: int = 400_000,
         max_buckets: int = 100_000,
     ) -> None:
         self._clock_us = clock_us

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Controller, get
+from litestar import Controller, HttpMethod, route
 from litestar.datastructures import State
 
 from gateway.problems import Refusal
+
+# Some load balancers ask with HEAD.
+_PROBES = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 class HealthController(Controller):
     path = "/health"
 
-    @get("/live", sync_to_thread=False)
+    @route("/live", http_method=_PROBES, sync_to_thread=False)
     def is_live(self) -> dict[str, str]:
         return {"status": "live"}
 
-    @get("/ready", sync_to_thread=False)
+    @route("/ready", http_method=_PROBES, sync_to_thread=False)
     def is_ready(self, state: State) -> dict[str, Any]:
         gateway = state.gateway
         if gateway.draining:
             raise Refusal("draining", "This node finishes what it has and takes nothing new.")
         if gateway.clock() <= gateway.remembers_since_ms:
             raise Refusal("replay_store_unavailable", "The in-process replay store has only just begun.")
-        age = gateway.directory.age_ms(gateway.clock())
+        age = gateway.key_age_ms()
         bound = gateway.settings.keys.staleness_bound_ms
         if age > bound:
             raise Refusal(

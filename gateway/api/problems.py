@@ -7,13 +7,22 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.exceptions.http_exceptions import MethodNotAllowedException, NotFoundException
+from litestar.routes import HTTPRoute
 
 from gateway.observers import Observers
 from gateway.problems import KINDS, Problem, Renderer
 from gateway.refusals import problem_of
+from gateway.routes import MethodNotAllowed
 from gateway.trace import Trace
 
 _TOO_LARGE = 413
+
+
+def _methods_at(request: Request[Any, Any, Any]) -> tuple[str, ...]:
+    found = (route for route in request.app.routes if isinstance(route, HTTPRoute))
+    return tuple(
+        sorted({method for route in found if route.path == request.url.path for method in route.methods})
+    )
 
 
 class ProblemHandler:
@@ -23,7 +32,7 @@ class ProblemHandler:
 
     def __call__(self, request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:
         trace: Trace = request.scope["portreeve.trace"]  # type: ignore[typeddict-item]  # our own key
-        problem = _problem_of(failure)
+        problem = _problem_of(failure, request)
         trace.refuse(problem.kind.code)
         if problem.kind.code == "internal_error":
             self._observers.note_defect(failure, trace.request_id)
@@ -32,11 +41,11 @@ class ProblemHandler:
         return Response(body, status_code=status, headers=named, media_type="application/problem+json")
 
 
-def _problem_of(failure: Exception) -> Problem:
+def _problem_of(failure: Exception, request: Request[Any, Any, Any]) -> Problem:
     if isinstance(failure, NotFoundException):
         return Problem(KINDS["no_route"], "Nothing is served at this path.")
     if isinstance(failure, MethodNotAllowedException):
-        return Problem(KINDS["method_not_allowed"], "This path does not take this method.")
+        return problem_of(MethodNotAllowed(_methods_at(request)))
     if isinstance(failure, HTTPException):
         code = "body_too_large" if failure.status_code == _TOO_LARGE else "malformed_request"
         return Problem(KINDS[code], "The request could not be read.")

@@ -1,9 +1,9 @@
 """A tiny order book: what a trading upstream needs for the gateway to have something to protect.
 
 Invariant: a partner sees and cancels its own orders only, and its position is the sum of its fills.
-An order that is at least as good as the instrument's reference price fills at once, at that price;
-every other one rests until it is cancelled; a market order has no price of its own, and fills. Refused: orders
-out of shape, and any second cancellation. Members it does not know are ignored, as a demo may.
+A limit order rests until it is cancelled; a market order has no price of its own, and fills at once at the
+instrument's reference price. Refused: orders out of shape, and any second cancellation. Members it does not know are
+ignored, as a demo may.
 
 All of it lives in memory, bounded per partner, and dies with the process.
 """
@@ -125,7 +125,7 @@ class Book:
             type=asked.type,
             qty=asked.qty,
             price=asked.price,
-            state=OrderState.FILLED if _fills(asked) else OrderState.OPEN,
+            state=OrderState.FILLED if asked.type == "market" else OrderState.OPEN,
             created_at=now_ms,
         )
         own = self._orders.setdefault(partner, OrderedDict())
@@ -165,8 +165,3 @@ class Book:
 
 def _reference(symbol: str) -> Decimal:
     return REFERENCE_PRICES.get(symbol, DEFAULT_REFERENCE)
-
-
-def _fills(asked: Placed) -> bool:
-    reference = _reference(asked.symbol)
-    return asked.price >= reference if asked.side == "buy" else asked.price <= reference

@@ -100,7 +100,7 @@ class Cycle:
         flow = self.protocol.flow
         if flow.write_paused and not self.disconnected:
             await self._drain()
-        if self.disconnected:
+        if self.disconnected or self.protocol.parser is None:
             raise ClientGone
         if not self.response_started:
             self._start(message["status"], message.get("headers", ()))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -52,9 +53,12 @@ class StrictProtocol(HttpToolsProtocol):
     limits: Limits
     refuse: Refuse
     is_draining: Callable[[], bool]
+    # Connections by the port they came in by: strangers at the partners' door do not close the control door.
+    open_at: Counter[int | None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
+        self._door: int | None = None
         self._begun = False
         self._in_head = True
         self._head_bytes = 0
@@ -73,12 +77,19 @@ class StrictProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
+        self._door = self.server[1] if self.server else None
+        self.open_at[self._door] += 1
+        if self.open_at[self._door] > 2 * self.limits.max_connections:
+            # Telling them takes a connection too: past twice the bound nobody is told.
+            transport.abort()
+            return
+        if self.open_at[self._door] > self.limits.max_connections:
             self._reject("overloaded", "This node holds as many connections as it may.")
             return
         self._arm(self.limits.header_timeout_s, self._head_overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.open_at[self._door] -= 1
         self._disarm()
         # uvicorn leaves this timer running when the connection ends in an error.
         self._unset_keepalive_if_required()
@@ -126,9 +137,12 @@ class StrictProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No protocol is switched to yet: the request is answered as it is, and nothing after it is read.
+            # No protocol is switched to yet: the request is answered as it is, and nothing after it is read. The
+            # parser has stopped in front of its body, so whoever asks for one is told that it is broken.
+            if not self._deaf:
+                self.cycle.broken = True
+                self.cycle.keep_alive = False
             self._deaf = True
-            self.cycle.keep_alive = False
         except httptools.HttpParserError:
             self._break("The request is not well-formed HTTP/1.1.")
         else:
@@ -136,7 +150,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _watch(self, arrived: int) -> None:
         """What is half arrived has a deadline, and a head a bound: slow and endless senders meet it here."""
-        if self._deaf:
+        if self._deaf or self.pipeline:
+            # While requests wait in line it is we who do not read: nobody is late.
             return
         if not self._in_head:
             self._watch_body(arrived)
@@ -340,6 +355,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self.pipeline:
             queued: Any = self.pipeline.pop()
             self._start(queued[0])
+            self._watch(0)
             return
         self.flow.resume_reading()
         if self._deaf:
@@ -361,5 +377,10 @@ def strict_protocol(
     limits: Limits, refuse: Refuse, is_draining: Callable[[], bool] = lambda: False
 ) -> type[StrictProtocol]:
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
-    parts = {"limits": limits, "refuse": staticmethod(refuse), "is_draining": staticmethod(is_draining)}
+    parts = {
+        "limits": limits,
+        "refuse": staticmethod(refuse),
+        "is_draining": staticmethod(is_draining),
+        "open_at": Counter(),
+    }
     return type("ServerProtocol", (StrictProtocol,), parts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from gateway.server import listening
 from gateway.server.grace import GRACE_S
 from gateway.server.protocol import Limits, Refuse, strict_protocol
 
@@ -64,7 +65,7 @@ def run(  # noqa: PLR0913  the composition root names each part
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=2048,
+        backlog=listening.BACKLOG,
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # annotated int; it is only added to a time
         timeout_graceful_shutdown=GRACE_S,
     )

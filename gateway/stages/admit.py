@@ -11,9 +11,11 @@ import msgspec
 from gateway import headers, paths
 from gateway.arrival import Arrival
 from gateway.problems import Refusal
+from gateway.routes import MethodNotAllowed
 from gateway.sources import Address, Sources
 
 _NEVER = frozenset({"CONNECT", "TRACE"})
+_EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class Admit:
         if arrival.http_version != "1.1":
             raise Refusal("malformed_request", "The gateway speaks HTTP/1.1.")
         if arrival.method in _NEVER:
-            raise Refusal("method_not_allowed", f"{arrival.method} is not served here.")
+            raise MethodNotAllowed(_EVER)
         target = paths.canonical_target(arrival.target)
         read = headers.read(arrival.headers)
         source, via_proxy = self._sources.find(arrival.peer, read.proxied)

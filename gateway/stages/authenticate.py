@@ -6,6 +6,7 @@ key's state is, only its owner learns: it is asked after the signature has verif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
@@ -30,9 +31,15 @@ class Authenticated(msgspec.Struct, frozen=True):
 
 
 class Authenticate:
-    def __init__(self, signatures: SignatureAuthenticator, rules: freshness.FreshnessRules) -> None:
+    def __init__(
+        self,
+        signatures: SignatureAuthenticator,
+        rules: freshness.FreshnessRules,
+        clock: Callable[[], int],
+    ) -> None:
         self._signatures = signatures
         self._rules = rules
+        self._clock = clock
 
     async def __call__(self, routed: Routed, hold: bodies.Hold) -> Authenticated:
         headers = routed.admitted.headers
@@ -62,7 +69,8 @@ class Authenticate:
             target.query.encode("ascii"),
             digest,
         )
-        caller = self._signatures.verify(claim, signed, arrival.at_ms)
+        # Asked now, not when the head came: a key may have expired while its body took its time.
+        caller = self._signatures.verify(claim, signed, self._clock())
         arrival.trace.partner = caller.key.partner
         return Authenticated(routed, caller, claim.nonce, body, digest)
 

@@ -21,7 +21,7 @@ class Authorized(msgspec.Struct, frozen=True):
 
 
 class Authorize:
-    def __init__(self, policies: Policies, staleness_bound_ms: int, age_ms: Callable[[int], int]) -> None:
+    def __init__(self, policies: Policies, staleness_bound_ms: int, age_ms: Callable[[], int]) -> None:
         self._policies = policies
         self._bound = staleness_bound_ms
         self._age = age_ms
@@ -33,7 +33,7 @@ class Authorize:
         principal = self._principal(authenticated.caller)
         facts = RequestFacts(
             source=admitted.source,
-            directory_age_ms=self._age(admitted.arrival.at_ms),
+            directory_age_ms=self._age(),
             staleness_bound_ms=self._bound,
         )
         decision = decide(principal, _requirement(authenticated.routed.route), facts)

@@ -12,8 +12,6 @@ from gateway.ratelimit_headers import state_headers
 from gateway.stages.assert_identity import Asserted
 from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
 
-_WITHOUT_BODY = frozenset({204, 304})
-
 
 class Forward:
     def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
@@ -25,7 +23,7 @@ class Forward:
         pool = self._pools[routed.route.upstream]
         request = _outbound_request(asserted, pool.target.authority)
         if not routed.route.public:
-            return _answer(await pool.send(request, routed.route.timeouts), asserted)
+            return _answer(await pool.send(request, routed.route.timeouts), asserted, pool.target.authority)
         return await self._forward_public(pool, request, asserted)
 
     async def _forward_public(
@@ -38,7 +36,8 @@ class Forward:
         self._strangers[name] += 1
         try:
             routed = asserted.counted.authorized.authenticated.routed
-            answer = _answer(await pool.send(request, routed.route.timeouts), asserted)
+            response = await pool.send(request, routed.route.timeouts)
+            answer = _answer(response, asserted, pool.target.authority)
         except BaseException:
             self._strangers[name] -= 1
             raise
@@ -81,16 +80,13 @@ def _body(asserted: Asserted) -> tuple[bytes | AsyncIterator[bytes], int | None]
     return bodies.read_chunks(admitted.arrival.receive, authenticated.routed.route.max_body_bytes), length
 
 
-def _answer(response: UpstreamResponse, asserted: Asserted) -> Answer:
-    returned = headers.returnable(response.headers)
+def _answer(response: UpstreamResponse, asserted: Asserted, authority: bytes) -> Answer:
+    prefix = asserted.counted.authorized.authenticated.routed.route.strip_prefix
+    returned = headers.returnable(response.headers, authority, prefix)
     if response.content_length is not None:
         returned.append((b"content-length", b"%d" % response.content_length))
     returned += state_headers(asserted.counted.states.buckets)
     whole = response.find_whole_body()
     if whole is None:
         return Answer(response.status, returned, response, response.aclose)
-    method = asserted.counted.authorized.authenticated.routed.admitted.arrival.method
-    # Of a body that cannot come there is no length to tell.
-    if response.content_length is None and method != "HEAD" and response.status not in _WITHOUT_BODY:
-        returned.append((b"content-length", b"%d" % len(whole)))
     return Answer(response.status, returned, whole)

@@ -258,25 +258,3 @@ async def test_one_batch_gives_each_its_own_answer(store: AdmissionStore) -> Non
         answer.buckets[0].remaining for answer in answers if isinstance(answer, Admitted) and answer.buckets
     ]
     assert left == [2, 1]
-
-
-async def test_a_stores_clock_that_stepped_back_is_forgiven_as_soon_as_a_bucket_can_drain(
-    redis_url: str,
-) -> None:
-    """A bucket booked further ahead than it can be is full, and drains from now on, not once the clock is there."""
-    brief = Limit(name="brief", rate=1, per_us=1_000, burst=2)
-    client = Redis.from_url(redis_url)
-    store = RedisAdmission(client, NONCE_TTL_MS, timeout_ms=10_000)
-    try:
-        # Booked for an hour, so that it is still there when its name is asked for.
-        await store.admit(Admission("acme", None, (Bucket("k", THREE, 1),)))
-        [key] = await client.keys("*")
-        seconds, _ = await client.time()
-        await client.set(key, (seconds + 60) * 1_000_000)
-        with pytest.raises(RateLimited):
-            await store.admit(Admission("acme", None, (Bucket("k", brief, 1),)))
-        await asyncio.sleep(0.02)
-        await store.admit(Admission("acme", None, (Bucket("k", brief, 1),)))
-    finally:
-        await store.aclose()
-        await client.aclose()

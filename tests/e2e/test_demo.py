@@ -23,7 +23,7 @@ from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 60
-ORDER = b'{"symbol":"ACME","side":"buy","quantity":"2","price":"50"}'
+ORDER = b'{"symbol":"ACME","side":"buy","quantity":"2","type":"market"}'
 
 
 class Demo:

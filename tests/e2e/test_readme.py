@@ -62,6 +62,13 @@ def test_the_readmes_request_creates_an_order(demo: str, tmp_path: Path) -> None
     listing = found[1].replace("METHOD=POST", "METHOD=GET").replace("BODY='{", "BODY='' IGNORED='{")
     listed = paste(listing.replace('--data-binary "$BODY"', ""), demo, tmp_path)
     assert '"symbol":"BTC-EUR"' in listed
+    order = re.search(r'"id":"(ord-[0-9]+)"', created)
+    assert order is not None
+    one = listing.replace("METHOD=GET", "METHOD=DELETE").replace(
+        "/paper/v1/orders", f"/paper/v1/orders/{order[1]}"
+    )
+    assert '"state":"cancelled"' in paste(one.replace('--data-binary "$BODY"', ""), demo, tmp_path)
+    assert f"location: /paper/v1/orders/{order[1]}" in created
 
 
 def test_a_request_that_is_pasted_twice_is_refused(demo: str, tmp_path: Path) -> None:

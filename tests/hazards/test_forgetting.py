@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Deployment, deployed
+from tests.support.gateway import Deployment, deployed, wait_until
 
 ORDERS = b"/paper/v1/orders"
 
@@ -56,3 +57,26 @@ def test_a_captured_head_cannot_wait_until_its_nonce_is_forgotten(tmp_path: Path
                 time.sleep(0.25)
             held.send(captured[-1:])
             assert held.read("POST").code == "replayed_request"
+
+
+def test_a_state_folder_that_lost_its_memory_does_not_pass_for_a_new_one(lone: Deployment) -> None:
+    """A container whose disk is gone, over a store that is not."""
+    captured = lone.key().request("GET", ORDERS)
+    assert lone.node.ask(captured).status == 200
+    lone.node.stop()
+    for file in lone.directory.glob("replay.*"):
+        file.unlink()
+    again = lone.serve()
+    assert again.ask(captured).code == "stale_timestamp"
+
+
+def test_a_key_that_expires_while_its_body_is_on_its_way_has_expired(lone: Deployment) -> None:
+    """What counts is the moment of deciding, not the moment the head came."""
+    expires = datetime.now(UTC) + timedelta(seconds=3)
+    key = lone.key(expires=expires.isoformat())
+    slow = key.request("POST", ORDERS, b"{}")
+    with lone.node.connect() as held:
+        held.send(slow[:-1])
+        wait_until(lambda: datetime.now(UTC) > expires, 10, "the key has expired")
+        held.send(slow[-1:])
+        assert held.read("POST").code == "key_expired"

@@ -70,7 +70,9 @@ async def serving(
     keep_alive_s: float = 1.0,
     on_lost: Callable[[], None] = lambda: None,
     is_draining: Callable[[], bool] = lambda: False,
+    doors: int = 1,
 ) -> AsyncIterator[Any]:
+    """Yields the address; of several doors, all of theirs."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
     state = ServerState()
 
@@ -80,11 +82,15 @@ async def serving(
             on_lost()
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Build(config, state, {}), "127.0.0.1", 0)
+    servers = [
+        await loop.create_server(lambda: Build(config, state, {}), "127.0.0.1", 0) for _ in range(doors)
+    ]
+    addresses = [server.sockets[0].getsockname() for server in servers]
     try:
-        yield server.sockets[0].getsockname()
+        yield addresses[0] if doors == 1 else addresses
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         for connection in list(state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)

@@ -27,9 +27,33 @@ def crash(folder: Path) -> None:
     crashed.leave((), 0)
 
 
+@pytest.fixture(autouse=True)
+def begun(tmp_path: Path) -> None:
+    """The folder of a store that has just been made."""
+    handover.begin(tmp_path)
+
+
 def test_a_first_process_inherits_nothing_and_misses_nothing(tmp_path: Path) -> None:
     """Nobody was there before."""
     assert arrive(tmp_path) == handover.Inheritance((), complete=True)
+
+
+def test_a_folder_that_nobody_began_knows_nothing(tmp_path: Path) -> None:
+    """An empty folder over an old store: what was taken before lies elsewhere, or nowhere."""
+    (tmp_path / "replay.nonces").unlink()
+    assert arrive(tmp_path) == handover.Inheritance((), complete=False)
+
+
+def test_beginning_again_changes_nothing(tmp_path: Path) -> None:
+    """Preparing a store is safe to repeat, also while it is served and after a crash."""
+    first = process(tmp_path)
+    first.arrive(0)
+    first.leave(TAKEN, 1)
+    handover.begin(tmp_path)
+    assert arrive(tmp_path).nonces == TAKEN
+    crash(tmp_path)
+    handover.begin(tmp_path)
+    assert not arrive(tmp_path).complete
 
 
 def test_a_successor_inherits_every_nonce(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def authenticated(route: routes.Route, role: str) -> Authenticated:
 
 
 def authorize(age_ms: int = 0) -> Authorize:
-    return Authorize(POLICIES, 1_000, lambda _now_ms: age_ms)
+    return Authorize(POLICIES, 1_000, lambda: age_ms)
 
 
 def refused(stage: Authorize, asked: Authenticated) -> str:

@@ -5,8 +5,8 @@ import pytest
 from gateway.demo import book
 
 BUY = book.parse_order(b'{"symbol":"ACME","side":"buy","quantity":"3","price":"40"}')
-FILLING = book.parse_order(b'{"symbol":"ACME","side":"buy","quantity":3,"price":42}')
-SELL = book.parse_order(b'{"symbol":"ACME","side":"sell","quantity":"1.5","price":"41"}')
+FILLING = book.parse_order(b'{"symbol":"ACME","side":"buy","quantity":3,"type":"market"}')
+SELL = book.parse_order(b'{"symbol":"ACME","side":"sell","quantity":"1.5","type":"market"}')
 
 
 def test_an_order_below_the_reference_price_rests() -> None:

@@ -192,7 +192,7 @@ async def test_partners_do_not_see_each_other(connection: Wire) -> None:
 
 async def test_positions_name_their_environment(connection: Wire) -> None:
     """Paper and live answers can't be mistaken for each other."""
-    await ask(connection, as_partner("POST", "/orders", ORDER.replace(b'"40"', b'"50"')))
+    await ask(connection, as_partner("POST", "/orders", ORDER.replace(b'"price":"40"', b'"type":"market"')))
     _, _, body = await ask(connection, as_partner("GET", "/positions"))
     assert body == {"environment": "paper", "positions": [{"symbol": "ACME", "qty": "2"}]}
 

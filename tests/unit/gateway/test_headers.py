@@ -131,4 +131,23 @@ def test_an_upstream_cannot_speak_as_the_gateway() -> None:
         (b"ratelimit", b"forged"),
         (b"content-length", b"4"),
     ]
-    assert headers.returnable(answered) == [(b"content-type", b"a/b")]
+    assert headers.returnable(answered, b"upstream:80", b"/paper/v1") == [(b"content-type", b"a/b")]
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (b"/orders/1", b"/paper/v1/orders/1"),
+        (b"http://upstream:80/orders/1", b"/paper/v1/orders/1"),
+        (b"https://upstream:80", b"/paper/v1/"),
+        (b"orders/1", b"orders/1"),
+        (b"//elsewhere/a", b"//elsewhere/a"),
+        (b"https://docs.example/a", b"https://docs.example/a"),
+        (b"http://upstream:8000/a", b"http://upstream:8000/a"),
+    ],
+)
+def test_a_location_on_the_upstream_is_told_as_one_on_the_gateway(location: bytes, told: bytes) -> None:
+    """A client that follows it must come by the gateway again, and learns no inner name."""
+    assert headers.returnable([(b"location", location)], b"upstream:80", b"/paper/v1") == [
+        (b"location", told)
+    ]

@@ -28,7 +28,7 @@ def traced(reason: str = "") -> Trace:
     trace = Trace("r1", "GET")
     trace.path, trace.route, trace.partner, trace.upstream = "/a", "orders", "acme", "paper"
     trace.status = 200
-    trace.mark("admit")
+    trace.enter("answer")
     if reason:
         trace.refuse(reason)
     return trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from tests.support.front_line import (
     answer,
     connected,
     exchange,
+    replaced,
     serving,
+    tell_body,
     tell_target,
 )
 
@@ -129,3 +132,61 @@ async def test_a_draining_node_asks_its_clients_to_go_elsewhere() -> None:
         received = await asyncio.wait_for(reader.read(), 5)
     assert received.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in received
+
+
+async def test_connections_are_counted_by_the_door_they_came_in_by() -> None:
+    """Strangers at the partners' door must not make the probes at the other one fail."""
+    async with (
+        serving(tell_target, replaced(max_connections=1), doors=2) as (partners, control),
+        connected(partners),
+        connected(control) as (reader, writer),
+    ):
+        writer.write(PLAIN)
+        assert (await asyncio.wait_for(reader.readuntil(b"/a"), 5)).startswith(b"HTTP/1.1 200")
+
+
+async def test_far_too_many_connections_are_not_even_told() -> None:
+    """An answer holds its connection too; past twice the bound there is none."""
+    async with (
+        serving(tell_target, replaced(max_connections=1)) as address,
+        connected(address),
+        connected(address) as (told, _),
+        connected(address) as (untold, _),
+    ):
+        assert (await asyncio.wait_for(told.read(), 5)).endswith(b"overloaded")
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(untold.read(), 5) == b""
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+)
+async def test_the_body_of_an_upgrade_is_broken_and_never_empty(framing: bytes) -> None:
+    """The parser stops in front of it: to take it for empty would forward another request than was sent."""
+    head = b"POST /a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n"
+    assert (await exchange(tell_body, head + framing)).endswith(b"broken")
+
+
+async def test_who_waits_in_line_is_not_late() -> None:
+    """While an earlier answer is on its way it is the server that does not read."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        if scope["method"] == "GET":
+            await asyncio.sleep(0.5)
+        await tell_body(scope, receive, send)
+
+    async with serving(app, replaced(body_timeout_s=0.3)) as address, connected(address) as (reader, writer):
+        writer.write(PLAIN + b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab")
+        await asyncio.sleep(0.1)
+        writer.write(b"cd")
+        received = await asyncio.wait_for(reader.readuntil(b"abcd"), 5)
+    assert received.count(b"HTTP/1.1 200") == 2
+
+
+async def test_who_never_sends_on_is_late_once_it_is_their_turn() -> None:
+    """The deadline begins when the server reads again."""
+    sent = PLAIN + b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab"
+    received = await exchange(tell_body, sent)
+    assert received.count(b"HTTP/1.1 200") == 1
+    assert received.endswith(b"broken")
