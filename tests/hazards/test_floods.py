@@ -30,9 +30,21 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         plain_request("GET", b"//pub"),
         plain_request("GET", b"/pub/a", [("Host", "twice")]),
         plain_request("GET", b"/edge/v1/time"),
+        plain_request("GET", b"/edge/v1/time/"),
+        plain_request("GET", b"/health/nowhere"),
         plain_request("GET", b"/paper/v1/orders"),
     ],
-    ids=["no route", "no method", "never", "malformed", "headers", "our own page", "unsigned"],
+    ids=[
+        "no route",
+        "no method",
+        "never",
+        "malformed",
+        "headers",
+        "our own page",
+        "a slash",
+        "no probe",
+        "unsigned",
+    ],
 )
 def test_whatever_is_refused_counts_against_its_source(limited: Deployment, wire: bytes) -> None:
     """A flood of rubbish ends as a flood of 429, the cheapest answer there is."""

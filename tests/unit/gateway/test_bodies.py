@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from gateway import bodies
+from gateway import app, bodies
 from gateway.arrival import Receive
 from gateway.problems import Refusal
+from gateway.settings import Settings
 
 HERE, THERE = ip_address("203.0.113.9"), ip_address("203.0.113.10")
 
@@ -88,3 +90,13 @@ async def test_one_source_gets_its_share_and_no_more() -> None:
     assert refused.value.problem.kind.code == "overloaded"
     assert budget.held == 0
     assert not budget._of_source
+
+
+def test_a_streamed_upload_of_strangers_does_not_widen_their_share() -> None:
+    """Only bodies that are held count: those of signed routes."""
+    routes = [
+        SimpleNamespace(max_body_bytes=10, public=False),
+        SimpleNamespace(max_body_bytes=800, public=True),
+    ]
+    settings = SimpleNamespace(server=SimpleNamespace(body_budget_bytes=800), routes=routes)
+    assert app._body_budget(cast("Settings", settings))._share == 100
