@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from auth import assertion, freshness, signature
-from gateway import bodies, composition, pools, routes
+from gateway import bodies, clocks, composition, pools, routes
 from gateway.api.health import HealthController
 from gateway.api.help import HelpController
 from gateway.api.keys import identity_jwks
@@ -24,7 +24,7 @@ from gateway.api.problems import ProblemHandler
 from gateway.doors import Doors
 from gateway.edge import Edge
 from gateway.pipeline import Pipeline, Stages
-from gateway.runtime import Gateway, clock_ms
+from gateway.runtime import Gateway
 from gateway.server import run as server
 from gateway.server.protocol import Limits
 from gateway.settings import Settings, networks
@@ -151,7 +151,7 @@ async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
 
 async def require_servable(configured: Settings) -> None:
     """A store of another version, or a master key that is not the store's, is told before anything listens."""
-    async with composition.opened_store(configured, clock_ms) as store:
+    async with composition.opened_store(configured, clocks.wall_ms) as store:
         await store.ring.refresh()
         store.ring.get_signer()
 

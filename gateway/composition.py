@@ -7,7 +7,6 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
-from gateway import references
+from gateway import clocks, references
 from gateway.settings import RedisTlsSettings, Settings
 from keys.changes import Changes, Clock
 from keys.custody import Custody
@@ -123,8 +122,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
             store.engine,
             store.data_keys,
             store.wakeup,
-            # Of ages it is asked on the same clock: see `gateway.runtime.monotonic_ms`.
-            lambda: _monotonic_us() // 1_000,
+            clocks.monotonic_ms,
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
             companions=(store.ring,),
@@ -177,14 +175,14 @@ async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[Admission
 @asynccontextmanager
 async def _opened_memory(settings: Settings, nonce_ttl_ms: int) -> AsyncIterator[tuple[AdmissionStore, bool]]:
     line = handover.Handover(Path(settings.service.state_dir), stale_after_ms=nonce_ttl_ms)
-    inherited = line.arrive(_monotonic_us() // 1_000)
-    memory = MemoryAdmission(_monotonic_us, nonce_ttl_ms)
+    inherited = line.arrive(clocks.monotonic_ms())
+    memory = MemoryAdmission(clocks.monotonic_us, nonce_ttl_ms)
     memory.recall(inherited.nonces)
     try:
         yield memory, inherited.complete
     finally:
         await memory.aclose()
-        line.leave(memory.all_taken(), _monotonic_us() // 1_000)
+        line.leave(memory.all_taken(), clocks.monotonic_ms())
 
 
 @asynccontextmanager
@@ -222,8 +220,3 @@ def _find_path(text: str | None) -> Path | None:
 
 def _find_secret(reference: str | None) -> Secret | None:
     return None if reference is None else references.resolve(reference, os.environ)
-
-
-def _monotonic_us() -> int:
-    """Stepping the clock must neither free nonces early nor refill limits."""
-    return time.monotonic_ns() // 1_000

@@ -6,8 +6,6 @@ control paths and health. Without one, one port serves all.
 
 from __future__ import annotations
 
-from gateway.routes import NoRoute
-
 _CONTROL_ROOTS = frozenset({"metrics", "control", "console"})
 
 
@@ -15,12 +13,8 @@ class Doors:
     def __init__(self, control_port: int | None) -> None:
         self._control_port = control_port
 
-    def require(self, path: str, server: tuple[str, int | None] | None) -> None:
-        """Raises `NoRoute` where a path is not served on the port that its request came in by."""
-        if not self.lead_to(path, server):
-            raise NoRoute
-
     def lead_to(self, path: str, server: tuple[str, int | None] | None) -> bool:
+        """Whether a path is served on the port that its request came in by."""
         if self._control_port is None:
             return True
         root = path.split("/", 2)[1]

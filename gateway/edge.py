@@ -73,14 +73,8 @@ class Edge:
     async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
         try:
             admitted = self._admit_or_charge(arrival)
-            ours = _is_ours(admitted)
-            if (ours or not self._doors.lead_to(admitted.target.path, scope["server"])) and not _is_probe(
-                admitted
-            ):
-                # A probe must not fail because of what its neighbours behind the same address send.
-                self._limit_source.check(admitted.source)
-            self._doors.require(admitted.target.path, scope["server"])
-            if ours:
+            self._require_door(admitted, scope["server"])
+            if _is_ours(admitted):
                 await self._serve_ours(admitted, scope, send)
                 return
             answer = await self._pipeline.run(admitted)
@@ -103,9 +97,18 @@ class Edge:
                 self._limit_source.check(source)
             raise
 
+    def _require_door(self, admitted: Admitted, server: tuple[str, int | None] | None) -> None:
+        """A path that this port does not serve is no route, and asking for it is not free."""
+        if not self._doors.lead_to(admitted.target.path, server):
+            self._limit_source(admitted)
+            raise NoRoute
+
     async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
         arrival = admitted.arrival
         arrival.trace.route = "gateway"
+        if admitted.target.path not in _PROBES:
+            # A probe must not fail because of what its neighbours behind the same address send.
+            self._limit_source(admitted)
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
@@ -167,10 +170,6 @@ def _loggable(target: bytes) -> str:
 def _is_ours(admitted: Admitted) -> bool:
     path = admitted.target.path
     return path != WHOAMI and path.split("/", 2)[1] in RESERVED_ROOTS
-
-
-def _is_probe(admitted: Admitted) -> bool:
-    return admitted.target.path in _PROBES
 
 
 def _with_request_id(send: Send, arrival: Arrival) -> Send:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from gateway import clocks
 from gateway.metrics import Metrics
 from gateway.observers import Observers
 from gateway.problems import KINDS as PROBLEM_KINDS
@@ -22,15 +22,6 @@ from keys.directory import Directory
 from keys.ring import Ring
 
 
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def monotonic_ms() -> int:
-    """For ages: a wall clock that steps back must not make what is old look new."""
-    return time.monotonic_ns() // 1_000_000
-
-
 class Gateway:
     """Built before the loop runs; `directory` and `ring` are there once it has been opened."""
 
@@ -40,7 +31,7 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        clock: Callable[[], int] = clock_ms,
+        clock: Callable[[], int] = clocks.wall_ms,
         *,
         bound_ms: int = 0,
         shared: Path | None = None,
@@ -88,7 +79,7 @@ class Gateway:
         return status, headers, body
 
     def key_age_ms(self) -> int:
-        return self.directory.age_ms(monotonic_ms())
+        return self.directory.age_ms(clocks.monotonic_ms())
 
     def _key_age_s(self) -> float:
         return self.key_age_ms() / 1000

@@ -6,7 +6,6 @@ line on stderr and exit code 1. Unnamed failures stay tracebacks: they are defec
 
 import asyncio
 import getpass
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +13,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from gateway import composition, settings
+from gateway import clocks, composition, settings
 from gateway.cli import failures
 
 CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
 
 Made = TypeVar("Made")
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def with_config(command: Command) -> Command:
@@ -68,7 +63,7 @@ def act(action: Callable[[composition.Store, settings.Settings], Awaitable[Made]
     configured = load_settings()
 
     async def run() -> Made:
-        async with composition.opened_store(configured, clock_ms) as store:
+        async with composition.opened_store(configured, clocks.wall_ms) as store:
             return await action(store, configured)
 
     with reported():

@@ -14,7 +14,7 @@ import click
 import msgspec
 import sqlalchemy as sa
 
-from gateway import composition, pools, settings
+from gateway import clocks, composition, pools, settings
 from gateway.cli import context, failures, output
 from storage import engine as sql
 from storage import migrate, redis, schema
@@ -101,7 +101,7 @@ async def _check_schema(configured: settings.Settings) -> str:
 
 async def _check_kms(configured: settings.Settings) -> str:
     await _check_schema(configured)
-    async with composition.opened_store(configured, context.clock_ms) as store:
+    async with composition.opened_store(configured, clocks.wall_ms) as store:
         async with sql.reading(store.engine) as conn:
             ids = (await conn.execute(sa.select(schema.data_keys.c.id))).scalars().all()
         if not ids:
@@ -113,7 +113,7 @@ async def _check_kms(configured: settings.Settings) -> str:
 
 async def _check_ring(configured: settings.Settings) -> str:
     await _check_schema(configured)
-    async with composition.opened_store(configured, context.clock_ms) as store:
+    async with composition.opened_store(configured, clocks.wall_ms) as store:
         await store.ring.refresh()
         return f"identity assertions are signed by {store.ring.get_signer().kid}"
 

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from gateway import composition, settings
+from gateway import clocks, composition, settings
 from gateway.cli import context, moments, output
 from keys.environment import ENVIRONMENTS
 from keys.records import Algorithm, ApiKey, CreatedKey, KeyRequest, SecretVersion
@@ -33,7 +33,7 @@ def _parse_permissions(
 
 def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else moments.parse_moment(value, context.clock_ms())
+        return None if value is None else moments.parse_moment(value, clocks.wall_ms())
     except moments.UnreadableMoment as error:
         raise click.BadParameter(str(error)) from None
 
@@ -103,7 +103,7 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
                 return found
             after = page.after
 
-    now_ms = context.clock_ms()
+    now_ms = clocks.wall_ms()
     views = [view(key, now_ms) for key in context.act(gather)]
     if as_json:
         output.print_json(views)
@@ -142,7 +142,7 @@ _change("unfreeze", "unfreeze_key", "Let a frozen key work again.")
 
 def _print_created(created: CreatedKey, *, as_json: bool) -> None:
     shown = {} if created.secret is None else {"secret": created.secret.reveal()}
-    fields = view(created.key, context.clock_ms())
+    fields = view(created.key, clocks.wall_ms())
     if as_json:
         output.print_json({"id": created.key.id, "version": created.version, **shown, **fields})
         return
@@ -152,7 +152,7 @@ def _print_created(created: CreatedKey, *, as_json: bool) -> None:
 
 
 def _print(key: ApiKey, *, as_json: bool) -> None:
-    fields = view(key, context.clock_ms())
+    fields = view(key, clocks.wall_ms())
     versions = [_view_version(version) for version in key.versions]
     if as_json:
         output.print_json({**fields, "versions": versions})

@@ -5,7 +5,7 @@ import secrets
 
 import click
 
-from gateway import initialise, pools, serving, settings
+from gateway import clocks, initialise, pools, serving, settings
 from gateway.cli import context, output
 
 
@@ -31,7 +31,7 @@ def init() -> None:
     configured = context.load_settings()
     with context.reported():
         made = asyncio.run(
-            initialise.initialise(configured, context.clock_ms, secrets.token_bytes, actor=context.actor())
+            initialise.initialise(configured, clocks.wall_ms, secrets.token_bytes, actor=context.actor())
         )
     for line in made:
         output.say(line)

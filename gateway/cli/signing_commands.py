@@ -3,7 +3,6 @@
 import os
 import secrets
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from gateway import clocks
 from gateway.cli import client, credentials, output
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -93,7 +93,7 @@ def _sign(  # noqa: PLR0913  what is signed, and the options that both commands 
     window: int | None,
 ) -> tuple[client.Headers, str | None]:
     sources = credentials.Sources(key_id, secret_file, credentials_file, os.environ)
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clocks.wall_ms()
     timestamp = f"{now_ms}/{window}" if window else str(now_ms)
     nonce = secrets.token_urlsafe(client.NONCE_BYTES)
     with _reported():

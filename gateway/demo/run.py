@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from gateway import composition, initialise, settings
+from gateway import clocks, composition, initialise, settings
 from gateway.cli.credentials import Credentials
 from gateway.demo import children, example, seed, welcome
 
@@ -32,10 +31,6 @@ _POLL_S: Final = 0.05
 
 class DemoRefused(Exception):
     """The demo can't start, and why."""
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def run(state_dir: Path, port: int) -> None:
@@ -86,8 +81,8 @@ async def _until_either(*tasks: asyncio.Task[object]) -> None:
 
 
 async def _prepare(demo: _Demo) -> Credentials:
-    await initialise.initialise(demo.settings, clock_ms, secrets.token_bytes, actor=seed.ACTOR)
-    async with composition.opened_store(demo.settings, clock_ms) as store:
+    await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, actor=seed.ACTOR)
+    async with composition.opened_store(demo.settings, clocks.wall_ms) as store:
         file = demo.state_dir / seed.FILE_NAME
         return await seed.seed(store.custody, file, demo.base_url, secrets.token_bytes)
 

@@ -10,20 +10,16 @@ import contextlib
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
 from auth import identity_keys
+from gateway import clocks
 from gateway.demo import assertions, trading, wire
 from gateway.server import leash
 
 LOOPBACK: Final = "127.0.0.1"
-
-
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +49,8 @@ async def run(options: argparse.Namespace) -> None:
     # A demo's gateway is young: keys missed while it was starting may be asked for again soon.
     keys = identity_keys.IdentityKeys(partial(assertions.fetch_jwks, options.gateway), refetch_ms=500)
     expected = assertions.Expectation(options.issuer, options.name, options.environment)
-    verifier = assertions.AssertionVerifier(keys, expected, clock_ms)
-    app = trading.Trading(options.environment, verifier.identify, clock_ms)
+    verifier = assertions.AssertionVerifier(keys, expected, clocks.wall_ms)
+    app = trading.Trading(options.environment, verifier.identify, clocks.wall_ms)
     listener = _inherit(options.fd) if options.fd is not None else _bind(options.port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
+
+from gateway import clocks
 
 BACKLOG = 2_048
 
@@ -29,7 +30,7 @@ def take(host: str, port: int) -> tuple[socket.socket, int]:
         raise AddressTaken(f"{host} port {port}: {failure.strerror}") from failure
     listener.settimeout(0)
     listener.set_inheritable(True)
-    return listener, time.time_ns() // 1_000_000
+    return listener, clocks.wall_ms()
 
 
 def adopt(descriptor: int) -> socket.socket:

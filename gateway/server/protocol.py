@@ -193,7 +193,6 @@ class StrictProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         self._body_grew = False
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
 
     def on_url(self, url: bytes) -> None:

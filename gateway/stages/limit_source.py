@@ -7,9 +7,9 @@ clock locks nobody out.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from gateway import clocks
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import refusal_headers
 from gateway.sources import Address, network_of
@@ -19,12 +19,8 @@ from policies import gcra
 MAX_SOURCES = 100_000
 
 
-def monotonic_us() -> int:
-    return time.monotonic_ns() // 1000
-
-
 class LimitSource:
-    def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = monotonic_us) -> None:
+    def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = clocks.monotonic_us) -> None:
         self._limit = limit
         self._clock_us = clock_us
         self._arrivals: dict[Address, int] = {}

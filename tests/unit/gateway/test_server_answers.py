@@ -190,3 +190,27 @@ async def test_who_never_sends_on_is_late_once_it_is_their_turn() -> None:
     received = await exchange(tell_body, sent)
     assert received.count(b"HTTP/1.1 200") == 1
     assert received.endswith(b"broken")
+
+
+async def test_a_client_that_goes_while_another_request_waits_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The answer that is running hears of it, though it is not the newest on its connection."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async with serving(app) as address, connected(address) as (_, writer):
+        writer.write(PLAIN + PLAIN)
+        await begun.wait()
+        writer.transport.abort()
+        await asyncio.wait_for(ended.wait(), 5)
+    assert not caplog.records
