@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from gateway.arrival import Receive
 from gateway.problems import Refusal
-from gateway.sources import Address, network_of
+from gateway.sources import Source
 
 
 class Budget:
@@ -23,45 +23,45 @@ class Budget:
     def __init__(self, limit: int, share: int) -> None:
         self._limit = limit
         self._share = share
-        self._of_source: Counter[Address] = Counter()
+        self._of_source: Counter[str] = Counter()
         self.held = 0
 
     @contextmanager
-    def hold(self, source: Address) -> Iterator[Hold]:
-        hold = Hold(self, network_of(source))
+    def hold(self, source: Source) -> Iterator[Hold]:
+        hold = Hold(self, source.network)
         try:
             yield hold
         finally:
             if hold.size:
                 self._give_back(hold)
 
-    def take(self, source: Address, size: int) -> None:
-        if self.held + size > self._limit or self._of_source[source] + size > self._share:
+    def take(self, network: str, size: int) -> None:
+        if self.held + size > self._limit or self._of_source[network] + size > self._share:
             raise Refusal(
                 "overloaded", "This node holds as many request bodies as it may. Try again shortly."
             )
         self.held += size
-        self._of_source[source] += size
+        self._of_source[network] += size
 
     def _give_back(self, hold: Hold) -> None:
         self.held -= hold.size
-        self._of_source[hold.source] -= hold.size
-        if not self._of_source[hold.source]:
-            del self._of_source[hold.source]
+        self._of_source[hold.network] -= hold.size
+        if not self._of_source[hold.network]:
+            del self._of_source[hold.network]
 
 
 class Hold:
     """One request's share of the budget."""
 
-    __slots__ = ("_budget", "size", "source")
+    __slots__ = ("_budget", "network", "size")
 
-    def __init__(self, budget: Budget, source: Address) -> None:
+    def __init__(self, budget: Budget, network: str) -> None:
         self._budget = budget
-        self.source = source
+        self.network = network
         self.size = 0
 
     def grow(self, size: int) -> None:
-        self._budget.take(self.source, size)
+        self._budget.take(self.network, size)
         self.size += size
 
 

@@ -91,7 +91,7 @@ class Edge:
             return self._admit(arrival)
         except (Refusal, MalformedPath, MethodNotAllowed):
             source = self._admit.find_charged(arrival)
-            arrival.trace.source = str(source or arrival.peer)
+            arrival.trace.source = source.text if source is not None else arrival.peer
             arrival.trace.path = _loggable(arrival.target)
             if source is not None:
                 self._limit_source.check(source)

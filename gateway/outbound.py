@@ -6,10 +6,8 @@ Invariant: the gateway's own headers come last and once; nothing the client sent
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
 from secrets import token_hex
 
-from gateway.sources import Address
 from gateway.stages.admit import Admitted
 from gateway.stages.assert_identity import Asserted
 
@@ -48,17 +46,12 @@ def _forwarded(asserted: Asserted) -> list[Header]:
         inherited = dict(admitted.headers.proxied)
         claimed = inherited.get(b"x-forwarded-proto", scheme)
         scheme = claimed if claimed in {b"http", b"https"} else scheme
-    source = str(admitted.source).encode()
     prefix = asserted.counted.authorized.authenticated.routed.route.strip_prefix
     stripped = [(b"x-forwarded-prefix", prefix)] if prefix else []
     return [
         *stripped,
-        (b"forwarded", b'for=%b;proto=%b;host="%b"' % (_node(admitted.source), scheme, host)),
-        (b"x-forwarded-for", source),
+        (b"forwarded", b'for=%b;proto=%b;host="%b"' % (admitted.source.node, scheme, host)),
+        (b"x-forwarded-for", admitted.source.encoded),
         (b"x-forwarded-proto", scheme),
         (b"x-forwarded-host", host),
     ]
-
-
-def _node(source: Address) -> bytes:
-    return f'"[{source}]"'.encode() if isinstance(source, IPv6Address) else str(source).encode()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+import msgspec
+
 from gateway.problems import Refusal
 
 Header = tuple[bytes, bytes]
@@ -15,16 +17,33 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """One address, in each form that a request needs, written out once per address rather than per request.
+
+    `network` is what limits count by: an IPv4 address, or the /64 of an IPv6 one, which is what one host or
+    household holds. `node` is the form that `Forwarded` wants.
+    """
+
+    address: Address
+    text: str
+    encoded: bytes
+    node: bytes
+    network: str
+
+
 @lru_cache(maxsize=8192)
-def parse_address(text: str) -> Address:
+def parse_source(text: str) -> Source:
     address = ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    written = str(address)
+    if isinstance(address, IPv4Address):
+        return Source(address, written, written.encode(), written.encode(), written)
+    household = IPv6Address(int(address) >> 64 << 64)
+    return Source(address, written, written.encode(), f'"[{written}]"'.encode(), str(household))
 
 
-def network_of(address: Address) -> Address:
-    """What limits count by: an IPv4 address, or the /64 of an IPv6 one, which is what one host or household holds."""
-    return IPv6Address(int(address) >> 64 << 64) if isinstance(address, IPv6Address) else address
+_UNKNOWN = parse_source("0.0.0.0")  # noqa: S104  nothing listens on it: it stands for a peer without an address
 
 
 class Sources:
@@ -33,17 +52,17 @@ class Sources:
     def __init__(self, trusted: tuple[Network, ...]) -> None:
         self._trusted = trusted
 
-    def is_trusted(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted)
+    def is_trusted(self, source: Source) -> bool:
+        return any(source.address in network for network in self._trusted)
 
-    def find(self, peer: str, proxied: list[Header]) -> tuple[Address, bool]:
-        """The source address, and whether the peer is a trusted proxy."""
-        address = parse_address(peer) if peer else IPv4Address(0)
-        if not self._trusted or not self.is_trusted(address):
-            return address, False
-        return self._behind(address, proxied), True
+    def find(self, peer: str, proxied: list[Header]) -> tuple[Source, bool]:
+        """The source, and whether the peer is a trusted proxy."""
+        source = parse_source(peer) if peer else _UNKNOWN
+        if not self._trusted or not self.is_trusted(source):
+            return source, False
+        return self._behind(source, proxied), True
 
-    def find_charged(self, peer: str, headers: list[Header]) -> Address | None:
+    def find_charged(self, peer: str, headers: list[Header]) -> Source | None:
         """Whom to charge for a request that cannot be admitted; nobody, if only a proxy of ours is known.
 
         Charging the proxy would let one stranger use up what all of its clients have.
@@ -57,13 +76,13 @@ class Sources:
             return None
         return None if self.is_trusted(source) else source
 
-    def _behind(self, nearest: Address, proxied: list[Header]) -> Address:
+    def _behind(self, nearest: Source, proxied: list[Header]) -> Source:
         """The first address, read from the right, that is not one of our own proxies."""
         hops = b",".join(value for name, value in proxied if name == b"x-forwarded-for")
         source = nearest
         for hop in reversed([hop.strip() for hop in hops.split(b",") if hop.strip()]):
             try:
-                source = parse_address(hop.decode("ascii"))
+                source = parse_source(hop.decode("ascii"))
             except ValueError:
                 raise Refusal(
                     "malformed_headers", "X-Forwarded-For holds something other than addresses."

@@ -12,7 +12,7 @@ from gateway import headers, paths
 from gateway.arrival import Arrival
 from gateway.problems import Refusal
 from gateway.routes import MethodNotAllowed
-from gateway.sources import Address, Sources
+from gateway.sources import Source, Sources
 
 _NEVER = frozenset({"CONNECT", "TRACE"})
 _EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -22,7 +22,7 @@ class Admitted(msgspec.Struct, frozen=True):
     arrival: Arrival
     target: paths.Target
     headers: headers.RequestHeaders
-    source: Address
+    source: Source
     via_proxy: bool
 
 
@@ -30,7 +30,7 @@ class Admit:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def find_charged(self, arrival: Arrival) -> Address | None:
+    def find_charged(self, arrival: Arrival) -> Source | None:
         """Whom to charge for what could not be admitted."""
         return self._sources.find_charged(arrival.peer, arrival.headers)
 
@@ -45,5 +45,5 @@ class Admit:
         read = headers.read(arrival.headers)
         source, via_proxy = self._sources.find(arrival.peer, read.proxied)
         arrival.trace.path = target.path
-        arrival.trace.source = str(source)
+        arrival.trace.source = source.text
         return Admitted(arrival, target, read, source, via_proxy)

@@ -11,7 +11,6 @@ import msgspec
 
 from auth.admission import Admission, AdmissionStore, Admitted, Bucket
 from gateway.problems import Refusal
-from gateway.sources import network_of
 from gateway.stages.authorize import Authorized
 from policies.document import Policies, Tier
 from policies.gcra import Limit
@@ -44,14 +43,16 @@ class AdmitOnce:
         caller = authorized.authenticated.caller
         if caller is not None:
             admitted = authorized.authenticated.routed.admitted
-            self._used(caller.key.id, caller.version, str(admitted.source), admitted.arrival.at_ms)
+            self._used(caller.key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
 
     def _admission(self, authorized: Authorized) -> Admission:
         route = authorized.authenticated.routed.route
         principal = authorized.principal
         if principal is None:
-            source = network_of(authorized.authenticated.routed.admitted.source)
-            return Admission(f"source:{source}", None, _route_buckets(route.name, route.limits, route.cost))
+            source = authorized.authenticated.routed.admitted.source
+            return Admission(
+                f"source:{source.network}", None, _route_buckets(route.name, route.limits, route.cost)
+            )
         tier = self._tier(principal.tier)
         buckets = (
             *_bucket(f"key:{principal.credential}", tier.key, route.cost),

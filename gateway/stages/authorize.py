@@ -32,7 +32,7 @@ class Authorize:
         admitted = authenticated.routed.admitted
         principal = self._principal(authenticated.caller)
         facts = RequestFacts(
-            source=admitted.source,
+            source=admitted.source.address,
             directory_age_ms=self._age(),
             staleness_bound_ms=self._bound,
         )

@@ -42,7 +42,7 @@ def _description(counted: Counted) -> dict[str, Any]:
         "permissions": sorted(principal.permissions),
         "cidrs": [str(network) for network in principal.networks],
         "expires_at": caller.key.expires_at,
-        "source": str(admitted.source),
+        "source": admitted.source.text,
         "request_id": admitted.arrival.request_id,
         "server_time": admitted.arrival.at_ms,
         "limits": [

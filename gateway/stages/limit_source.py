@@ -12,7 +12,7 @@ from collections.abc import Callable
 from gateway import clocks
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import refusal_headers
-from gateway.sources import Address, network_of
+from gateway.sources import Source
 from gateway.stages.admit import Admitted
 from policies import gcra
 
@@ -23,20 +23,20 @@ class LimitSource:
     def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = clocks.monotonic_us) -> None:
         self._limit = limit
         self._clock_us = clock_us
-        self._arrivals: dict[Address, int] = {}
+        self._arrivals: dict[str, int] = {}
 
     def __call__(self, admitted: Admitted) -> Admitted:
         self.check(admitted.source)
         return admitted
 
-    def check(self, address: Address) -> None:
-        now_us, source = self._clock_us(), network_of(address)
-        verdict = gcra.admit(self._arrivals.get(source), now_us, self._limit, 1)
+    def check(self, source: Source) -> None:
+        now_us, network = self._clock_us(), source.network
+        verdict = gcra.admit(self._arrivals.get(network), now_us, self._limit, 1)
         if not verdict.allowed:
             raise self._refuse(verdict)
-        if source not in self._arrivals and len(self._arrivals) >= MAX_SOURCES:
+        if network not in self._arrivals and len(self._arrivals) >= MAX_SOURCES:
             self._forget_idle(now_us)
-        self._arrivals[source] = verdict.tat_us
+        self._arrivals[network] = verdict.tat_us
 
     def _refuse(self, verdict: gcra.Verdict) -> Refusal:
         headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)
@@ -45,7 +45,7 @@ class LimitSource:
 
     def _forget_idle(self, now_us: int) -> None:
         """A source whose debt is paid is as good as unknown. If all are busy, the oldest tenth is let go."""
-        self._arrivals = {source: tat for source, tat in self._arrivals.items() if tat > now_us}
+        self._arrivals = {network: tat for network, tat in self._arrivals.items() if tat > now_us}
         if len(self._arrivals) >= MAX_SOURCES:
-            for source in list(self._arrivals)[: MAX_SOURCES // 10]:
-                del self._arrivals[source]
+            for network in list(self._arrivals)[: MAX_SOURCES // 10]:
+                del self._arrivals[network]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from auth.admission import Admitted as Counts
 from gateway import headers, paths, routes
 from gateway.arrival import Arrival, Header
+from gateway.sources import parse_source
 from gateway.stages.admit import Admitted
 from gateway.stages.admit_once import Counted
 from gateway.stages.assert_identity import Asserted
@@ -54,7 +54,7 @@ def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Ad
         trace=Trace(REQUEST_ID, "GET"),
     )
     target = paths.canonical_target(b"/a")
-    return Admitted(arrival, target, headers.read(received), ip_address(source), via_proxy)
+    return Admitted(arrival, target, headers.read(received), parse_source(source), via_proxy)
 
 
 def asserted(request: Admitted, route: routes.Route = PUBLIC, assertion: str | None = None) -> Asserted:

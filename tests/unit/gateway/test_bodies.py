@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,8 +12,9 @@ from gateway import app, bodies
 from gateway.arrival import Receive
 from gateway.problems import Refusal
 from gateway.settings import Settings
+from gateway.sources import parse_source
 
-HERE, THERE = ip_address("203.0.113.9"), ip_address("203.0.113.10")
+HERE, THERE = parse_source("203.0.113.9"), parse_source("203.0.113.10")
 
 
 def receiver(*messages: dict[str, Any]) -> Receive:
