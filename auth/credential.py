@@ -8,6 +8,7 @@ window that is zero or longer than the longest one allowed.
 
 import re
 from binascii import unhexlify
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -65,12 +66,12 @@ def parse(
     if _SIGNATURE.fullmatch(signature) is None:
         raise MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
     return SignedCredential(
-        key_id=_parse_key_id(key_id),
-        timestamp=timestamp.decode("ascii"),
-        at_ms=at_ms,
-        window_ms=window_ms,
-        nonce=nonce.decode("ascii"),
-        signature=unhexlify(signature),
+        _parse_key_id(key_id),
+        timestamp.decode("ascii"),
+        at_ms,
+        window_ms,
+        nonce.decode("ascii"),
+        unhexlify(signature),
     )
 
 
@@ -90,6 +91,9 @@ def _parse_timestamp(timestamp: bytes, max_window_ms: int) -> tuple[int, int | N
     return int(at_digits), window_ms
 
 
+# A key id comes back with every request of its partner, and its check need not be computed anew. Bounded, because
+# anybody can write an id that passes: then they are computed again.
+@lru_cache(maxsize=16_384)
 def _parse_key_id(key_id: bytes) -> str:
     try:
         text = key_id.decode("ascii")

@@ -9,7 +9,7 @@ frozen, or whose partner is. None of those states shows to anyone who cannot sig
 """
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from auth import credential as credentials
 from keys import served
+from keys.secret import HmacKey
 
 AuditReason = Literal["unknown_key", "other_algorithm", "wrong_signature"]
 
 _HMAC_SIGNATURE_BYTES: Final = 32
-# A shown paper secret has this many characters; a decoy of the same length costs the same to use.
-_DECOY_SECRET_BYTES: Final = 59
+_DECOY_SECRET_BYTES: Final = 32
 # An active version and a retiring one. A refusal always makes this many checks, so that it tells
 # neither whether the key exists nor whether it is being rotated.
 _CHECKS: Final = 2
@@ -63,7 +63,7 @@ class PartnerFrozen(KeyRefused):
     pass
 
 
-class VerifiedKey(msgspec.Struct, frozen=True):
+class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
     """Made by `SignatureAuthenticator.verify` alone: to hold one is to have seen a right signature."""
 
     key: served.ServedKey
@@ -75,7 +75,7 @@ class SignatureAuthenticator:
         self, find: Callable[[str], served.ServedKey | None], *, entropy: Callable[[int], bytes]
     ) -> None:
         self._find = find
-        self._decoy_secret = entropy(_DECOY_SECRET_BYTES)
+        self._decoy_secret = HmacKey(entropy(_DECOY_SECRET_BYTES))
         # The private half is dropped here; a signature made with it would be refused all the same.
         self._decoy_public_key = ed25519.Ed25519PrivateKey.from_private_bytes(entropy(32)).public_key()
 
@@ -119,17 +119,19 @@ class SignatureAuthenticator:
         return None
 
 
-def _verifying_versions(key: served.ServedKey | None, algorithm: str) -> Iterator[served.ServedVersion]:
+def _verifying_versions(key: served.ServedKey | None, algorithm: str) -> list[served.ServedVersion]:
     if key is None or key.algorithm != algorithm:
-        return
-    for version in key.versions:
+        return []
+    return [
+        version
+        for version in key.versions
         # A revoked key keeps its last versions, so that whoever holds the secret hears `KeyRevoked`.
-        if version.algorithm == algorithm and (key.revoked or version.state in _VERIFYING_STATES):
-            yield version
+        if version.algorithm == algorithm and (key.revoked or version.state in _VERIFYING_STATES)
+    ]
 
 
-def _hmac_matches(secret: bytes, canonical: bytes, signature: bytes) -> bool:
-    return hmac.compare_digest(hmac.digest(secret, canonical, "sha256"), signature)
+def _hmac_matches(secret: HmacKey, canonical: bytes, signature: bytes) -> bool:
+    return hmac.compare_digest(secret.sign(canonical), signature)
 
 
 def _ed25519_matches(public_key: ed25519.Ed25519PublicKey, canonical: bytes, signature: bytes) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any
 
+from gateway.server.exchange import Exchange, Header
 from gateway.trace import Trace
-
-Header = tuple[bytes, bytes]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Answer:
-    """Status, headers and a body that is either whole (`bytes`) or streamed."""
+    """Status, headers and a body that is either whole (`bytes`) or streamed.
 
-    __slots__ = ("body", "close", "headers", "status")
+    Headers say nothing of framing or of the connection. `length` is what to declare where a whole body does not tell:
+    for an answer to HEAD, and for a streamed body whose length is known. `last`: the connection ends with it.
+    """
+
+    __slots__ = ("body", "close", "headers", "last", "length", "status")
 
     def __init__(
         self,
@@ -22,20 +23,24 @@ class Answer:
         headers: list[Header],
         body: bytes | AsyncIterable[bytes],
         close: Callable[[], Awaitable[None]] | None = None,
+        length: int | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.close = close
+        self.length = length
+        self.last = False
 
-    async def write(self, send: Send, trace: Trace) -> None:
+    async def write(self, exchange: Exchange, trace: Trace) -> None:
         trace.status = self.status
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        if isinstance(self.body, bytes):
-            trace.sent = len(self.body)
-            await send({"type": "http.response.body", "body": self.body})
+        body = self.body
+        if isinstance(body, bytes):
+            trace.sent = len(body)
+            await exchange.answer(self.status, self.headers, body, self.length, last=self.last)
             return
-        async for chunk in self.body:
-            trace.sent += len(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await exchange.begin(self.status, self.headers, self.length)
+        async for piece in body:
+            trace.sent += len(piece)
+            await exchange.go_on(piece, more=True)
+        await exchange.go_on(b"", more=False)

@@ -13,12 +13,14 @@ Header = tuple[bytes, bytes]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     at_ms: int
     method: str
     target: bytes
-    headers: list[Header]
+    # In any case, in the order of the values.
+    names: tuple[bytes, ...]
+    values: list[bytes]
     peer: str
     scheme: str
     http_version: str

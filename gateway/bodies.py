@@ -6,8 +6,8 @@ A signed body is held whole, because its hash is part of what was signed; that o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from typing import Self
 
 from gateway.arrival import Receive
 from gateway.problems import Refusal
@@ -26,14 +26,8 @@ class Budget:
         self._of_source: Counter[str] = Counter()
         self.held = 0
 
-    @contextmanager
-    def hold(self, source: Source) -> Iterator[Hold]:
-        hold = Hold(self, source.network)
-        try:
-            yield hold
-        finally:
-            if hold.size:
-                self._give_back(hold)
+    def hold(self, source: Source) -> Hold:
+        return Hold(self, source.network)
 
     def take(self, network: str, size: int) -> None:
         if self.held + size > self._limit or self._of_source[network] + size > self._share:
@@ -43,15 +37,15 @@ class Budget:
         self.held += size
         self._of_source[network] += size
 
-    def _give_back(self, hold: Hold) -> None:
-        self.held -= hold.size
-        self._of_source[hold.network] -= hold.size
-        if not self._of_source[hold.network]:
-            del self._of_source[hold.network]
+    def give_back(self, network: str, size: int) -> None:
+        self.held -= size
+        self._of_source[network] -= size
+        if not self._of_source[network]:
+            del self._of_source[network]
 
 
 class Hold:
-    """One request's share of the budget."""
+    """One request's share of the budget, given back when its context ends."""
 
     __slots__ = ("_budget", "network", "size")
 
@@ -59,6 +53,13 @@ class Hold:
         self._budget = budget
         self.network = network
         self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.size:
+            self._budget.give_back(self.network, self.size)
 
     def grow(self, size: int) -> None:
         self._budget.take(self.network, size)

@@ -1,8 +1,8 @@
-"""The edge: an ASGI callable around Litestar's own handler.
+"""The edge: where every request comes to first, straight from the server.
 
 Configured routes go into the pipeline; the gateway's own pages (health, metrics, the edge's help, key sets)
-go on to Litestar. It stands inside the Litestar application, so that life span and state are shared, but
-before its router, whose path rules are not ours.
+go on to Litestar, as ASGI. It shares Litestar's life span and state, but stands before its router, whose path rules
+are not ours.
 
 Invariant: every answer carries `Portreeve-Request-Id`, and every request leaves one trace.
 """
@@ -10,11 +10,11 @@ Invariant: every answer carries `Portreeve-Request-Id`, and every request leaves
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from secrets import token_hex
-from typing import Any
+from os import urandom
+from typing import Any, NoReturn
 
-from gateway.answer import Answer, Send
-from gateway.arrival import Arrival, Receive
+from gateway.answer import Answer
+from gateway.arrival import Arrival
 from gateway.doors import Doors
 from gateway.observers import Observers
 from gateway.paths import MalformedPath
@@ -23,12 +23,13 @@ from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.routes import MethodNotAllowed, NoRoute
-from gateway.server.cycle import ClientGone
+from gateway.server.exchange import ClientGone, Exchange
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import Trace
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _PROBES = frozenset({"/health/live", "/health/ready"})
 _UNREADABLE = frozenset({400, 431})
@@ -57,25 +58,24 @@ class Edge:
         self._observers = observers
         self._clock = clock
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
-        arrival = self._arrival(scope, receive)
+    async def __call__(self, exchange: Exchange) -> None:
+        arrival = self._arrival(exchange)
         try:
-            await self._serve(arrival, scope, send)
+            await self._serve(arrival, exchange)
         except ClientGone:
             arrival.trace.reason = arrival.trace.reason or "client_gone"
             raise
         finally:
             self._observers.note(arrival.trace, arrival.at_ms, arrival.trace.finish())
 
-    async def _serve(self, arrival: Arrival, scope: dict[str, Any], send: Send) -> None:
+    async def _serve(self, arrival: Arrival, exchange: Exchange) -> None:
         try:
             admitted = self._admit_or_charge(arrival)
-            self._require_door(admitted, scope["server"])
-            if _is_ours(admitted):
-                await self._serve_ours(admitted, scope, send)
+            path = admitted.target.path
+            if not self._doors.lead_to(path, exchange.protocol.server):
+                self._refuse_door(admitted)
+            if path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI:
+                await self._serve_ours(admitted, exchange)
                 return
             answer = await self._pipeline.run(admitted)
         except ClientGone:
@@ -83,7 +83,7 @@ class Edge:
         except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
             answer = self._refuse(failure, arrival)
         answer.headers.append((b"portreeve-request-id", arrival.request_id.encode()))
-        await self._write(answer, arrival, send)
+        await self._write(answer, arrival, exchange)
 
     def _admit_or_charge(self, arrival: Arrival) -> Admitted:
         """What cannot be admitted still counts against whoever sent it."""
@@ -97,13 +97,12 @@ class Edge:
                 self._limit_source.check(source)
             raise
 
-    def _require_door(self, admitted: Admitted, server: tuple[str, int | None] | None) -> None:
+    def _refuse_door(self, admitted: Admitted) -> NoReturn:
         """A path that this port does not serve is no route, and asking for it is not free."""
-        if not self._doors.lead_to(admitted.target.path, server):
-            self._limit_source(admitted)
-            raise NoRoute
+        self._limit_source(admitted)
+        raise NoRoute
 
-    async def _serve_ours(self, admitted: Admitted, scope: dict[str, Any], send: Send) -> None:
+    async def _serve_ours(self, admitted: Admitted, exchange: Exchange) -> None:
         arrival = admitted.arrival
         arrival.trace.route = "gateway"
         if admitted.target.path not in _PROBES:
@@ -113,13 +112,14 @@ class Edge:
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
         arrival.trace.enter("page")
+        scope = exchange.scope()
         scope["portreeve.trace"] = arrival.trace
-        await self._inner(scope, arrival.receive, _with_request_id(send, arrival))
+        await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
 
-    async def _write(self, answer: Answer, arrival: Arrival, send: Send) -> None:
+    async def _write(self, answer: Answer, arrival: Arrival, exchange: Exchange) -> None:
         arrival.trace.enter("answer")
         try:
-            await answer.write(send, arrival.trace)
+            await answer.write(exchange, arrival.trace)
         except ClientGone:
             raise
         except Exception as failure:  # noqa: BLE001  an upstream that breaks off: the client must see it too
@@ -135,7 +135,7 @@ class Edge:
         answer = Answer(*self._renderer.render(problem, arrival.request_id))
         if problem.kind.status in _UNREADABLE:
             # What could be read in two ways once could be read in two ways again: no next request from there.
-            answer.headers.append((b"connection", b"close"))
+            answer.last = True
         return answer
 
     def _known(self, failure: Exception, arrival: Arrival) -> Problem:
@@ -144,32 +144,28 @@ class Edge:
             self._observers.note_defect(failure, arrival.request_id)
         return problem
 
-    def _arrival(self, scope: dict[str, Any], receive: Receive) -> Arrival:
-        request_id = token_hex(16)
-        client = scope.get("client")
+    def _arrival(self, exchange: Exchange) -> Arrival:
+        request_id, method, protocol = urandom(16).hex(), exchange.method, exchange.protocol
+        client = protocol.client
         return Arrival(
-            request_id=request_id,
-            at_ms=self._clock(),
-            method=scope["method"],
-            target=scope["portreeve.target"],
-            headers=scope["headers"],
-            peer=client[0] if client else "",
-            scheme=scope["scheme"],
-            http_version=scope["http_version"],
-            oversized=scope["portreeve.oversized"],
-            receive=receive,
-            trace=Trace(request_id, scope["method"]),
+            request_id,
+            self._clock(),
+            method,
+            exchange.target,
+            exchange.names,
+            exchange.values,
+            client[0] if client else "",
+            protocol.scheme or "http",
+            exchange.http_version,
+            exchange.oversized,
+            exchange.receive,
+            Trace(request_id, method),
         )
 
 
 def _loggable(target: bytes) -> str:
     """Never a query, nor the name and password of an absolute form: they may carry what no log should."""
     return target.partition(b"?")[0].decode("latin-1") if target.startswith(b"/") else ""
-
-
-def _is_ours(admitted: Admitted) -> bool:
-    path = admitted.target.path
-    return path != WHOAMI and path.split("/", 2)[1] in RESERVED_ROOTS
 
 
 def _with_request_id(send: Send, arrival: Arrival) -> Send:

@@ -1,4 +1,4 @@
-"""Header hygiene: what may arrive, what may go on to an upstream, and what may come back.
+"""Header hygiene: what may arrive, and what may go on to an upstream.
 
 Invariant: nothing a client sends in a name that the gateway speaks in reaches an upstream, in any case and
 with `_` for `-` alike; nothing that `Connection` names can take away what the gateway adds.
@@ -7,7 +7,7 @@ with `_` for `-` alike; nothing that `Connection` names can take away what the g
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -72,16 +72,27 @@ _GATEWAY_OWNED = frozenset(
         b"tracestate",
     }
 )
+_FOUND_BY_NAME = (
+    b"host",
+    b"portreeve-key",
+    b"portreeve-timestamp",
+    b"portreeve-nonce",
+    b"portreeve-signature",
+    b"content-length",
+    b"transfer-encoding",
+)
 _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _FAMILIES = (b"x-forwarded-", b"x-envoy-")
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
-# What `httptools` lets through in a name is a token already; in a value, only these are refused everywhere.
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class RequestHeaders(msgspec.Struct, frozen=True):
+# Longer than any client's ordinary head: a plan for it is made, and not kept.
+_LONGEST_KEPT = 4096
+
+
+class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     """The headers of one request, read once: what the gateway needs by name, and the rest to pass on."""
 
     host: bytes
@@ -95,63 +106,90 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     proxied: list[Header]
 
 
-def read(headers: Iterable[Header]) -> RequestHeaders:
-    """Refuses what could be read in two ways; splits the rest in one pass."""
-    seen: dict[bytes, bytes | None] = {}
-    passed: list[Header] = []
-    proxied: list[Header] = []
-    for name, value in headers:
-        plain = name.replace(b"_", b"-") if b"_" in name else name
-        single = plain.startswith(NAMESPACE)
-        if single or plain in _SINGLE:
-            if plain in seen:
-                raise _repeated(plain)
-            # A name spelt with `_` is none of ours: it is dropped, but it still counts as a repetition.
-            seen[plain] = value if plain is name else None
-            if single:
-                continue
-        if plain is not name:
-            # Servers that fold `_` into `-` would read it as the other name, and past every rule here.
-            continue
-        if plain in _NOT_FORWARDED or plain.startswith(_FAMILIES):
-            proxied.append((name, value))
-            continue
-        passed.append((name, value))
-    return _assemble(seen, passed, proxied)
+class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
+    """What the names of a head decide, whatever their values: where to look for what, and what goes where.
+
+    A client sends the same names in the same order with every request, so this is found rather than made. A place is
+    an index into the values; that of a header which was not sent is one past them, where None stands.
+    """
+
+    repeated: bytes | None
+    host: int
+    key: int
+    timestamp: int
+    nonce: int
+    signature: int
+    content_length: int
+    transfer_encoding: int
+    passed: tuple[tuple[bytes, int], ...]
+    proxied: tuple[tuple[bytes, int], ...]
 
 
-def _assemble(seen: dict[bytes, bytes | None], passed: list[Header], proxied: list[Header]) -> RequestHeaders:
-    host = seen.get(b"host")
+def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
+    """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
+    plan = _kept_plan(names) if sum(map(len, names)) <= _LONGEST_KEPT else _plan(names)
+    if plan.repeated is not None:
+        raise _repeated(plan.repeated)
+    found: list[bytes | None] = [*values, None]
+    host, length, coding = found[plan.host], found[plan.content_length], found[plan.transfer_encoding]
     if host is None or _HOST.fullmatch(host) is None:
         raise Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
-    length = seen.get(b"content-length")
-    coding = seen.get(b"transfer-encoding")
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise Refusal("malformed_headers", "The body is framed by Content-Length or by chunks, not by both.")
-    named = _named_by_connection(proxied) if proxied else frozenset()
-    if named:
-        passed = [header for header in passed if header[0] not in named]
+    passed = [(name, values[at]) for name, at in plan.passed]
+    proxied = [(name, values[at]) for name, at in plan.proxied]
+    if proxied:
+        passed = _without_named_by_connection(passed, proxied)
     return RequestHeaders(
-        host=host,
-        key=seen.get(b"portreeve-key"),
-        timestamp=seen.get(b"portreeve-timestamp"),
-        nonce=seen.get(b"portreeve-nonce"),
-        signature=seen.get(b"portreeve-signature"),
-        content_length=None if length is None else _parse_length(length),
-        chunked=coding is not None,
-        passed=passed,
-        proxied=proxied,
+        host,
+        found[plan.key],
+        found[plan.timestamp],
+        found[plan.nonce],
+        found[plan.signature],
+        None if length is None else _parse_length(length),
+        coding is not None,
+        passed,
+        proxied,
     )
 
 
-def _named_by_connection(proxied: list[Header]) -> frozenset[bytes]:
+def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
+    places: dict[bytes, int] = {}
+    repeated: bytes | None = None
+    passed: list[tuple[bytes, int]] = []
+    proxied: list[tuple[bytes, int]] = []
+    for at, written in enumerate(names):
+        name = written.lower()
+        plain = name.replace(b"_", b"-")
+        ours = plain.startswith(NAMESPACE)
+        if ours or plain in _SINGLE:
+            if plain in places:
+                repeated = repeated or plain
+            # A name spelt with `_` is none of ours: it is dropped, but it still counts as a repetition.
+            places[plain] = at if plain == name else len(names)
+        if ours or plain != name or plain == b"host":
+            # Ours, and Host, are found by their names. Servers that fold `_` into `-` would read a name spelt with
+            # `_` as the other, and past every rule here.
+            continue
+        is_kept = plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
+        (proxied if is_kept else passed).append((name, at))
+    return HeaderPlan(
+        repeated, *(places.get(name, len(names)) for name in _FOUND_BY_NAME), tuple(passed), tuple(proxied)
+    )
+
+
+# Bounded, and short heads only: strangers' names fall out again and hold little memory meanwhile.
+_kept_plan = lru_cache(maxsize=1024)(_plan)
+
+
+def _without_named_by_connection(passed: list[Header], proxied: list[Header]) -> list[Header]:
     named: set[bytes] = set()
     for name, value in proxied:
         if name == b"connection":
             named.update(item.strip().lower() for item in value.split(b","))
     if named & _NOT_NAMEABLE:
         raise Refusal("malformed_headers", "Connection may not name a header that frames or addresses.")
-    return frozenset(named)
+    return [header for header in passed if header[0] not in named] if named else passed
 
 
 def _parse_length(value: bytes) -> int:
@@ -162,30 +200,3 @@ def _parse_length(value: bytes) -> int:
 
 def _repeated(name: bytes) -> Refusal:
     return Refusal("malformed_headers", f"The header {name.decode('latin-1')} may be sent only once.")
-
-
-# Framing is the gateway's own; limits are; and a proxy in front of it must not be steered from behind it.
-_NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"ratelimit-policy", b"x-sendfile"})
-_NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
-
-
-def relocated(location: bytes, authority: bytes, prefix: bytes) -> bytes:
-    """A place on the upstream, as the client can reach it: on the gateway, below the prefix that was stripped."""
-    for scheme in (b"http://", b"https://"):
-        own = scheme + authority
-        if location.startswith((own + b"/", own + b"?")) or location == own:
-            location = location[len(own) :] or b"/"
-    if location.startswith(b"/") and not location.startswith(b"//"):
-        return prefix + location
-    return location
-
-
-def returnable(headers: Iterable[Header], authority: bytes, prefix: bytes) -> list[Header]:
-    """What an upstream answered and may reach the client: an upstream cannot speak as the gateway."""
-    return [
-        (name, relocated(value, authority, prefix) if name == b"location" else value)
-        for name, value in headers
-        if name not in _NOT_RETURNED
-        and not name.startswith(_NOT_RETURNED_FAMILIES)
-        and _BAD_VALUE.search(value) is None
-    ]

@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.totals import BOUNDS_US, Histogram, Totals
-from gateway.trace import Trace
+from gateway.totals import BOUNDS_US, Histogram, Tally, Totals
 
 _BUCKETS = (*(f"{bound / 1_000_000:g}" for bound in BOUNDS_US), "+Inf")
 
@@ -23,21 +22,23 @@ class Metrics(Collector):
         self._others: Callable[[], list[Totals]] = list
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        self.totals = Totals()
+        self._tally = Tally()
+        self.note = self._tally.note
 
     def include(self, others: Callable[[], list[Totals]]) -> None:
         """Answer for these, too: the other workers of this node."""
         self._others = others
 
-    def note(self, trace: Trace, total_ns: int) -> None:
-        self.totals.note(trace, total_ns)
+    def totals(self) -> Totals:
+        """Those of this worker alone."""
+        return self._tally.totals()
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
         totals = Totals()
-        for each in (self.totals, *self._others()):
+        for each in (self.totals(), *self._others()):
             totals.add(each)
         yield from _counters(totals)
         yield from _latencies(totals)

@@ -39,20 +39,16 @@ class Pipeline:
 
     async def run(self, admitted: Admitted) -> Answer:
         stages, enter = self._stages, admitted.arrival.trace.enter
-        enter("limit_source")
         stages.limit_source(admitted)
-        enter("match_route")
         routed = stages.match_route(admitted)
         with self._budget.hold(admitted.source) as hold:
             enter("authenticate")
             authenticated = await stages.authenticate(routed, hold)
-            enter("authorize")
             authorized = stages.authorize(authenticated)
             enter("admit_once")
             counted = await stages.admit_once(authorized)
             if routed.route.is_local:
                 return stages.describe_caller(counted)
-            enter("assert_identity")
             asserted = stages.assert_identity(counted)
             enter("forward")
             return await stages.forward(asserted)

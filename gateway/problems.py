@@ -106,7 +106,7 @@ class Renderer:
             members["hint"] = problem.hint
         members.update(problem.members)
         body = _ENCODER.encode(members)
-        headers = [_CONTENT_TYPE, _NO_STORE, (b"content-length", b"%d" % len(body)), *problem.headers]
+        headers = [_CONTENT_TYPE, _NO_STORE, *problem.headers]
         if kind.status == 401:  # noqa: PLR2004  the HTTP status itself is the clearest name
             headers.append((b"www-authenticate", f'PORTREEVE1 error="{kind.code}"'.encode()))
         return kind.status, headers, body

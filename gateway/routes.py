@@ -55,6 +55,8 @@ class Route(Struct, frozen=True):
 
     def upstream_target(self, target: Target) -> bytes:
         """The target as sent without the prefix: what follows, the query and even a bare "?", is verbatim."""
+        if not self.strip_prefix:
+            return target.raw
         rest = target.raw[len(self.strip_prefix) :]
         return rest if rest[:1] == b"/" else b"/" + rest
 

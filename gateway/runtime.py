@@ -15,6 +15,7 @@ from gateway.observers import Observers
 from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
+from gateway.server.exchange import Serve
 from gateway.settings import Settings
 from gateway.shared_totals import SharedTotals
 from gateway.trace import Trace
@@ -23,10 +24,11 @@ from keys.ring import Ring
 
 
 class Gateway:
-    """Built before the loop runs; `directory` and `ring` are there once it has been opened."""
+    """Built before the loop runs; `directory`, `ring` and `edge` are there once it has been opened."""
 
     directory: Directory
     ring: Ring
+    edge: Serve
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Gateway:
         self.observers = Observers(self.log, self.metrics)
         self._shared = None
         if shared is not None:
-            self._shared = SharedTotals(shared, str(os.getpid()), lambda: self.metrics.totals)
+            self._shared = SharedTotals(shared, str(os.getpid()), self.metrics.totals)
             self.metrics.include(self._shared.others)
 
     def background(self) -> list[Coroutine[Any, Any, None]]:

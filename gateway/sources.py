@@ -62,14 +62,15 @@ class Sources:
             return source, False
         return self._behind(source, proxied), True
 
-    def find_charged(self, peer: str, headers: list[Header]) -> Source | None:
+    def find_charged(self, peer: str, names: tuple[bytes, ...], values: list[bytes]) -> Source | None:
         """Whom to charge for a request that cannot be admitted; nobody, if only a proxy of ours is known.
 
         Charging the proxy would let one stranger use up what all of its clients have.
         """
         if not peer:
             return None
-        proxied = [header for header in headers if header[0] == b"x-forwarded-for"]
+        sent = zip(names, values, strict=True)
+        proxied = [(name.lower(), value) for name, value in sent if name.lower() == b"x-forwarded-for"]
         try:
             source, _ = self.find(peer, proxied)
         except Refusal:

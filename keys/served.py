@@ -12,15 +12,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keys.environment import Environment
 from keys.records import Algorithm, VersionState
+from keys.secret import HmacKey
 
 
 class ServedVersion(msgspec.Struct, frozen=True, eq=False):
-    """`secret` is an `HmacKey`: the UTF-8 bytes of the secret as its holder was shown it."""
+    """`secret` signs as its holder does: with the UTF-8 bytes of the secret as it was shown."""
 
     version: int
     state: VersionState
     algorithm: Algorithm
-    secret: bytes | None = None
+    secret: HmacKey | None = None
     public_key: Ed25519PublicKey | None = None
 
 

@@ -37,7 +37,7 @@ class ProblemHandler:
         if problem.kind.code == "internal_error":
             self._observers.note_defect(failure, trace.request_id)
         status, headers, body = self._renderer.render(problem, trace.request_id)
-        named = {name.decode(): value.decode() for name, value in headers if name != b"content-length"}
+        named = {name.decode(): value.decode() for name, value in headers}
         return Response(body, status_code=status, headers=named, media_type="application/problem+json")
 
 

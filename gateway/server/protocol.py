@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -23,9 +22,8 @@ import msgspec
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.server.cycle import Cycle
-
-Header = tuple[bytes, bytes]
+from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
+from gateway.server.idle import IdleWatch
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -52,9 +50,12 @@ class StrictProtocol(HttpToolsProtocol):
 
     limits: Limits
     refuse: Refuse
+    serve: Serve
     is_draining: Callable[[], bool]
     # Connections by the port they came in by: strangers at the partners' door do not close the control door.
     open_at: Counter[int | None]
+    # The default headers as they were last seen, and as they are written.
+    rendered: tuple[list[Header], bytes]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
@@ -64,13 +65,13 @@ class StrictProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         # Whether the read in which this head began also held bytes of an earlier message.
         self._read_is_shared = False
-        self._header_count = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf = False
         self._lingered = 0
         # Bytes since the body last grew: chunk extensions and trailers never show otherwise.
         self._silent_bytes = 0
         self._body_grew = False
+        self._idle = IdleWatch(self.loop, self.timeout_keep_alive, self.end)
         self.cycle: Any = None
 
     # Connection ------------------------------------------------------------------------------------------
@@ -91,8 +92,7 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open_at[self._door] -= 1
         self._disarm()
-        # uvicorn leaves this timer running when the connection ends in an error.
-        self._unset_keepalive_if_required()
+        self._idle.cancel()
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         self.pipeline.clear()
@@ -129,7 +129,7 @@ class StrictProtocol(HttpToolsProtocol):
     # Reading ---------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._idle.interrupt()
         if self._deaf:
             self._discard(len(data))
             return
@@ -189,73 +189,59 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = True
         self._in_head = True
         self._head_bytes = 0
-        self._header_count = 0
         self._silent_bytes = 0
         self._body_grew = False
         self.url = b""
-        self.headers = []
+        self._fields: list[bytes] = []
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head or self._deaf:
-            return  # a trailer: it is no header, whatever its name
-        self._header_count += 1
-        self.headers.append((name.lower(), value))
+        self._fields += (name, value)
 
     def on_headers_complete(self) -> None:
         if self._deaf:
             return
         self._in_head = False
         self._disarm()
-        scope = self._scope()
-        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
-        keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
+        parser = self.parser
+        http_version = parser.get_http_version()
+        names, values = tuple(self._fields[::2]), self._fields[1::2]
+        # What comes behind the head is a trailer: it is no header, whatever its name, and nobody looks at it.
+        self._fields = []
         running = self.cycle
-        self.cycle = Cycle(self, scope, keep_alive=keep_alive, expects=expects)
+        exchange = self.cycle = Exchange(
+            self,
+            parser.get_method().decode("ascii"),
+            self.url,
+            http_version,
+            names,
+            values,
+            self._oversized(names, values),
+            http_version == "1.1" and parser.should_keep_alive(),
+        )
         if running is None or running.response_complete:
-            self._start(self.cycle)
+            self._start(exchange)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            in_line: Any = (exchange, self.app)
+            self.pipeline.appendleft(in_line)
 
-    def _scope(self) -> dict[str, Any]:
-        path, _, query = self.url.partition(b"?")
-        oversized = self._oversized()
-        return {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": self.parser.get_http_version(),
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": self.parser.get_method().decode("ascii"),
-            "root_path": "",
-            "path": urllib.parse.unquote(path.decode("latin-1")),
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-            # The target as sent: a bare `?`, a fragment and an absolute form are only visible here.
-            "portreeve.target": self.url,
-            "portreeve.oversized": oversized,
-        }
-
-    def _oversized(self) -> str | None:
+    def _oversized(self, names: tuple[bytes, ...], values: list[bytes]) -> str | None:
         limits = self.limits
         if len(self.url) > limits.max_target_bytes:
             return f"The request target is over {limits.max_target_bytes} bytes."
-        if self._header_count > limits.max_headers:
+        if len(names) > limits.max_headers:
             return f"There are more than {limits.max_headers} headers."
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > limits.max_header_bytes:
+        if len(b"".join(names)) + len(b"".join(values)) + 4 * len(names) > limits.max_header_bytes:
             return f"The headers are over {limits.max_header_bytes} bytes."
         return None
 
-    def _start(self, cycle: Cycle) -> None:
-        task = self.loop.create_task(cycle.run(self.app))
+    def _start(self, exchange: Exchange) -> None:
+        # The set keeps the task from being collected, and is what a stopping server waits for.
+        task = exchange.task = self.loop.create_task(exchange.run(type(self).serve))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -265,7 +251,7 @@ class StrictProtocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
         if self._deaf:
@@ -275,7 +261,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._in_head = True
         self.cycle.more_body = False
-        self.cycle.message_event.set()
+        self.cycle.wake()
 
     # Refusing --------------------------------------------------------------------------------------------
 
@@ -288,7 +274,7 @@ class StrictProtocol(HttpToolsProtocol):
             # The body of the request being answered broke off: its own answer says so, if none has begun.
             cycle.keep_alive = False
             cycle.broken = True
-            cycle.message_event.set()
+            cycle.wake()
             return
         self._break_head("malformed_request", detail)
 
@@ -306,10 +292,8 @@ class StrictProtocol(HttpToolsProtocol):
         self._deaf = True
         client = self.client[0] if self.client else None
         status, headers, body = type(self).refuse(code, detail, client)
-        head = [STATUS_LINE[status]]
-        for name, value in headers:
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"connection: close\r\n\r\n")
+        head = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers]]
+        head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self.transport.write(b"".join(head) + body)
         self.linger(whole=False)
 
@@ -322,9 +306,6 @@ class StrictProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
         self._arm(self.limits.write_timeout_s, self.transport.abort)
-
-    def timeout_keep_alive_handler(self) -> None:
-        self.end()
 
     def linger(self, *, whole: bool) -> None:
         """Closes, but a client that is still sending is first let read its answer.
@@ -346,11 +327,19 @@ class StrictProtocol(HttpToolsProtocol):
         if self._lingered > self.limits.linger_bytes:
             self.end()
 
+    def default_lines(self) -> bytes:
+        """What every answer carries unless it says it itself: the date, which uvicorn sets anew each second."""
+        headers = self.server_state.default_headers
+        known, lines = type(self).rendered
+        if headers is not known:
+            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+            type(self).rendered = headers, lines
+        return lines
+
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         if self.pipeline:
             queued: Any = self.pipeline.pop()
             self._start(queued[0])
@@ -360,9 +349,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deaf:
             self.linger(whole=False)
         elif not self._begun:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._idle.begin()
 
     def shutdown(self) -> None:
         """Called when the server stops: what is being answered is answered, and is the connection's last."""
@@ -373,13 +360,18 @@ class StrictProtocol(HttpToolsProtocol):
 
 
 def strict_protocol(
-    limits: Limits, refuse: Refuse, is_draining: Callable[[], bool] = lambda: False
+    limits: Limits,
+    refuse: Refuse,
+    is_draining: Callable[[], bool] = lambda: False,
+    serve: Serve = serve_asgi,
 ) -> type[StrictProtocol]:
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
     parts = {
         "limits": limits,
         "refuse": staticmethod(refuse),
+        "serve": staticmethod(serve),
         "is_draining": staticmethod(is_draining),
         "open_at": Counter(),
+        "rendered": ([], b""),
     }
     return type("ServerProtocol", (StrictProtocol,), parts)

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from gateway.server import listening
+from gateway.server.exchange import Serve, serve_asgi
 from gateway.server.grace import GRACE_S
 from gateway.server.protocol import Limits, Refuse, strict_protocol
 
@@ -50,6 +51,7 @@ def run(  # noqa: PLR0913  the composition root names each part
     limits: Limits,
     refuse: Refuse,
     *,
+    serve: Serve = serve_asgi,
     is_draining: Callable[[], bool] = lambda: False,
     keep_alive_s: float,
     drain_s: float,
@@ -57,7 +59,7 @@ def run(  # noqa: PLR0913  the composition root names each part
 ) -> None:
     config = uvicorn.Config(
         app,
-        http=strict_protocol(limits, refuse, is_draining),
+        http=strict_protocol(limits, refuse, is_draining, serve),
         ws="none",
         loop="uvloop",
         lifespan="on",

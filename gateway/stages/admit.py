@@ -18,7 +18,7 @@ _NEVER = frozenset({"CONNECT", "TRACE"})
 _EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     arrival: Arrival
     target: paths.Target
     headers: headers.RequestHeaders
@@ -32,7 +32,7 @@ class Admit:
 
     def find_charged(self, arrival: Arrival) -> Source | None:
         """Whom to charge for what could not be admitted."""
-        return self._sources.find_charged(arrival.peer, arrival.headers)
+        return self._sources.find_charged(arrival.peer, arrival.names, arrival.values)
 
     def __call__(self, arrival: Arrival) -> Admitted:
         if arrival.oversized is not None:
@@ -42,7 +42,7 @@ class Admit:
         if arrival.method in _NEVER:
             raise MethodNotAllowed(_EVER)
         target = paths.canonical_target(arrival.target)
-        read = headers.read(arrival.headers)
+        read = headers.read(arrival.names, arrival.values)
         source, via_proxy = self._sources.find(arrival.peer, read.proxied)
         arrival.trace.path = target.path
         arrival.trace.source = source.text

@@ -8,7 +8,7 @@ from auth.assertion import Assertions, RequestBinding
 from gateway.stages.admit_once import Counted
 
 
-class Asserted(msgspec.Struct, frozen=True):
+class Asserted(msgspec.Struct, frozen=True, gc=False):
     counted: Counted
     assertion: str | None
 
@@ -23,16 +23,14 @@ class AssertIdentity:
         if principal is None or route.permission is None:
             return Asserted(counted, None)
         now_ms = authenticated.routed.admitted.arrival.at_ms
-        assertion = self._assertions.issue(
-            principal, route.upstream, route.permission, now_ms, _binding(counted)
+        bind = _binding(counted) if route.bind_request else None
+        return Asserted(
+            counted, self._assertions.issue(principal, route.upstream, route.permission, now_ms, bind)
         )
-        return Asserted(counted, assertion)
 
 
-def _binding(counted: Counted) -> RequestBinding | None:
+def _binding(counted: Counted) -> RequestBinding:
     authenticated = counted.authorized.authenticated
-    if not authenticated.routed.route.bind_request:
-        return None
     admitted = authenticated.routed.admitted
     # The target as the upstream will see it: that is what it can check.
     path, _, query = authenticated.routed.route.upstream_target(admitted.target).partition(b"?")

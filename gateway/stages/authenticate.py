@@ -20,7 +20,7 @@ from gateway.stages.match_route import Routed
 EMPTY_SHA256 = sha256(b"").hexdigest()
 
 
-class Authenticated(msgspec.Struct, frozen=True):
+class Authenticated(msgspec.Struct, frozen=True, gc=False):
     """A verified key, the nonce it signed, and the body it signed; or, on a public route, nobody."""
 
     routed: Routed

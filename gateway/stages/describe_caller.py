@@ -19,7 +19,6 @@ class DescribeCaller:
         headers = [
             (b"content-type", b"application/json"),
             (b"cache-control", b"no-store"),
-            (b"content-length", b"%d" % len(body)),
             *state_headers(counted.states.buckets),
         ]
         return Answer(200, headers, body)

@@ -8,7 +8,7 @@ from gateway.routes import Route, RouteTable
 from gateway.stages.admit import Admitted
 
 
-class Routed(msgspec.Struct, frozen=True):
+class Routed(msgspec.Struct, frozen=True, gc=False):
     admitted: Admitted
     route: Route
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 from gateway.upstream import sending
 from gateway.upstream.dialling import dial
 from gateway.upstream.errors import ConnectionWasStale, UpstreamUnreachable
 from gateway.upstream.line import Line
 from gateway.upstream.request_head import Prepared, prepare
-from gateway.upstream.response import UpstreamResponse
+from gateway.upstream.response import READ_SIZE, UpstreamResponse
 from gateway.upstream.timeouts import Clock
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
 from gateway.upstream.wire import Connection
@@ -29,13 +30,15 @@ class UpstreamPool:
         self, target: UpstreamTarget, clock: Clock = time.monotonic, limits: ResponseLimits | None = None
     ) -> None:
         self.target = target
+        self.authority = target.authority
         self._clock = clock
         self._limits = limits or ResponseLimits()
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._slots = 0
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         # None stands for a free slot: whoever gets it opens a connection.
-        self._line: Line[Connection | None] = Line(target.max_waiting, self._pass_on)
+        self._line: Line[Connection | None] = Line(target.max_waiting, self.release)
         self._closing = False
         self._emptied: asyncio.Future[None] | None = None
 
@@ -45,19 +48,26 @@ class UpstreamPool:
         Raises `UpstreamError`, `ValueError` for a request that is not clean, or what the request's own body
         raised.
         """
-        prepared = prepare(request)
+        prepared = prepare(request, self.authority)
         now = self._clock()
         total_at = now + timeouts.total_ms / 1000
         connection = self._find_idle()
         if connection is None:
             connection = await self._obtain(now + timeouts.connect_ms / 1000, total_at)
-        try:
-            return await self._ask(connection, prepared, timeouts, total_at)
-        except ConnectionWasStale:
-            if not prepared.repeatable:
-                raise
-        fresh = await self._dial(self._clock() + timeouts.connect_ms / 1000, total_at)
-        return await self._ask(fresh, prepared, timeouts, total_at)
+        while True:
+            response = connection.ask(prepared, timeouts, total_at)
+            try:
+                if prepared.rest is None:
+                    await response.head_arrived
+                else:
+                    await _send_and_wait(connection, prepared.rest, prepared.length, response)
+            except BaseException as error:
+                # A fresh connection cannot have been stale, so this is the last but one time at most.
+                if not self._may_repeat(connection, prepared, response, error):
+                    raise
+            else:
+                return response
+            connection = await self._dial(self._clock() + timeouts.connect_ms / 1000, total_at)
 
     async def aclose(self) -> None:
         """Ends everything at once, and returns when the last socket is closed. Drain before, if need be."""
@@ -78,26 +88,16 @@ class UpstreamPool:
             slots=self._slots, idle=len(self._idle), open=len(self._open), waiting=len(self._line)
         )
 
-    async def _ask(
-        self, connection: Connection, request: Prepared, timeouts: Timeouts, total_at: float
-    ) -> UpstreamResponse:
-        """Whoever catches `ConnectionWasStale` for a repeatable request holds the slot.
-
-        After any other end it is free, or the response's.
-        """
-        response = connection.ask(request, timeouts, total_at)
-        try:
-            if request.rest is None:
-                await response.wait_for_head()
-            else:
-                await _send_and_wait(connection, request, response)
-        except BaseException as error:
-            connection.abandon(response)
-            kept_for_retry = request.repeatable and isinstance(error, ConnectionWasStale)
-            if not response.started and not kept_for_retry:
-                self._free_slot()
-            raise
-        return response
+    def _may_repeat(
+        self, connection: Connection, request: Prepared, response: UpstreamResponse, error: BaseException
+    ) -> bool:
+        """Ends the exchange; unless it is repeated, its slot is free, or that of the response that has begun."""
+        connection.abandon(response)
+        if request.repeatable and isinstance(error, ConnectionWasStale):
+            return True
+        if not response.started:
+            self._free_slot()
+        return False
 
     def _find_idle(self) -> Connection | None:
         while self._idle:
@@ -123,7 +123,8 @@ class UpstreamPool:
     async def _dial(self, connect_by: float, total_at: float) -> Connection:
         """Takes over a slot, and frees it unless it returns."""
         seconds = min(connect_by, total_at) - self._clock()
-        connection = Connection(self, asyncio.get_running_loop(), self._clock, self._limits)
+        loop = asyncio.get_running_loop()
+        connection = Connection(self, loop, self._clock, self._limits, self._buffer)
         try:
             self._require_open()
             await dial(connection, self.target, seconds, "connect" if connect_by <= total_at else "total")
@@ -143,17 +144,7 @@ class UpstreamPool:
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)
 
-    def release(self, connection: Connection) -> None:
-        self._pass_on(connection)
-
-    def lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-            self._free_slot()
-        self._note_emptied()
-
-    def _pass_on(self, connection: Connection | None) -> None:
+    def release(self, connection: Connection | None) -> None:
         """A slot, with a connection in it or none, goes to whoever waits longest, or back."""
         if connection is None or self._closing or not connection.reusable:
             if connection is not None:
@@ -163,6 +154,13 @@ class UpstreamPool:
         connection.keep(self._clock() + self.target.keep_alive_ms / 1000)
         if not self._line.hand_over(connection):
             self._idle.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._free_slot()
+        self._note_emptied()
 
     def _free_slot(self) -> None:
         if not self._line.hand_over(None):
@@ -174,13 +172,12 @@ class UpstreamPool:
             self._emptied.set_result(None)
 
 
-async def _send_and_wait(connection: Connection, request: Prepared, response: UpstreamResponse) -> None:
+async def _send_and_wait(
+    connection: Connection, body: AsyncIterator[bytes], length: int | None, response: UpstreamResponse
+) -> None:
     """The body goes up beside the wait, because the answer may come first."""
-    if request.rest is None:
-        return
-    body = sending.send_body(connection, request.rest, request.length)
-    sender = asyncio.get_running_loop().create_task(body)
+    sender = asyncio.get_running_loop().create_task(sending.send_body(connection, body, length))
     try:
-        await response.wait_for_head()
+        await response.head_arrived
     finally:
         await sending.stop(sender)

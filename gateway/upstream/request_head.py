@@ -1,7 +1,8 @@
 """From an outbound request to bytes: the head, its framing, and a small body in the same piece.
 
-Invariant: the head has exactly the lines it was given plus one that frames the body. Refuses (`ValueError`)
-what could add or hide a line (CR, LF, NUL, a name that is no token), and headers of the connection itself.
+Invariant: the head has one Host, exactly the lines it was given, and one that frames the body. Refuses
+(`ValueError`) what could add or hide a line (CR, LF, NUL, a name that is no token), a second Host, and headers of
+the connection itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _OF_THE_CONNECTION = frozenset(
     {
         b"connection",
         b"content-length",
+        b"host",
         b"keep-alive",
         b"proxy-connection",
         b"te",
@@ -46,34 +48,41 @@ class Prepared(Struct, frozen=True):
     repeatable: bool
 
 
-def prepare(request: OutboundRequest) -> Prepared:
+def prepare(request: OutboundRequest, authority: bytes) -> Prepared:
     body, method = request.body, request.method
     if not isinstance(body, bytes):
-        length = request.content_length
-        if length is not None and length < 0:
-            raise ValueError("a length is not negative")
-        framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
-        return Prepared(_serialise(request, framing), body, length, method == b"HEAD", repeatable=False)
+        return _prepare_streamed(request, body, authority)
     length = len(body)
     framing = b"content-length: %d\r\n" % length if length or method in _METHODS_WITH_BODY else b""
-    head = _serialise(request, framing)
+    head = _serialise(request, authority, framing)
     if length > SMALL_BODY:
         return Prepared(head, _slices(body), length, method == b"HEAD", repeatable=False)
-    return Prepared(head + body, None, length, method == b"HEAD", method in _SAFE_METHODS)
+    first = head + body if length else head
+    return Prepared(first, None, length, method == b"HEAD", method in _SAFE_METHODS)
 
 
-def _serialise(request: OutboundRequest, framing: bytes) -> bytes:
+def _prepare_streamed(request: OutboundRequest, body: AsyncIterator[bytes], authority: bytes) -> Prepared:
+    length = request.content_length
+    if length is not None and length < 0:
+        raise ValueError("a length is not negative")
+    framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+    head = _serialise(request, authority, framing)
+    return Prepared(head, body, length, request.method == b"HEAD", repeatable=False)
+
+
+def _serialise(request: OutboundRequest, authority: bytes, framing: bytes) -> bytes:
     headers, target = request.headers, request.target
     if not request.method.isalpha() or len(target.split()) != 1:
         raise ValueError("the request line is not well-formed")
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\n"]
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n"]
     for name, value in headers:
         parts += (_field_name(name), value, b"\r\n")
-    parts += (framing, b"\r\n")
+    parts += (request.own, framing, b"\r\n")
     head = b"".join(parts)
-    lines = len(headers) + (3 if framing else 2)
+    # Request line, Host and the empty line at the end are three.
+    lines = 3 + len(headers) + request.own_count + (1 if framing else 0)
     # Counting once over the whole head is far cheaper than a search in every value, and says the same.
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or 0 in head:
         raise ValueError("a header value or the target holds CR, LF or NUL")
     return head
 
@@ -84,7 +93,7 @@ def _field_name(name: bytes) -> bytes:
     if _TOKEN.fullmatch(name) is None:
         raise ValueError("a header name is not a token")
     if name.lower() in _OF_THE_CONNECTION:
-        raise ValueError("a header belongs to the connection, which frames for itself")
+        raise ValueError("a header belongs to the connection, which frames and addresses for itself")
     return name + b": "
 
 

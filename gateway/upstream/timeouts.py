@@ -20,8 +20,20 @@ Awaited = Deadline | Literal["keep_alive"]
 _SHORTEST = 0.001  # uvloop counts in milliseconds; less would spin
 
 
-class Watch:
-    __slots__ = ("_armed_for", "_clock", "_deadline", "_loop", "_on_passed", "_timer", "_which")
+class Deadlines:
+    """What a connection waits for, told in the words of `Timeouts`; each new wait replaces the last."""
+
+    __slots__ = (
+        "_armed_for",
+        "_clock",
+        "_deadline",
+        "_loop",
+        "_on_passed",
+        "_timeouts",
+        "_timer",
+        "_total_at",
+        "_which",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, on_passed: Callable[[Awaited], None]
@@ -29,17 +41,32 @@ class Watch:
         self._loop = loop
         self._clock = clock
         self._on_passed = on_passed
+        self._timeouts = Timeouts()
+        self._total_at = math.inf
         self._deadline = math.inf
         self._armed_for = math.inf
         self._which: Awaited = "total"
         self._timer: asyncio.TimerHandle | None = None
 
-    def expect(self, deadline: float, which: Awaited) -> None:
-        """What is waited for from now on; it takes the place of what was waited for before."""
-        self._deadline = deadline
-        self._which = which
-        if deadline < self._armed_for:
-            self._arm()
+    def begin(self, timeouts: Timeouts, total_at: float) -> None:
+        self._timeouts = timeouts
+        self._total_at = total_at
+
+    def await_head(self) -> None:
+        self._expect(self._clock() + self._timeouts.first_byte_ms / 1000, "first_byte")
+
+    def await_progress(self) -> None:
+        """The upstream's turn, to send or to take."""
+        self._expect(self._clock() + self._timeouts.idle_ms / 1000, "idle")
+
+    def await_caller(self) -> None:
+        """Our own side is slow, so no more than the total runs."""
+        self._expect(self._total_at, "total")
+
+    def await_next(self, until: float) -> None:
+        """Between two exchanges no total runs."""
+        self._total_at = math.inf
+        self._expect(until, "keep_alive")
 
     def ring(self) -> None:
         self._armed_for = math.inf
@@ -55,50 +82,17 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
+    def _expect(self, deadline: float, which: Awaited) -> None:
+        """What is waited for from now on, but never past the total."""
+        if deadline >= self._total_at:
+            deadline, which = self._total_at, "total"
+        self._deadline = deadline
+        self._which = which
+        if deadline < self._armed_for:
+            self._arm()
+
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._armed_for = self._deadline
         self._timer = self._loop.call_later(max(_SHORTEST, self._deadline - self._clock()), self.ring)
-
-
-class Deadlines:
-    """What a connection waits for, told in the words of `Timeouts`; each new wait replaces the last."""
-
-    __slots__ = ("_clock", "_first_byte_s", "_idle_s", "_total_at", "_watch")
-
-    def __init__(self, watch: Watch, clock: Clock) -> None:
-        self._watch = watch
-        self._clock = clock
-        self._first_byte_s = 0.0
-        self._idle_s = 0.0
-        self._total_at = 0.0
-
-    def begin(self, timeouts: Timeouts, total_at: float) -> None:
-        self._first_byte_s = timeouts.first_byte_ms / 1000
-        self._idle_s = timeouts.idle_ms / 1000
-        self._total_at = total_at
-
-    def await_head(self) -> None:
-        self._expect_within(self._first_byte_s, "first_byte")
-
-    def await_progress(self) -> None:
-        """The upstream's turn, to send or to take."""
-        self._expect_within(self._idle_s, "idle")
-
-    def await_caller(self) -> None:
-        """Our own side is slow, so no more than the total runs."""
-        self._watch.expect(self._total_at, "total")
-
-    def await_next(self, until: float) -> None:
-        self._watch.expect(until, "keep_alive")
-
-    def cancel(self) -> None:
-        self._watch.cancel()
-
-    def _expect_within(self, seconds: float, which: Deadline) -> None:
-        deadline = self._clock() + seconds
-        if deadline < self._total_at:
-            self._watch.expect(deadline, which)
-        else:
-            self._watch.expect(self._total_at, "total")

@@ -71,9 +71,11 @@ class ResponseLimits(Struct, frozen=True):
 
 
 class OutboundRequest(Struct, frozen=True):
-    """Headers are complete, Host included, and clean; only framing is added.
+    """All that the upstream is told but Host, which is its own, and the framing.
 
-    A body that is an iterator is sent with `content_length` if that is given, in chunks otherwise.
+    `headers` are what others said, and are checked one by one. `own` is `own_count` whole lines, each with its
+    line end, that the caller has written itself; they come last. A body that is an iterator is sent with
+    `content_length` if that is given, in chunks otherwise.
     """
 
     method: bytes
@@ -81,6 +83,8 @@ class OutboundRequest(Struct, frozen=True):
     headers: list[Header]
     body: bytes | AsyncIterator[bytes] = b""
     content_length: int | None = None
+    own: bytes = b""
+    own_count: int = 0
 
 
 class PoolStats(Struct, frozen=True):

@@ -20,11 +20,10 @@ from gateway.upstream.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gateway.upstream.framing import Ends, ResponseHead
 from gateway.upstream.parsing import ResponseParser
 from gateway.upstream.request_head import Prepared
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.timeouts import Awaited, Clock, Deadlines, Watch
+from gateway.upstream.timeouts import Awaited, Clock, Deadlines
 from gateway.upstream.values import ResponseLimits, Timeouts
 
 
@@ -38,8 +37,9 @@ class Owner(Protocol):
         """The socket is closed."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     __slots__ = (
+        "_buffer",
         "_deadlines",
         "_drained",
         "_is_made",
@@ -60,12 +60,19 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
 
     def __init__(
-        self, owner: Owner, loop: asyncio.AbstractEventLoop, clock: Clock, limits: ResponseLimits
+        self,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        limits: ResponseLimits,
+        buffer: memoryview,
     ) -> None:
+        """`buffer` may serve many connections: what is read into it is taken in before the loop reads again."""
         self._owner = owner
+        self._buffer = buffer
         self._loop = loop
-        self._deadlines = Deadlines(Watch(loop, clock, self.deadline_passed), clock)
-        self._parser = ResponseParser(self, limits)
+        self._deadlines = Deadlines(loop, clock, self.deadline_passed)
+        self._parser = ResponseParser(limits)
         self._poll = select.poll()
         self._response: UpstreamResponse | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -92,11 +99,11 @@ class Connection(asyncio.Protocol):
         response = self._response = UpstreamResponse(self, self._loop)
         self._parser.expect(head_only=request.head_only)
         self._deadlines.begin(timeouts, total_at)
-        self._sending = request.rest is not None
-        if self._sending:
-            self._deadlines.await_caller()
-        else:
+        if request.rest is None:
             self._deadlines.await_head()
+        else:
+            self._sending = True
+            self._deadlines.await_caller()
         self._transport.write(request.first)
         return response
 
@@ -121,7 +128,7 @@ class Connection(asyncio.Protocol):
     # For the response.
 
     def resume_body(self, response: UpstreamResponse) -> None:
-        if response is self._response:
+        if response is self._response and self._paused:
             self._resume_reading()
             self._deadlines.await_progress()
 
@@ -150,21 +157,6 @@ class Connection(asyncio.Protocol):
         if self._sending:
             self.fail(error)
 
-    # What the parser calls.
-
-    def head_read(self, head: ResponseHead) -> None:
-        if self._sending:
-            # An early answer: the rest of the request would only be in the way, and without it the upstream
-            # may take the next request for a body.
-            self._stop_sending()
-            self.reusable = False
-        if self._response is not None:
-            self._response.begin(head)
-
-    def body_read(self, piece: bytes) -> None:
-        if self._response is not None:
-            self._response.push(piece)
-
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -173,17 +165,27 @@ class Connection(asyncio.Protocol):
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._owner.opened(self)
 
-    def data_received(self, received: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the loop's idea of a size, not ours
+        return self._buffer
+
+    def buffer_updated(self, size: int) -> None:
+        self.take_in(self._buffer[:size])
+
+    def take_in(self, received: bytes | memoryview) -> None:
         response = self._response
         if response is None:
             self.close()
             return
+        parser = self._parser
         try:
-            self._parser.feed(received)
+            parser.feed(received)
         except UpstreamBroken as error:
+            # What came before the break is handed out.
+            self._hand_on(response)
             self.fail(error)
             return
-        if self._parser.complete:
+        self._hand_on(response)
+        if parser.complete:
             self._finish(response)
         elif response.is_full():
             self._paused = True
@@ -202,7 +204,7 @@ class Connection(asyncio.Protocol):
         # Only an orderly close ends a body; over TLS that is one that the upstream has signed off, as far as
         # the loop can tell: uvloop can, the standard loop takes every close for an orderly one.
         orderly = error is None and self._saw_eof
-        if response is not None and head is not None and head.ends is Ends.AT_CLOSE and orderly:
+        if response is not None and head is not None and head.ends == "at close" and orderly:
             self._finish(response)
         elif response is not None:
             failure = self._why_lost(error)
@@ -228,6 +230,19 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self.fail(UpstreamTimeout(which))
+
+    def _hand_on(self, response: UpstreamResponse) -> None:
+        """What the last read brought of head and body."""
+        parser = self._parser
+        if not response.started and parser.head is not None:
+            if self._sending:
+                # An early answer: the rest of the request would only be in the way, and without it the upstream
+                # may take the next request for a body.
+                self._stop_sending()
+                self.reusable = False
+            response.begin(parser.head)
+        if parser.pieces:
+            response.push(parser.pieces, parser.pieces_size)
 
     def _finish(self, response: UpstreamResponse) -> None:
         parser = self._parser

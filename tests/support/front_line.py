@@ -37,7 +37,7 @@ def replaced(**changes: float) -> Limits:
 def refuse(code: str, _detail: str, _client: str | None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     status = {"overloaded": 503, "headers_too_large": 431}.get(code, 400)
     body = code.encode()
-    return status, [(b"content-length", b"%d" % len(body))], body
+    return status, [], body
 
 
 async def answer(send: Any, body: bytes, status: int = 200) -> None:  # noqa: ANN401  an ASGI callable

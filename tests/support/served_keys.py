@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keys import format as key_format
 from keys import served
+from keys.secret import HmacKey
 
 HMAC_KEY_ID: Final = key_format.mint_key_id("paper", b"\x01" * 16)
 ED25519_KEY_ID: Final = key_format.mint_key_id("paper", b"\x02" * 16)
@@ -19,7 +20,7 @@ OTHER_PRIVATE_KEY: Final = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
 
 def make_hmac_version(**change: Any) -> served.ServedVersion:  # noqa: ANN401  any field
     version = served.ServedVersion(
-        version=1, state="active", algorithm="hmac-sha256", secret=SECRET, public_key=None
+        version=1, state="active", algorithm="hmac-sha256", secret=HmacKey(SECRET), public_key=None
     )
     return msgspec.structs.replace(version, **change)
 

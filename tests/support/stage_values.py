@@ -40,12 +40,14 @@ async def receive_nothing() -> dict[str, Any]:
 
 def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Admitted:
     received = [(b"host", b"gateway.example"), *sent]
+    names, values = tuple(name for name, _ in received), [value for _, value in received]
     arrival = Arrival(
         request_id=REQUEST_ID,
         at_ms=0,
         method="GET",
         target=b"/a",
-        headers=received,
+        names=names,
+        values=values,
         peer=source,
         scheme="http",
         http_version="1.1",
@@ -54,7 +56,7 @@ def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Ad
         trace=Trace(REQUEST_ID, "GET"),
     )
     target = paths.canonical_target(b"/a")
-    return Admitted(arrival, target, headers.read(received), parse_source(source), via_proxy)
+    return Admitted(arrival, target, headers.read(names, values), parse_source(source), via_proxy)
 
 
 def asserted(request: Admitted, route: routes.Route = PUBLIC, assertion: str | None = None) -> Asserted:

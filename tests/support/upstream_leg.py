@@ -16,7 +16,7 @@ PATIENT = Timeouts(connect_ms=60_000, first_byte_ms=60_000, idle_ms=60_000, tota
 def request(
     method: bytes = b"GET", body: bytes | AsyncIterator[bytes] = b"", *, length: int | None = None
 ) -> OutboundRequest:
-    return OutboundRequest(method, b"/orders?side=buy", [(b"host", b"u")], body, length)
+    return OutboundRequest(method, b"/orders?side=buy", [(b"x-sent", b"1")], body, length)
 
 
 OpenPool = Callable[..., UpstreamPool]

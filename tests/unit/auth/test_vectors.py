@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from auth import canonical, credential, freshness, signature
 from keys import served
+from keys.secret import HmacKey
 from tests.support import served_keys
 
 VECTORS: Final = Path(__file__).parents[2] / "vectors"
@@ -29,7 +30,7 @@ def verify(key: served.ServedKey, raw: bytes, message: bytes, now_ms: int = 0) -
 
 
 def hmac_key(secret: bytes) -> served.ServedKey:
-    return served_keys.make_hmac_key(versions=(served_keys.make_hmac_version(secret=secret),))
+    return served_keys.make_hmac_key(versions=(served_keys.make_hmac_version(secret=HmacKey(secret)),))
 
 
 def ed25519_key(public_key_hex: str) -> served.ServedKey:

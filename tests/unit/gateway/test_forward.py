@@ -34,6 +34,7 @@ class WholeResponse(SlowResponse):
 
 class Pool:
     target = UpstreamTarget(name="paper", scheme="http", host="u", port=80, max_connections=4)
+    authority = target.authority
 
     def __init__(self, outcome: type[SlowResponse] | Exception) -> None:
         self.outcome = outcome

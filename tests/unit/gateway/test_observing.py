@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import request_log
 from gateway.metrics import Metrics
 from gateway.observers import Observers
 from gateway.request_log import RequestLog
 from gateway.shared_totals import SharedTotals
+from gateway.totals import BOUNDS_US, Histogram
 from gateway.trace import Trace
 
 
@@ -31,6 +35,7 @@ def traced(reason: str = "") -> Trace:
     trace.enter("answer")
     if reason:
         trace.refuse(reason)
+    trace.finish()
     return trace
 
 
@@ -44,7 +49,7 @@ def test_one_request_is_one_line_of_json(sink: io.BytesIO) -> None:
     told = json.loads(line)
     assert (told["request_id"], told["route"], told["partner"]) == ("r1", "orders", "acme")
     assert (told["decision"], told["reason"], told["total_us"]) == ("refused", "bad_signature", 250)
-    assert set(told["stages_us"]) == {"admit"}
+    assert set(told["stages_us"]) == {"admit", "answer"}
 
 
 def test_lines_beyond_the_bound_are_counted_and_dropped(
@@ -105,11 +110,11 @@ async def test_a_worker_answers_for_all_of_its_node(tmp_path: Path, monkeypatch:
     first, second = Metrics({}), Metrics({})
     first.note(traced(), 1_000_000)
     second.note(traced(), 1_000_000)
-    telling = asyncio.create_task(SharedTotals(tmp_path, "1", lambda: first.totals).run())
+    telling = asyncio.create_task(SharedTotals(tmp_path, "1", first.totals).run())
     while not (tmp_path / "1.json").exists():  # noqa: ASYNC110  the file is all there is to wait for
         await asyncio.sleep(0.001)
     telling.cancel()
-    second.include(SharedTotals(tmp_path, "2", lambda: second.totals).others)
+    second.include(SharedTotals(tmp_path, "2", second.totals).others)
     text = second.render().decode()
     assert 'portreeve_requests_total{decision="allowed",reason="",route="orders"} 2.0' in text
     assert 'portreeve_stage_seconds_count{stage="admit"} 2.0' in text
@@ -118,4 +123,26 @@ async def test_a_worker_answers_for_all_of_its_node(tmp_path: Path, monkeypatch:
 def test_a_half_written_file_of_another_worker_is_passed_over(tmp_path: Path) -> None:
     """It is whole at the next scrape."""
     (tmp_path / "1.json").write_text('{"requests": {"a')
-    assert SharedTotals(tmp_path, "2", lambda: Metrics({}).totals).others() == []
+    assert SharedTotals(tmp_path, "2", Metrics({}).totals).others() == []
+
+
+@given(st.lists(st.integers(0, 2_000_000_000) | st.sampled_from([bound * 1000 for bound in BOUNDS_US])))
+def test_durations_taken_together_fall_where_each_would(durations_ns: list[int]) -> None:
+    """A bound belongs to the bucket below it, as `le` says."""
+    each_alone = [0] * (len(BOUNDS_US) + 1)
+    for duration_ns in durations_ns:
+        each_alone[bisect_left(BOUNDS_US, duration_ns / 1000)] += 1
+    histogram = Histogram()
+    histogram.observe_all(durations_ns)
+    assert histogram.counts == each_alone
+    assert histogram.total_ns == sum(durations_ns)
+
+
+def test_no_request_is_missing_from_the_totals() -> None:
+    """Whether or not its batch was full when somebody asked."""
+    metrics = Metrics({})
+    for count in (1, 255, 256, 300):
+        for _ in range(count):
+            metrics.note(traced(), 1_000_000)
+        assert sum(metrics.totals().total.counts) == sum(metrics.totals().requests.values())
+    assert sum(metrics.totals().stages["admit"].counts) == 812

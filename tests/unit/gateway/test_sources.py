@@ -64,6 +64,6 @@ def test_what_cannot_be_admitted_is_charged_to_who_sent_it_and_never_to_a_proxy(
     peer: str, forwarded: bytes | None, charged: str | None
 ) -> None:
     """One stranger behind the load balancer must not use up the load balancer."""
-    headers = [(b"host", b"x")] + ([] if forwarded is None else [(b"x-forwarded-for", forwarded)])
-    found = TRUSTED.find_charged(peer, headers)
+    sent = [(b"Host", b"x"), *([] if forwarded is None else [(b"X-Forwarded-For", forwarded)])]
+    found = TRUSTED.find_charged(peer, tuple(name for name, _ in sent), [value for _, value in sent])
     assert found == (None if charged is None else parse_source(charged))

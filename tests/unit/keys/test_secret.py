@@ -112,6 +112,16 @@ def test_reveal_gives_the_value() -> None:
     assert SecretBytes(b"k").reveal() == b"k"
 
 
-def test_an_hmac_key_is_usable_as_bytes() -> None:
-    """The hot path signs with an opened key as it stands."""
-    assert hmac.digest(HmacKey(b"k"), b"m", "sha256") == hmac.digest(b"k", b"m", "sha256")
+def test_an_hmac_key_signs_each_message_anew() -> None:
+    """What was signed before leaves no trace in the key, whatever the length of the secret."""
+    for secret in (b"k", b"k" * 59, b"k" * 200):
+        key = HmacKey(secret)
+        for message in (b"m", b"", b"m" * 1000):
+            assert key.sign(message) == hmac.digest(secret, message, "sha256")
+
+
+def test_an_hmac_key_gives_nothing_back() -> None:
+    """It signs; the secret it was made of is not to be had from it."""
+    key = HmacKey(HIDDEN.encode())
+    assert not hasattr(key, "reveal")
+    assert not hasattr(key, "__dict__")

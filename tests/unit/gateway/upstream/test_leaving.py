@@ -10,12 +10,11 @@ import warnings
 import pytest
 
 from gateway.upstream import UpstreamBroken, UpstreamUnreachable, client_context
-from gateway.upstream.response import HIGH_WATER
+from gateway.upstream.response import HIGH_WATER, READ_SIZE
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
 from tests.support.upstream_leg import PATIENCE_S, PATIENT, OpenPool, ask, read, request, until, until_true
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
-_ONE_READ = 262_144
 
 
 async def _answer_in_part(wire: Wire) -> None:
@@ -111,7 +110,7 @@ async def test_a_cancelled_caller_whose_answer_is_here_does_not_harm_the_next(op
         second = asyncio.create_task(ask(pool))
         await asyncio.sleep(0)
         (connection,) = pool._open
-        connection.data_received(OK)
+        connection.take_in(OK)
         first.cancel()
         release.set()
         with pytest.raises(asyncio.CancelledError):
@@ -128,7 +127,7 @@ async def test_a_cancelled_caller_whose_head_is_here_leaves_no_connection(open_p
         task = asyncio.create_task(pool.send(request(), PATIENT))
         await until_true(lambda: upstream.asked)
         (connection,) = pool._open
-        connection.data_received(PARTIAL)
+        connection.take_in(PARTIAL)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -146,7 +145,7 @@ async def test_an_answer_that_comes_just_after_its_caller_was_cancelled_is_still
         await until_true(lambda: upstream.asked)
         (connection,) = pool._open
         task.cancel()
-        connection.data_received(OK)
+        connection.take_in(OK)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (pool.stats.slots, pool.stats.idle) == (1, 1)
@@ -233,10 +232,10 @@ async def test_a_closed_connection_leaves_no_timer(open_pool: OpenPool) -> None:
         await ask(pool)
         (connection,) = pool._open
         await pool.aclose()
-        watch = connection._deadlines._watch
-        assert watch._timer is None
-        watch.expect(0.0, "idle")
-        assert watch._timer is None
+        deadlines = connection._deadlines
+        assert deadlines._timer is None
+        deadlines.await_next(0.0)
+        assert deadlines._timer is None
 
 
 async def test_nothing_stays_behind(open_pool: OpenPool) -> None:
@@ -278,7 +277,7 @@ async def test_memory_stays_flat_however_large_the_body(open_pool: OpenPool) -> 
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert taken == size
-        assert largest <= HIGH_WATER + _ONE_READ
+        assert largest <= HIGH_WATER + READ_SIZE
         assert peak < 8_000_000
         assert await ask(pool) == (200, b"ok")
         assert len(upstream.wires) == 1
@@ -288,18 +287,18 @@ async def test_a_connection_whose_reading_was_paused_to_the_end_is_read_again(op
     """The rest of a body may still come while paused; the next answer on the connection must come too."""
 
     async def script(wire: Wire) -> None:
-        await wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        await wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n")
         await serve_ok(wire)
 
     async with hostile_upstream(script) as upstream:
         pool = open_pool(upstream)
         response = await pool.send(request(), PATIENT)
         (connection,) = pool._open
-        connection.data_received(b"x" * 100_000)
+        connection.take_in(b"x" * 150_000)
         assert connection._paused
-        connection.data_received(b"x" * 100_000)
+        connection.take_in(b"x" * 150_000)
         assert await ask(pool) == (200, b"ok")
-        assert len(await read(response)) == 200_000
+        assert len(await read(response)) == 300_000
         assert len(upstream.wires) == 1
 
 
@@ -316,6 +315,6 @@ async def test_a_body_of_single_bytes_is_held_by_what_it_costs(open_pool: OpenPo
         response = await pool.send(request(), PATIENT)
         (connection,) = pool._open
         await until_true(lambda: connection._paused)
-        assert len(response._chunks) <= (HIGH_WATER + 64 * _ONE_READ // 6) // 64 + 1
+        assert len(response._chunks) <= (HIGH_WATER + 64 * READ_SIZE // 6) // 64 + 1
         assert await read(response) == b"x" * 200_000
         assert await ask(pool) == (200, b"ok")

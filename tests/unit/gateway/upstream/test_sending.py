@@ -58,10 +58,11 @@ async def test_a_whole_body_is_framed_by_its_length(
 ) -> None:
     """The head stands on the wire as it was given, and one line more at most."""
     async with hostile_upstream(serve_ok) as upstream:
-        await ask(open_pool(upstream), method, body)
+        pool = open_pool(upstream)
+        await ask(pool, method, body)
         (asked,) = upstream.asked
         assert asked.line == method + b" /orders?side=buy HTTP/1.1"
-        assert asked.headers == [(b"host", b"u"), *framing]
+        assert asked.headers == [(b"host", pool.authority), (b"x-sent", b"1"), *framing]
         assert asked.body == body
 
 
@@ -89,7 +90,7 @@ async def test_a_streamed_body_is_framed_by_its_length_or_in_chunks(
         pool = open_pool(upstream)
         response = await pool.send(request(b"POST", body, length=length), PATIENT)
         assert await read(response) == b"ok"
-        assert upstream.asked[0].headers == [(b"host", b"u"), framing]
+        assert upstream.asked[0].headers[2:] == [framing]
         assert upstream.asked[0].body == b"abcdef"
         assert body.closed
         await ask(pool)
@@ -209,7 +210,7 @@ async def test_an_answer_before_the_last_byte_of_a_small_body_is_early_too(open_
         connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2_048)
         sending = asyncio.create_task(pool.send(request(b"POST", b"x" * 60_000), PATIENT))
         await until_true(lambda: connection._transport.get_write_buffer_size() > 0)
-        connection.data_received(EARLY)
+        connection.take_in(EARLY)
         assert await read(await sending) == b"no"
         assert pool.stats.slots == 0
 
@@ -270,6 +271,7 @@ async def test_no_more_is_taken_from_the_client_than_the_upstream_takes(open_poo
         (b"x:y", b"1"),
         (b"", b"1"),
         (b"content-length", b"5"),
+        (b"Host", b"elsewhere"),
         (b"Transfer-Encoding", b"chunked"),
         (b"Connection", b"close"),
         (b"Upgrade", b"h2c"),
@@ -304,6 +306,13 @@ async def test_a_request_line_that_could_be_read_in_two_ways_is_refused(
     """One method, one target."""
     with pytest.raises(ValueError, match=r"request line|NUL"):
         await open_pool(1).send(OutboundRequest(method, target, []), PATIENT)
+
+
+@pytest.mark.parametrize(("own", "count"), [(b"a: 1\r\nevil: 1\r\n", 1), (b"a: 1\n", 1), (b"a: 1", 1)])
+async def test_lines_of_our_own_are_counted_too(open_pool: OpenPool, own: bytes, count: int) -> None:
+    """What stands in them is partly a client's: its host, say."""
+    with pytest.raises(ValueError, match="header"):
+        await open_pool(1).send(OutboundRequest(b"GET", b"/", [], own=own, own_count=count), PATIENT)
 
 
 async def test_a_negative_length_is_refused(open_pool: OpenPool) -> None:

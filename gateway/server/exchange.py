@@ -1,0 +1,266 @@
+"""One request and its answer on one connection.
+
+Invariant: an answer is written whole or its connection is closed under it; an answer that starts before its
+request has been read to the end is the last of its connection.
+
+The edge takes an exchange as it is. Litestar gets it as ASGI: `scope`, `receive` and `send`, made when asked for,
+because most requests never go there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+if TYPE_CHECKING:
+    from gateway.server.protocol import StrictProtocol
+
+Header = tuple[bytes, bytes]
+Serve = Callable[["Exchange"], Awaitable[None]]
+
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+class ClientGone(OSError):
+    """The client went away, or stopped reading, before its answer was whole."""
+
+
+class Exchange:
+    # How it stands before anything has happened.
+    task: asyncio.Task[None] | None = None
+    more_body = True
+    broken = False
+    disconnected = False
+    response_started = False
+    response_complete = False
+    # Made when somebody waits: most requests are whole before they are asked for more.
+    _arrived: asyncio.Event | None = None
+    _asked = False
+    _bodiless = False
+    # Of a body with a declared length, what is still to come; None for one in chunks.
+    _left: int | None = 0
+
+    def __init__(  # noqa: PLR0913, PLR0917  what the head of a request tells; made once per request, so by position
+        self,
+        protocol: StrictProtocol,
+        method: str,
+        target: bytes,
+        http_version: str,
+        names: tuple[bytes, ...],
+        values: list[bytes],
+        oversized: str | None,
+        keep_alive: bool,
+    ) -> None:
+        self.protocol = protocol
+        self.method = method
+        # As it was sent: a bare `?`, a fragment and an absolute form are only visible here.
+        self.target = target
+        self.http_version = http_version
+        # In any case, in the order of the values.
+        self.names = names
+        self.values = values
+        self.oversized = oversized
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+
+    async def run(self, serve: Serve) -> None:
+        try:
+            await serve(self)
+        except ClientGone:
+            self.abort()
+        except Exception:
+            self.protocol.logger.exception("the application failed")
+            self.abort()
+        else:
+            if not self.response_complete:
+                self.abort()
+        finally:
+            self.protocol.tasks.discard(self.task)
+            # A task holds what it ran, and that holds this: nothing here leaves a circle behind.
+            self.task = None
+
+    def abort(self) -> None:
+        """Ends the connection in the middle of the answer: the client must see that it is not whole."""
+        if not self.disconnected:
+            self.protocol.end()
+
+    # The request's body -----------------------------------------------------------------------------------
+
+    @property
+    def message_event(self) -> asyncio.Event:
+        """What uvicorn sets when the connection is lost."""
+        if self._arrived is None:
+            self._arrived = asyncio.Event()
+        return self._arrived
+
+    def wake(self) -> None:
+        """Something has come, or will not come: whoever waits in `receive` looks again."""
+        if self._arrived is not None:
+            self._arrived.set()
+
+    async def receive(self) -> dict[str, Any]:
+        protocol = self.protocol
+        if not self._asked:
+            self._asked = True
+            self._invite_body()
+        if self.more_body and not self.body and not self._is_over():
+            protocol.flow.resume_reading()
+            self.message_event.clear()
+            await self.message_event.wait()
+        if self._is_over():
+            return {"type": "http.disconnect", "broken": self.broken}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    def _invite_body(self) -> None:
+        """Whoever waits to be told to go on is told now, since somebody asks for the body."""
+        expects = any(
+            name.lower() == b"expect" and value.lower() == b"100-continue"
+            for name, value in zip(self.names, self.values, strict=True)
+        )
+        if expects and not self.response_started and not self.protocol.transport.is_closing():
+            self.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _is_over(self) -> bool:
+        return self.disconnected or self.response_complete or self.broken
+
+    # The answer -------------------------------------------------------------------------------------------
+
+    async def answer(
+        self,
+        status: int,
+        headers: list[Header],
+        body: bytes,
+        length: int | None = None,
+        *,
+        last: bool = False,
+    ) -> None:
+        """An answer that is whole leaves in one write. `length`: what is declared where it is not that of the body.
+
+        Headers are in lower case and none of them frames the body or speaks of the connection.
+        """
+        if not self._has_client():
+            await self._require_client()
+        bodiless = self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
+        if length is None and (body or not bodiless):
+            length = len(body)
+        head = self._head(status, headers, length, last=last)
+        self.protocol.transport.write(head if bodiless else head + body)
+        self._finish()
+
+    async def begin(self, status: int, headers: list[Header], length: int | None) -> None:
+        """The head of an answer whose body comes piece by piece, in chunks if its length is not known."""
+        await self._require_client()
+        self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
+        self._left = 0 if self._bodiless else length
+        self.protocol.transport.write(self._head(status, headers, length))
+
+    async def go_on(self, piece: bytes, *, more: bool) -> None:
+        if not self._has_client():
+            await self._require_client()
+        left, transport = self._left, self.protocol.transport
+        if self._bodiless:
+            pass  # a length there tells what a GET would have brought; nothing follows it
+        elif left is None:
+            framed = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+            transport.write(framed if more else framed + b"0\r\n\r\n")
+        elif len(piece) > left:
+            raise RuntimeError("the answer is longer than it declared")
+        elif piece:
+            self._left = left - len(piece)
+            transport.write(piece)
+        if not more:
+            if self._left:
+                raise RuntimeError("the answer is shorter than it declared")
+            self._finish()
+
+    def _has_client(self) -> bool:
+        """Whether there is a client, and it takes what it is sent."""
+        protocol = self.protocol
+        return not (protocol.flow.write_paused or self.disconnected or protocol.parser is None)
+
+    async def _require_client(self) -> None:
+        if self.protocol.flow.write_paused and not self.disconnected:
+            await self._drain()
+        if self.disconnected or self.protocol.parser is None:
+            raise ClientGone
+
+    async def _drain(self) -> None:
+        """Waits for a client that reads slowly; one that does not read at all loses its connection."""
+        try:
+            async with asyncio.timeout(self.protocol.limits.write_timeout_s):
+                await self.protocol.flow.drain()
+        except TimeoutError:
+            self.protocol.transport.abort()
+            raise ClientGone from None
+
+    def _head(self, status: int, headers: list[Header], length: int | None, *, last: bool = False) -> bytes:
+        """Decides how the body is framed, and whether the connection goes on."""
+        self.response_started = True
+        protocol = self.protocol
+        head = b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers]])
+        if b"\r\ndate: " not in head:
+            head += protocol.default_lines()
+        if last or self.more_body or not self.keep_alive or type(protocol).is_draining():
+            # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
+            # answer starts is never read to its end as another request.
+            self.keep_alive = False
+            head += b"connection: close\r\n"
+        if length is not None:
+            return b"%bcontent-length: %d\r\n\r\n" % (head, length)
+        return head + (b"\r\n" if self._bodiless else b"transfer-encoding: chunked\r\n\r\n")
+
+    def _finish(self) -> None:
+        self.response_complete = True
+        if self._arrived is not None:
+            self._arrived.set()
+        if self.keep_alive:
+            self.protocol.on_response_complete()
+        else:
+            self.protocol.linger(whole=not self.more_body)
+
+    # As ASGI ----------------------------------------------------------------------------------------------
+
+    def scope(self) -> dict[str, Any]:
+        protocol = self.protocol
+        path, _, query = self.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": protocol.asgi_version, "spec_version": "2.3"},
+            "http_version": self.http_version,
+            "server": protocol.server,
+            "client": protocol.client,
+            "scheme": protocol.scheme,
+            "method": self.method,
+            "root_path": "",
+            "path": urllib.parse.unquote(path.decode("latin-1")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": [(name.lower(), value) for name, value in zip(self.names, self.values, strict=True)],
+            "state": protocol.app_state.copy(),
+            "portreeve.target": self.target,
+            "portreeve.oversized": self.oversized,
+        }
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if self.response_started:
+            await self.go_on(message.get("body", b""), more=message.get("more_body", False))
+            return
+        length, headers = None, []
+        for name, value in message.get("headers", ()):
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                self.keep_alive = self.keep_alive and value != b"close"
+            else:
+                headers.append((name, value))
+        await self.begin(message["status"], headers, length)
+
+
+async def serve_asgi(exchange: Exchange) -> None:
+    """The way to an application that speaks ASGI."""
+    await exchange.protocol.app(exchange.scope(), exchange.receive, exchange.send)

@@ -1,0 +1,65 @@
+"""A response by itself: how what has come is handed out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.upstream.response import HIGH_WATER, READ_SIZE, UpstreamResponse
+
+
+class Source:
+    """A connection that counts how often it is told to go on."""
+
+    def __init__(self) -> None:
+        self.resumed = 0
+
+    def resume_body(self, _response: UpstreamResponse) -> None:
+        self.resumed += 1
+
+    def abandon(self, _response: UpstreamResponse) -> None:
+        """Nothing is open."""
+
+
+def response_of(*chunks: bytes) -> tuple[UpstreamResponse, Source]:
+    source = Source()
+    response = UpstreamResponse(source, asyncio.get_running_loop())
+    response.push(list(chunks), sum(map(len, chunks)))
+    return response, source
+
+
+async def test_small_pieces_go_on_together_and_large_ones_as_they_came() -> None:
+    """Neither a write for every byte nor a copy of every megabyte."""
+    large = b"x" * READ_SIZE
+    response, _ = response_of(b"a", b"b", large, b"c", b"d")
+    assert await anext(response) == b"ab"
+    assert await anext(response) is large
+    assert await anext(response) == b"cd"
+
+
+async def test_reading_goes_on_when_everything_has_been_taken() -> None:
+    """Not before: until then it would only be held here."""
+    response, source = response_of(b"x" * READ_SIZE, b"y" * READ_SIZE)
+    assert response.is_full()
+    await anext(response)
+    assert source.resumed == 0
+    await anext(response)
+    assert source.resumed == 1
+    assert not response.is_full()
+
+
+async def test_what_was_taken_no_longer_counts_as_held() -> None:
+    """Or a long body would stop by itself."""
+    response, _ = response_of(b"a", b"b")
+    await anext(response)
+    for _ in range(2 * HIGH_WATER // READ_SIZE):
+        response.push([b"x" * READ_SIZE], READ_SIZE)
+        await anext(response)
+    assert not response.is_full()
+
+
+async def test_a_whole_body_comes_in_one() -> None:
+    """However many pieces it came in."""
+    response, _ = response_of(b"x" * READ_SIZE, b"y")
+    assert response.find_whole_body() is None
+    response.end()
+    assert response.find_whole_body() == b"x" * READ_SIZE + b"y"
