@@ -9,7 +9,7 @@ ROOMS := gateway auth keys policies storage
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock clean
+.PHONY: help run test check format bench profile regression lock clean
 
 help: ## Lists these targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,14 +30,22 @@ format: $(VENV)/.development ## Rewrites the code in the house format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.development ## Measures CPU per request, memory and start-up; results go to bench/results/.
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.bench ## Compares with other gateways on this machine (QUICK=1: in two minutes); see bench/README.md.
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+profile: $(VENV)/.development ## Shows where the CPU of one request goes, by stage.
+	$(BIN)/python -m bench.profile
+
+regression: $(VENV)/.development ## Fails when a request has become dearer, measured in yardsticks.
+	$(BIN)/python -m bench.regression $(ARGS)
 
 lock: ## Resolves the dependencies anew into the hashed locks (needs uv).
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group bench -o requirements-bench.lock
 
 clean: ## Removes the virtual environment, caches and the demo's state.
 	rm -rf $(VENV) .portreeve .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
@@ -54,3 +62,8 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	$(PIP) $(SELF)
 	@touch $@ $(VENV)/.runtime
+
+# What is compared with is not needed to measure: where there is no such package, the bench names it as missing.
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.development
+	$(PIP) install --require-hashes -r requirements-bench.lock || echo "going on without what is in $<"
+	@touch $@

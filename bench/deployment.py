@@ -6,63 +6,22 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-_CONFIG = """\
-[service]
-issuer = "https://bench.example"
-docs_base = "https://bench.example/docs"
+from bench.configuration import POLICIES, TARGET, configuration
 
-[server]
-port = {port}
-workers = {workers}
+__all__ = ["TARGET", "Deployment", "free_port", "hmac_signer", "signed_requests"]
 
-[storage]
-url = "sqlite:portreeve.db"
-
-[kms]
-master_key = "file:master.key"
-
-[signing]
-window_ms = 60000
-
-[source_limit]
-rate = 1000000
-burst = 1000000
-{redis}
-[upstreams.fast]
-url = "http://127.0.0.1:{upstream}"
-environment = "paper"
-
-[[routes]]
-name = "orders"
-methods = ["GET", "POST"]
-path = "/paper/v1/orders"
-environment = "paper"
-upstream = "fast"
-permission = "orders:read"
-strip_prefix = "/paper/v1"
-"""
-
-_POLICIES = """\
-[permissions."orders:read"]
-description = "Read orders."
-
-[roles.reader]
-permissions = ["orders:read"]
-
-[tiers.standard]
-key = { rate = 1000000, per = "1s", burst = 1000000 }
-partner = { rate = 1000000, per = "1s", burst = 1000000 }
-"""
-
-TARGET = "/paper/v1/orders?symbol=BTC-EUR"
+_LATEST_BYTES = 64 * 1024 * 1024
 
 
 def free_port() -> int:
@@ -72,33 +31,46 @@ def free_port() -> int:
 
 
 class Deployment:
-    """Starts on entering, with its upstream; ends by process id on leaving."""
+    """Starts on entering, with an upstream unless it is given one's port; ends by process id on leaving.
 
-    def __init__(self, folder: Path, redis_url: str | None = None, workers: int = 1) -> None:
-        self.port, self._upstream_port = free_port(), free_port()
+    `prepare` is called with the configuration's path when the store is there and nothing serves yet.
+    """
+
+    def __init__(  # noqa: PLR0913  what differs from one deployment to another
+        self,
+        folder: Path,
+        redis_url: str | None = None,
+        workers: int = 1,
+        *,
+        upstream_port: int | None = None,
+        extra_routes: int = 0,
+        prepare: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self._own_upstream = upstream_port is None
+        self._upstream_port = upstream_port or free_port()
         self._config = folder / "portreeve.toml"
-        redis = "" if redis_url is None else f'\n[redis]\nurl = "{redis_url}"\n'
         self._config.write_text(
-            _CONFIG.format(port=self.port, workers=workers, upstream=self._upstream_port, redis=redis)
+            configuration(
+                port=self.port,
+                upstream_port=self._upstream_port,
+                redis_url=redis_url,
+                workers=workers,
+                extra_routes=extra_routes,
+            )
         )
-        (folder / "policies.toml").write_text(_POLICIES)
+        (folder / "policies.toml").write_text(POLICIES)
+        self._prepare = prepare
         self._log = folder / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self.start_seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._command("init")
-        self._command("partners", "create", "acme", "--name", "Acme", "--tier", "standard")
-        self._processes.append(
-            subprocess.Popen([sys.executable, "-m", "bench.upstream", str(self._upstream_port)])
-        )
-        began = time.perf_counter()
-        log = self._log.open("wb")
-        self.gateway = subprocess.Popen(self._portreeve("serve"), stdout=log)
-        log.close()
-        self._processes.append(self.gateway)
-        self._wait_until_ready()
-        self.start_seconds = round(time.perf_counter() - began, 2)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,20 +79,41 @@ class Deployment:
         for process in self._processes:
             process.wait(15)
 
-    def create_key(self, *arguments: str) -> dict[str, Any]:
-        created = self._command(
-            "keys",
-            "create",
-            "--partner",
-            "acme",
-            "--environment",
-            "paper",
-            "--role",
-            "reader",
-            "--json",
-            *arguments,
-        )
-        key: dict[str, Any] = json.loads(created)
+    def _start(self) -> None:
+        self._command("init")
+        self.create_partner("acme", "standard")
+        if self._prepare is not None:
+            self._prepare(self._config)
+        if self._own_upstream:
+            self._processes.append(
+                subprocess.Popen([sys.executable, "-m", "bench.upstream", str(self._upstream_port)])
+            )
+        began = time.perf_counter()
+        # Appending, so that the file can be emptied while it is written.
+        with self._log.open("ab") as log:
+            self.gateway = subprocess.Popen(self._portreeve("serve"), stdout=log)
+        self._processes.append(self.gateway)
+        self._wait_until_ready()
+        self.start_seconds = round(time.perf_counter() - began, 2)
+
+    def forget_log(self) -> None:
+        """A line a request for ten minutes would fill a disk."""
+        os.truncate(self._log, 0)
+
+    def refusals(self) -> dict[str, int]:
+        """Why the latest requests were refused, by the request lines: for whoever expected none."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _LATEST_BYTES))
+            # The first line may be cut.
+            lines = [json.loads(line) for line in log.readlines()[1:] if line.endswith(b"}\n")]
+        return dict(Counter(line["reason"] for line in lines if line.get("reason")))
+
+    def create_partner(self, name: str, tier: str) -> None:
+        self._command("partners", "create", name, "--tier", tier)
+
+    def create_key(self, *arguments: str, partner: str = "acme") -> dict[str, Any]:
+        asked = ["--partner", partner, "--environment", "paper", "--role", "reader", "--json", *arguments]
+        key: dict[str, Any] = json.loads(self._command("keys", "create", *asked))
         return key
 
     def _portreeve(self, *arguments: str) -> list[str]:

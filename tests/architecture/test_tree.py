@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("gateway", "auth", "keys", "policies", "storage")
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -18,7 +18,7 @@ def test_every_requirement_is_pinned_and_hashed(lock: str) -> None:
     """`pip --require-hashes` installs nothing else."""
     text = (ROOT / lock).read_text().replace("\\\n", " ")
     requirements = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
-    assert len(requirements) > 20
+    assert requirements
     for requirement in requirements:
         assert re.match(r"[A-Za-z0-9._-]+==[^ ]+ ", requirement), requirement
         assert "--hash=sha256:" in requirement, requirement

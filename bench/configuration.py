@@ -1,0 +1,102 @@
+"""The files of a deployment to measure, and the targets that its routes serve.
+
+One configuration serves every measurement: signed routes that answer little and much, a public one that takes large
+bodies, as many more as are asked for, and two tiers, of which one lets next to nothing through.
+"""
+
+from __future__ import annotations
+
+_CONFIG = """\
+[service]
+issuer = "https://bench.example"
+docs_base = "https://bench.example/docs"
+
+[server]
+port = {port}
+workers = {workers}
+
+[storage]
+url = "sqlite:portreeve.db"
+
+[kms]
+master_key = "file:master.key"
+
+[signing]
+window_ms = 60000
+
+[source_limit]
+rate = 1000000
+burst = 1000000
+{redis}
+[upstreams.fast]
+url = "http://127.0.0.1:{upstream}"
+environment = "paper"
+"""
+
+_ROUTE = """
+[[routes]]
+name = "{name}"
+methods = {methods}
+path = "{path}"
+environment = "paper"
+upstream = "fast"
+{access}
+strip_prefix = "{prefix}"
+"""
+
+_SIGNED = 'permission = "orders:read"'
+# As large as the bodies that a node holds by default: a public body is streamed, so memory must not follow it.
+_PUBLIC = "public = true\nmax_body_bytes = 268435456"
+
+POLICIES = """\
+[permissions."orders:read"]
+description = "Read orders."
+
+[roles.reader]
+permissions = ["orders:read"]
+
+[tiers.standard]
+key = { rate = 1000000, per = "1s", burst = 1000000 }
+partner = { rate = 1000000, per = "1s", burst = 1000000 }
+
+[tiers.tiny]
+key = { rate = 1, per = "1h", burst = 1 }
+partner = { rate = 1000000, per = "1s", burst = 1000000 }
+"""
+
+TARGET = "/paper/v1/orders?symbol=BTC-EUR"
+STREAM_TARGET = "/paper/v1/stream"
+FILE_TARGET = "/paper/v1/file"
+UPLOAD_TARGET = "/public/v1/upload"
+
+
+def extra_target(index: int) -> str:
+    """Every other one is matched by a pattern, the rest literally."""
+    path = f"/paper/v1/resource-{index}/items"
+    return f"{path}/{index * 31}" if index % 2 else path
+
+
+def configuration(
+    *, port: int, upstream_port: int, redis_url: str | None = None, workers: int = 1, extra_routes: int = 0
+) -> str:
+    redis = "" if redis_url is None else f'\n[redis]\nurl = "{redis_url}"\n'
+    head = _CONFIG.format(port=port, workers=workers, upstream=upstream_port, redis=redis)
+    return head + "".join(
+        [
+            _route("orders", TARGET.partition("?")[0], '["GET", "POST"]'),
+            _route("stream", STREAM_TARGET),
+            _route("file", FILE_TARGET),
+            _ROUTE.format(
+                name="upload", methods='["POST"]', path=UPLOAD_TARGET, access=_PUBLIC, prefix="/public/v1"
+            ),
+            *(_route(f"resource-{index}", _extra_pattern(index)) for index in range(extra_routes)),
+        ]
+    )
+
+
+def _extra_pattern(index: int) -> str:
+    return f"/paper/v1/resource-{index}/items" + ("/{id}" if index % 2 else "")
+
+
+def _route(name: str, path: str, methods: str = '["GET"]') -> str:
+    return _ROUTE.format(name=name, methods=methods, path=path, access=_SIGNED, prefix="/paper/v1")
