@@ -55,8 +55,11 @@ class RequestBinding(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Reusable(msgspec.Struct, frozen=True, gc=False):
+    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
+
     assertion: str
-    issued_ms: int
+    from_ms: int
+    until_ms: int
 
 
 class Assertions:
@@ -68,7 +71,7 @@ class Assertions:
         entropy: Callable[[int], bytes],
         lifetime_ms: int = 30_000,
         reuse_ms: int = 10_000,
-        max_reusable: int = 4_096,
+        max_reusable: int = 32_768,
     ) -> None:
         lifetime_s, rest_ms = divmod(lifetime_ms, 1_000)
         if rest_ms or not 1 <= lifetime_s <= identity.LONGEST_LIFETIME_S:
@@ -92,14 +95,8 @@ class Assertions:
             self._reusable.clear()
             self._kid = signer.kid
         if bind is not None:
-            return self._sign(
-                signer, self._claims(caller, upstream, permission, now_ms) | _bound_claims(bind)
-            )
-        return self._issue_reusable(signer, caller, upstream, permission, now_ms)
-
-    def _issue_reusable(
-        self, signer: Signer, caller: Caller, upstream: str, permission: str, now_ms: int
-    ) -> str:
+            claims = self._claims(caller, upstream, permission, now_ms)
+            return self._sign(signer, claims | _bound_claims(bind))
         cache_key = (
             caller.partner,
             caller.credential,
@@ -109,13 +106,13 @@ class Assertions:
             upstream,
         )
         kept = self._reusable.get(cache_key)
-        # A clock that went back makes the age negative: then it proves nothing, and a new one is made.
-        if kept is not None and 0 <= now_ms - kept.issued_ms < self._reuse_ms:
+        if kept is not None and kept.from_ms <= now_ms < kept.until_ms:
             return kept.assertion
         claims = self._claims(caller, upstream, permission, now_ms)
         assertion = self._sign(signer, claims)
         # The age counts from the whole second that the assertion shows, not from this millisecond.
-        self._keep(cache_key, _Reusable(assertion, claims["iat"] * 1_000))
+        issued_ms = claims["iat"] * 1_000
+        self._keep(cache_key, _Reusable(assertion, issued_ms, issued_ms + self._reuse_ms))
         return assertion
 
     def _keep(self, cache_key: _CacheKey, reusable: _Reusable) -> None:

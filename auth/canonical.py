@@ -19,12 +19,8 @@ class AmbiguousField(ValueError):
 def string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in the order of the contract
     timestamp: str, nonce: str, key_id: str, method: str, path: bytes, query: bytes, body_sha256_hex: str
 ) -> bytes:
-    canonical = b"%b%b\n%b\n%b" % (
-        f"{LABEL}\n{timestamp}\n{nonce}\n{key_id}\n{method}\n".encode("ascii"),
-        path,
-        query,
-        body_sha256_hex.encode("ascii"),
-    )
+    head = f"{LABEL}\n{timestamp}\n{nonce}\n{key_id}\n{method}".encode("ascii")
+    canonical = b"\n".join((head, path, query, body_sha256_hex.encode("ascii")))
     if canonical.count(b"\n") != _LINE_ENDS:
         raise AmbiguousField("a field of the string to sign holds a line end")
     return canonical

@@ -1,13 +1,19 @@
 """Has a request become dearer? `python -m bench.regression [--accept]`.
 
-Seconds mean nothing on a machine that others share, so the cost of a signed request is measured in *yardsticks*: the
-CPU that a bare application behind plain uvicorn takes for an answer, on the same machine, in the same minute. The
-best of a few interleaved rounds is compared with `bench/baseline.json`. What exceeds it by more than the tolerance
-fails, and the stages that grew are named. `--accept` writes what was measured as the new baseline.
+Seconds mean nothing on a machine that others share, so two ratios are compared with `bench/baseline.json`:
+
+- the bytecodes that the interpreter runs for a signed request. Two runs of one tree differ by a percent, so little is
+  tolerated; they depend on the interpreter's version, so another one than the baseline's is not compared.
+- its CPU in *yardsticks*: what a bare application behind plain uvicorn takes for an answer, on the same machine in the
+  same minute, the best of a few interleaved rounds. It sees what bytecodes don't: a slow call into C, one more system
+  call.
+
+What exceeds its tolerance fails, and the stages that grew are named. `--accept` makes what was measured the baseline.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -21,54 +27,72 @@ from bench.ground import Ground
 _BASELINE = Path(__file__).parent / "baseline.json"
 _ROUNDS = 3
 _REQUESTS = 15_000
-_TOLERANCE = 1.2
+_COUNTED_REQUESTS = 2_000
+_BYTECODES_TOLERANCE = 1.04
+_YARDSTICKS_TOLERANCE = 1.25
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """In yardsticks."""
-
-    request: float
+class Cost(msgspec.Struct, frozen=True):
+    whole: float
     stages: dict[str, float]
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """Of one signed request on the in-process store, which is there everywhere."""
+
+    python: str
+    bytecodes: Cost
+    yardsticks: Cost
+
+
 def measure(ground: Ground) -> Measured:
-    yardsticks, profiles = [], []
+    bytecodes = profile.take(ground, "bytecodes", _COUNTED_REQUESTS, on_redis=False)
+    return Measured(
+        ".".join(platform.python_version_tuple()[:2]),
+        Cost(round(bytecodes.whole), {stage: round(count) for stage, count in bytecodes.stages.items()}),
+        _in_yardsticks(ground),
+    )
+
+
+def _in_yardsticks(ground: Ground) -> Cost:
+    yardsticks, samples = [], []
     for _ in range(_ROUNDS):
         port = free_port()
         yardsticks.append(servers.measure(servers.commands(port)["uvicorn"], port)["cpu_us"])
-        # The in-process store: there is one everywhere, and the path around it is the same.
-        profiles.append(profile.take(ground, requests=_REQUESTS, on_redis=False))
-    yardstick, best = min(yardsticks), min(profiles, key=lambda each: each.cpu_us)
-    return Measured(
-        round(best.cpu_us / yardstick, 3),
-        {stage: round(spent / yardstick, 3) for stage, spent in sorted(best.stages.items())},
-    )
+        samples.append(profile.take(ground, "samples", _REQUESTS, on_redis=False))
+    yardstick, best = min(yardsticks), min(samples, key=lambda each: each.whole)
+    stages = {stage: round(spent / yardstick, 2) for stage, spent in best.stages.items()}
+    return Cost(round(best.whole / yardstick, 2), stages)
 
 
-def find_regression(measured: Measured, baseline: Measured) -> str | None:
-    if measured.request <= baseline.request * _TOLERANCE:
+def regressions(measured: Measured, baseline: Measured) -> list[str]:
+    found = [_regression("yardsticks", measured.yardsticks, baseline.yardsticks, _YARDSTICKS_TOLERANCE)]
+    if measured.python == baseline.python:
+        found.append(_regression("bytecodes", measured.bytecodes, baseline.bytecodes, _BYTECODES_TOLERANCE))
+    return [each for each in found if each is not None]
+
+
+def _regression(unit: str, now: Cost, then: Cost, tolerance: float) -> str | None:
+    if now.whole <= then.whole * tolerance:
         return None
-    grown = {stage: spent - baseline.stages.get(stage, 0.0) for stage, spent in measured.stages.items()}
+    grown = {stage: spent - then.stages.get(stage, 0.0) for stage, spent in now.stages.items()}
     worst = sorted(grown, key=lambda stage: -grown[stage])[:3]
-    named = ", ".join(f"{stage} by {grown[stage]:.2f}" for stage in worst)
-    return (
-        f"a request costs {measured.request:.2f} yardsticks, the baseline is {baseline.request:.2f}; "
-        f"grown most: {named}"
-    )
+    named = ", ".join(f"{stage} by {grown[stage]:.4g}" for stage in worst)
+    return f"a request takes {now.whole:g} {unit}, the baseline is {then.whole:g}; grown most: {named}"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Ground(Path(folder), redis_port=None) as ground:
         measured = measure(ground)
+    print(
+        f"a request takes {measured.bytecodes.whole:g} bytecodes and {measured.yardsticks.whole:g} yardsticks"
+    )
     if "--accept" in sys.argv:
         _BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(measured)) + b"\n")
-        print(f"the baseline is {measured.request:.2f} yardsticks a request")
         return
-    baseline = msgspec.json.decode(_BASELINE.read_bytes(), type=Measured)
-    regression = find_regression(measured, baseline)
-    if regression is not None:
-        sys.exit(regression)
-    print(f"a request costs {measured.request:.2f} yardsticks, the baseline is {baseline.request:.2f}")
+    found = regressions(measured, msgspec.json.decode(_BASELINE.read_bytes(), type=Measured))
+    if found:
+        sys.exit("\n".join(found))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -30,7 +29,7 @@ async def bare(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa
     await send({"type": "http.response.body", "body": _BODY})
 
 
-def _commands(port: int) -> dict[str, list[str]]:
+def commands(port: int) -> dict[str, list[str]]:
     python = sys.executable
     uvicorn = [python, "-m", "uvicorn", "bench.servers:bare", "--port", str(port), "--log-level", "warning"]
     granian = [
@@ -95,27 +94,17 @@ async def with_lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def measure(command: list[str], port: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        requests = Path(folder) / "requests"
-        load.write_requests(requests, [_REQUEST] * _REQUESTS)
-        server = subprocess.Popen(command)
-        try:
-            _wait_for(port)
-            before = machine.cpu_seconds(server.pid)
-            generator = [sys.executable, "-m", "bench.load", "127.0.0.1", str(port), str(requests), "32"]
-            printed = subprocess.run(generator, check=True, capture_output=True, timeout=120).stdout
-            result: dict[str, Any] = json.loads(printed)
-            used = machine.cpu_seconds(server.pid) - before
-            if result["statuses"] != {"200": _REQUESTS}:
-                raise RuntimeError(f"unexpected answers: {result['statuses']}")
-            return {
-                "cpu_us": round(used / _REQUESTS * 1e6, 1),
-                "rps": result["rps"],
-                "p99_ms": result["p99_ms"],
-            }
-        finally:
-            server.terminate()
-            server.wait(10)
+    server = subprocess.Popen(command)
+    try:
+        _wait_for(port)
+        before = machine.cpu_seconds(server.pid)
+        with tempfile.TemporaryDirectory() as folder:
+            told = load.drive(port, [_REQUEST] * _REQUESTS, Path(folder), expect=200)
+        used = machine.cpu_seconds(server.pid) - before
+        return {"cpu_us": round(used / _REQUESTS * 1e6, 1), "rps": told["rps"], "p99_ms": told["p99_ms"]}
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def _wait_for(port: int) -> None:
@@ -135,7 +124,7 @@ def compare() -> dict[str, list[dict[str, float]]]:
     for _ in range(_ROUNDS):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        for name, command in _commands(port).items():
+        for name, command in commands(port).items():
             results.setdefault(name, []).append(measure(command, port))
     return results
 

@@ -36,11 +36,11 @@ class Answer:
         trace.status = self.status
         body = self.body
         if isinstance(body, bytes):
-            trace.sent = len(body)
+            trace.sent_bytes = len(body)
             await exchange.answer(self.status, self.headers, body, self.length, last=self.last)
             return
         await exchange.begin(self.status, self.headers, self.length)
         async for piece in body:
-            trace.sent += len(piece)
+            trace.sent_bytes += len(piece)
             await exchange.go_on(piece, more=True)
         await exchange.go_on(b"", more=False)

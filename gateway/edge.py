@@ -26,7 +26,7 @@ from gateway.routes import MethodNotAllowed, NoRoute
 from gateway.server.exchange import ClientGone, Exchange
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
-from gateway.trace import Trace
+from gateway.trace import LONGEST_PATH, Trace
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -66,7 +66,7 @@ class Edge:
             arrival.trace.reason = arrival.trace.reason or "client_gone"
             raise
         finally:
-            self._observers.note(arrival.trace, arrival.at_ms, arrival.trace.finish())
+            self._observers.note(arrival.trace)
 
     async def _serve(self, arrival: Arrival, exchange: Exchange) -> None:
         try:
@@ -145,12 +145,12 @@ class Edge:
         return problem
 
     def _arrival(self, exchange: Exchange) -> Arrival:
-        request_id, method, protocol = urandom(16).hex(), exchange.method, exchange.protocol
+        request_id, at_ms, protocol = urandom(16).hex(), self._clock(), exchange.protocol
         client = protocol.client
         return Arrival(
             request_id,
-            self._clock(),
-            method,
+            at_ms,
+            exchange.method,
             exchange.target,
             exchange.names,
             exchange.values,
@@ -159,13 +159,13 @@ class Edge:
             exchange.http_version,
             exchange.oversized,
             exchange.receive,
-            Trace(request_id, method),
+            Trace(at_ms, request_id, exchange.method),
         )
 
 
 def _loggable(target: bytes) -> str:
     """Never a query, nor the name and password of an absolute form: they may carry what no log should."""
-    return target.partition(b"?")[0].decode("latin-1") if target.startswith(b"/") else ""
+    return target.partition(b"?")[0].decode("latin-1")[:LONGEST_PATH] if target.startswith(b"/") else ""
 
 
 def _with_request_id(send: Send, arrival: Arrival) -> Send:
@@ -176,7 +176,7 @@ def _with_request_id(send: Send, arrival: Arrival) -> Send:
             headers.append((b"portreeve-request-id", arrival.request_id.encode()))
             message = {**message, "headers": headers}
         else:
-            arrival.trace.sent += len(message.get("body", b""))
+            arrival.trace.sent_bytes += len(message.get("body", b""))
         await send(message)
 
     return send_with_request_id

@@ -7,7 +7,10 @@ with `_` for `-` alike; nothing that `Connection` names can take away what the g
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -72,19 +75,20 @@ _GATEWAY_OWNED = frozenset(
         b"tracestate",
     }
 )
-_FOUND_BY_NAME = (
-    b"host",
-    b"portreeve-key",
-    b"portreeve-timestamp",
-    b"portreeve-nonce",
-    b"portreeve-signature",
-    b"content-length",
-    b"transfer-encoding",
-)
+_FOUND_BY_NAME = {
+    "host": b"host",
+    "key": b"portreeve-key",
+    "timestamp": b"portreeve-timestamp",
+    "nonce": b"portreeve-nonce",
+    "signature": b"portreeve-signature",
+    "content_length": b"content-length",
+    "transfer_encoding": b"transfer-encoding",
+}
 _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _FAMILIES = (b"x-forwarded-", b"x-envoy-")
 
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
 
 
@@ -102,7 +106,9 @@ class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     signature: bytes | None
     content_length: int | None
     chunked: bool
-    passed: list[Header]
+    # What goes on to the upstream, as lines, and how many they are by their names.
+    passed: bytes
+    passed_count: int
     proxied: list[Header]
 
 
@@ -113,7 +119,6 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     an index into the values; that of a header which was not sent is one past them, where None stands.
     """
 
-    repeated: bytes | None
     host: int
     key: int
     timestamp: int
@@ -122,24 +127,29 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     content_length: int
     transfer_encoding: int
     passed: tuple[tuple[bytes, int], ...]
+    # The same as lines with places for the values, and what picks those; None if there are none.
+    passed_lines: bytes
+    pick_passed: Callable[[list[bytes]], Any] | None
     proxied: tuple[tuple[bytes, int], ...]
 
 
 def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
     """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
     plan = _kept_plan(names) if sum(map(len, names)) <= _LONGEST_KEPT else _plan(names)
-    if plan.repeated is not None:
-        raise _repeated(plan.repeated)
     found: list[bytes | None] = [*values, None]
     host, length, coding = found[plan.host], found[plan.content_length], found[plan.transfer_encoding]
     if host is None or _HOST.fullmatch(host) is None:
         raise Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise Refusal("malformed_headers", "The body is framed by Content-Length or by chunks, not by both.")
-    passed = [(name, values[at]) for name, at in plan.passed]
     proxied = [(name, values[at]) for name, at in plan.proxied]
-    if proxied:
-        passed = _without_named_by_connection(passed, proxied)
+    named = _named_by_connection(proxied) if proxied else None
+    if named and not named.isdisjoint([name for name, _ in plan.passed]):
+        kept = [(name, values[at]) for name, at in plan.passed if name not in named]
+        passed, count = b"".join([b"%b: %b\r\n" % header for header in kept]), len(kept)
+    else:
+        passed = b"" if plan.pick_passed is None else plan.passed_lines % plan.pick_passed(values)
+        count = len(plan.passed)
     return RequestHeaders(
         host,
         found[plan.key],
@@ -149,13 +159,13 @@ def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
         None if length is None else _parse_length(length),
         coding is not None,
         passed,
+        count,
         proxied,
     )
 
 
 def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
     places: dict[bytes, int] = {}
-    repeated: bytes | None = None
     passed: list[tuple[bytes, int]] = []
     proxied: list[tuple[bytes, int]] = []
     for at, written in enumerate(names):
@@ -164,17 +174,24 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
         ours = plain.startswith(NAMESPACE)
         if ours or plain in _SINGLE:
             if plain in places:
-                repeated = repeated or plain
+                raise _repeated(plain)
             # A name spelt with `_` is none of ours: it is dropped, but it still counts as a repetition.
             places[plain] = at if plain == name else len(names)
         if ours or plain != name or plain == b"host":
             # Ours, and Host, are found by their names. Servers that fold `_` into `-` would read a name spelt with
             # `_` as the other, and past every rule here.
             continue
+        if _TOKEN.fullmatch(name) is None:
+            raise Refusal("malformed_headers", "The name of a header is not a token.")
         is_kept = plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
         (proxied if is_kept else passed).append((name, at))
+    found = {field: places.get(name, len(names)) for field, name in _FOUND_BY_NAME.items()}
     return HeaderPlan(
-        repeated, *(places.get(name, len(names)) for name in _FOUND_BY_NAME), tuple(passed), tuple(proxied)
+        **found,
+        passed=tuple(passed),
+        passed_lines=b"".join([name.replace(b"%", b"%%") + b": %b\r\n" for name, _ in passed]),
+        pick_passed=itemgetter(*[at for _, at in passed]) if passed else None,
+        proxied=tuple(proxied),
     )
 
 
@@ -182,14 +199,14 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
 _kept_plan = lru_cache(maxsize=1024)(_plan)
 
 
-def _without_named_by_connection(passed: list[Header], proxied: list[Header]) -> list[Header]:
+def _named_by_connection(proxied: list[Header]) -> set[bytes]:
     named: set[bytes] = set()
     for name, value in proxied:
         if name == b"connection":
             named.update(item.strip().lower() for item in value.split(b","))
     if named & _NOT_NAMEABLE:
         raise Refusal("malformed_headers", "Connection may not name a header that frames or addresses.")
-    return [header for header in passed if header[0] not in named] if named else passed
+    return named
 
 
 def _parse_length(value: bytes) -> int:

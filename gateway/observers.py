@@ -14,9 +14,11 @@ class Observers:
         self._log = log
         self._metrics = metrics
 
-    def note(self, trace: Trace, at_ms: int, total_ns: int) -> None:
-        self._metrics.note(trace, total_ns)
-        self._log.note(trace, at_ms, total_ns)
+    def note(self, trace: Trace) -> None:
+        """At the end of a request: it is finished here, and told."""
+        trace.finish()
+        self._metrics.note(trace)
+        self._log.note(trace)
 
     def note_defect(self, failure: BaseException, request_id: str) -> None:
         """Where it happened, without the message: what an unknown failure says may hold anything."""

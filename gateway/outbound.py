@@ -7,57 +7,62 @@ these names has been taken out by `admit`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from secrets import token_hex
 
-from gateway.stages.admit import Admitted
+from gateway.sources import parse_source
 from gateway.stages.assert_identity import Asserted
+from gateway.stages.match_route import Routed
 
 Header = tuple[bytes, bytes]
 
-# One piece of formatting rather than a list of headers that the leg would have to join again.
-_ALWAYS = (
-    b"portreeve-request-id: %b\r\n"
+# Pieces of formatting rather than a list of headers that the leg would have to join again.
+_REQUEST = b"%bportreeve-request-id: %b\r\ntraceparent: 00-%b-%b-%b\r\n"
+_ORIGIN = (
     b'forwarded: for=%b;proto=%b;host="%b"\r\n'
     b"x-forwarded-for: %b\r\n"
     b"x-forwarded-proto: %b\r\n"
     b"x-forwarded-host: %b\r\n"
-    b"traceparent: %b\r\n"
 )
-_ALWAYS_COUNT = _ALWAYS.count(b"\n")
+_PREFIX = b"x-forwarded-prefix: %b\r\n"
+_IDENTITY = b"portreeve-identity: %b\r\n"
+_STATE = b"tracestate: %b\r\n"
+_REQUEST_COUNT, _ORIGIN_COUNT = _REQUEST.count(b"\n"), _ORIGIN.count(b"\n")
+_SCHEMES = {b"http": "http", b"https": "https"}
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
 
-def lines_for(asserted: Asserted) -> tuple[bytes, int]:
+def lines_for(asserted: Asserted, routed: Routed) -> tuple[bytes, int]:
     """The lines, and how many they are by the names in them, so that whoever sends them can count again."""
-    routed = asserted.counted.authorized.authenticated.routed
     admitted = routed.admitted
-    request_id = admitted.arrival.request_id.encode()
-    scheme, host, source = admitted.arrival.scheme.encode(), admitted.headers.host, admitted.source
+    arrival, scheme, state = admitted.arrival, admitted.arrival.scheme, None
     # A trace begins here, unless a trusted proxy began it.
-    parent, state = b"00-%b-%b-01" % (request_id, request_id[16:]), None
+    request_id = trace_id = arrival.request_id.encode()
+    span_id, flags = request_id[16:], b"01"
     if admitted.via_proxy:
-        scheme, parent, state = _inherited(admitted, scheme, parent)
-    lines = _ALWAYS % (request_id, source.node, scheme, host, source.encoded, scheme, host, parent)
-    count = _ALWAYS_COUNT
+        proxied = dict(admitted.headers.proxied)
+        scheme = _SCHEMES.get(proxied.get(b"x-forwarded-proto", b""), scheme)
+        match = _TRACEPARENT.fullmatch(proxied.get(b"traceparent", b""))
+        if match is not None:
+            trace_id, span_id, flags = match[1], token_hex(8).encode(), match[2]
+            state = proxied.get(b"tracestate")
+    origin, count = _origin(admitted.source.text, scheme, admitted.headers.host, routed.route.strip_prefix)
+    lines = _REQUEST % (origin, request_id, trace_id, span_id, flags)
     if asserted.assertion is not None:
-        lines += b"portreeve-identity: %b\r\n" % asserted.assertion.encode()
-        count += 1
-    if routed.route.strip_prefix:
-        lines += b"x-forwarded-prefix: %b\r\n" % routed.route.strip_prefix
+        lines += _IDENTITY % asserted.assertion.encode()
         count += 1
     if state is not None:
-        lines += b"tracestate: %b\r\n" % state
+        lines += _STATE % state
         count += 1
     return lines, count
 
 
-def _inherited(admitted: Admitted, scheme: bytes, parent: bytes) -> tuple[bytes, bytes, bytes | None]:
-    """What a trusted proxy knows better: the scheme by which the client came, and the trace it is part of."""
-    proxied = dict(admitted.headers.proxied)
-    claimed = proxied.get(b"x-forwarded-proto", scheme)
-    scheme = claimed if claimed in {b"http", b"https"} else scheme
-    match = _TRACEPARENT.fullmatch(proxied.get(b"traceparent", b""))
-    if match is None:
-        return scheme, parent, None
-    parent = b"00-%b-%b-%b" % (match[1], token_hex(8).encode(), match[2])
-    return scheme, parent, proxied.get(b"tracestate")
+# The same for every request of a client to a route. A host is at most a few hundred bytes: what is kept is small.
+@lru_cache(maxsize=4096)
+def _origin(source: str, scheme: str, host: bytes, prefix: bytes) -> tuple[bytes, int]:
+    """The lines about where a request comes from, and the count of all that every request gets."""
+    known, proto = parse_source(source), scheme.encode()
+    lines = _ORIGIN % (known.node, proto, host, known.encoded, proto, host)
+    if prefix:
+        return lines + _PREFIX % prefix, _REQUEST_COUNT + _ORIGIN_COUNT + 1
+    return lines, _REQUEST_COUNT + _ORIGIN_COUNT

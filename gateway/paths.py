@@ -46,11 +46,15 @@ class MalformedPath(Exception):
 
 
 class Target(Struct, frozen=True, gc=False):
-    """`raw` is `path`, and when it was sent "?" and `query`. A bare "?" leaves its trace in `raw` alone."""
+    """`raw` is the path, and when it was sent "?" and `query`. A bare "?" leaves its trace in `raw` alone.
+
+    `path` is for whoever reads it, `path_bytes` for whoever signs it.
+    """
 
     raw: bytes
     path: str
-    query: str
+    path_bytes: bytes
+    query: bytes
 
 
 def canonical_target(raw: bytes) -> Target:
@@ -58,7 +62,7 @@ def canonical_target(raw: bytes) -> Target:
     if match is None:
         raise MalformedPath(_diagnose(raw) or "the request target is not in canonical form")
     path, query = match.groups(b"")
-    return Target(raw, path.decode("ascii"), query.decode("ascii"))
+    return Target(raw, path.decode("ascii"), path, query)
 
 
 def _diagnose(raw: bytes) -> str | None:

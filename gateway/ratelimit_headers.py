@@ -5,10 +5,10 @@ A policy's quota is the burst, and its window the time in which a whole burst gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
-from auth.admission import BucketState
+from auth.admission import Admitted
+from policies import gcra
 from policies.gcra import Limit
 
 Header = tuple[bytes, bytes]
@@ -20,22 +20,25 @@ def _policy(limit: Limit) -> str:
     return f'"{limit.name}";q={limit.burst};w={window_s}'
 
 
-def _seconds(milliseconds: int) -> int:
-    return max(0, -(-milliseconds // 1000))
+@lru_cache(maxsize=4096)
+def _policies(limits: tuple[Limit, ...]) -> Header:
+    return b"ratelimit-policy", ", ".join(map(_policy, limits)).encode()
 
 
-def state_headers(states: Sequence[BucketState]) -> list[Header]:
+def state_headers(passed: Admitted) -> tuple[Header, ...]:
     """What passed: every policy, and how much is left of the one nearest to its end."""
-    if not states:
-        return []
-    policies = ", ".join([_policy(state.limit) for state in states])
-    least = min(states, key=lambda state: state.remaining)
-    left = f'"{least.limit.name}";r={least.remaining};t={_seconds(least.reset_ms)}'
-    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
+    limits, booked_us = passed.charges.limits, passed.booked_us
+    if not limits:
+        return ()
+    left = list(map(gcra.remaining, booked_us, limits))
+    least = min(left)
+    nearest = left.index(least)
+    state = f'"{limits[nearest].name}";r={least};t={-(-booked_us[nearest] // 1_000_000)}'
+    return _policies(limits), (b"ratelimit", state.encode())
 
 
 def refusal_headers(limit: Limit, retry_after_ms: int) -> tuple[Header, ...]:
-    wait = max(1, _seconds(retry_after_ms))
+    wait = max(1, -(-retry_after_ms // 1000))
     return (
         (b"retry-after", b"%d" % wait),
         (b"ratelimit-policy", _policy(limit).encode()),

@@ -15,19 +15,30 @@ _NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
 _Fate = Literal["returned", "relocated", "dropped"]
 
 
-def returnable(headers: list[Header], authority: bytes, prefix: bytes) -> list[Header]:
+def returnable(
+    names: tuple[bytes, ...], headers: list[Header], authority: bytes, prefix: bytes
+) -> list[Header]:
+    """`names` are those of `headers`: they alone decide whether anything has to be looked at."""
+    fates = _fates(names)
+    if fates is None:
+        return headers
     returned = []
-    for header in headers:
-        fate = _fate(header[0])
+    for (name, value), fate in zip(headers, fates, strict=True):
         if fate == "returned":
-            returned.append(header)
+            returned.append((name, value))
         elif fate == "relocated":
-            returned.append((header[0], relocated(header[1], authority, prefix)))
+            returned.append((name, relocated(value, authority, prefix)))
     return returned
 
 
-# An upstream uses the same few names in every answer.
-@lru_cache(maxsize=1024)
+# An upstream answers with the same few names. Bounded in number; each by what the leg takes for a head.
+@lru_cache(maxsize=256)
+def _fates(names: tuple[bytes, ...]) -> tuple[_Fate, ...] | None:
+    """None if all of them return as they are, which is the rule."""
+    fates = tuple([_fate(name) for name in names])
+    return None if set(fates) <= {"returned"} else fates
+
+
 def _fate(name: bytes) -> _Fate:
     if name in _NOT_RETURNED or name.startswith(_NOT_RETURNED_FAMILIES):
         return "dropped"

@@ -33,8 +33,11 @@ class MethodNotAllowed(Exception):
         self.allow = allow
 
 
-class Route(Struct, frozen=True):
-    """Everything the stages need to know. `is_local`: the gateway itself answers; there is no upstream."""
+class Route(Struct, frozen=True, eq=False):
+    """Everything the stages need to know. `is_local`: the gateway itself answers; there is no upstream.
+
+    Told apart by identity, so that what was worked out for a route is found at once, and for no other of its name.
+    """
 
     name: str
     pattern: str
@@ -55,10 +58,8 @@ class Route(Struct, frozen=True):
 
     def upstream_target(self, target: Target) -> bytes:
         """The target as sent without the prefix: what follows, the query and even a bare "?", is verbatim."""
-        if not self.strip_prefix:
-            return target.raw
-        rest = target.raw[len(self.strip_prefix) :]
-        return rest if rest[:1] == b"/" else b"/" + rest
+        rest = target.raw.removeprefix(self.strip_prefix)
+        return rest if rest.startswith(b"/") else b"/" + rest
 
 
 _Methods = dict[str, Route]
@@ -142,23 +143,22 @@ class RouteTable:
         for route in routes:
             self._paths_of(route.host).add(route)
 
-    def match(self, host: str | None, method: str, path: str) -> Route:
-        methods = self._find(host, path)
+    def match(self, host: bytes | None, method: str, path: str) -> Route:
+        methods = self._find_by_host(host, path) if self._hosts and host else None
         if methods is None:
-            raise NoRoute
+            methods = self._any_host.find(path)
+            if methods is None:
+                methods = self._local.get(path)
+                if methods is None:
+                    raise NoRoute
         route = methods.get(method)
         if route is None:
             raise MethodNotAllowed(tuple(sorted(methods)))
         return route
 
-    def _find(self, host: str | None, path: str) -> _Methods | None:
-        if self._hosts and host:
-            paths = self._hosts.get(_name_of(host))
-            methods = None if paths is None else paths.find(path)
-            if methods is not None:
-                return methods
-        methods = self._any_host.find(path)
-        return self._local.get(path) if methods is None else methods
+    def _find_by_host(self, host: bytes, path: str) -> _Methods | None:
+        paths = self._hosts.get(_name_of(host.decode("ascii")))
+        return None if paths is None else paths.find(path)
 
     def _paths_of(self, host: str | None) -> _Paths:
         return self._any_host if host is None else self._hosts.setdefault(host.lower(), _Paths())

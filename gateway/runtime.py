@@ -71,12 +71,12 @@ class Gateway:
 
     def refuse(self, code: str, detail: str, request_id: str, source: str) -> tuple[int, list[Header], bytes]:
         """A refusal by the server itself, of something that never became a request."""
-        trace = Trace(request_id, "")
+        trace = Trace(self.clock(), request_id, "")
         trace.source = source
         trace.refuse(code)
         status, headers, body = self.renderer.render(Problem(PROBLEM_KINDS[code], detail), request_id)
         trace.status = status
-        self.observers.note(trace, self.clock(), 0)
+        self.observers.note(trace)
         headers.append((b"portreeve-request-id", request_id.encode()))
         return status, headers, body
 

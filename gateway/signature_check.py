@@ -60,7 +60,7 @@ def explain(described: Described, body: bytes, max_window_ms: int) -> dict[str, 
         claim.key_id,
         described.method,
         target.path.encode(),
-        target.query.encode(),
+        target.query,
         digest,
     ).decode("ascii")
     answer: dict[str, Any] = {"canonical": built, "body_sha256": digest, "body_bytes": len(body)}

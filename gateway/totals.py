@@ -70,14 +70,14 @@ class Tally:
         # The laps of requests that went through the same stages: as rows here, by columns when they are settled.
         self._laps: defaultdict[tuple[str, ...], list[tuple[int, ...]]] = defaultdict(list)
 
-    def note(self, trace: Trace, total_ns: int) -> None:
+    def note(self, trace: Trace) -> None:
         self._laps[trace.stages].append(trace.laps)
         # Labels are joined by a character that no name may hold, so that a series is one key of a JSON object.
         self._totals.requests[f"{trace.route} {trace.decision} {trace.reason}"] += 1
         if trace.reason:
             self._note_failure(trace)
         waiting = self._waiting
-        waiting.append(total_ns)
+        waiting.append(trace.total_ns)
         if len(waiting) >= _BATCH:
             self._settle()
 

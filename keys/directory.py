@@ -70,6 +70,8 @@ class Directory:
         self._companions = tuple(companions)
         self._shelf = Shelf(data_keys.find_open)
         self._usage = Usage()
+        # Of key id, version, source and time: noted for every request, so straight from whoever admits them.
+        self.used = self._usage.note
         self._revision = 0
         self._checked_ms = 0
         self._refreshing = asyncio.Lock()
@@ -94,9 +96,6 @@ class Directory:
     def age_ms(self, now_ms: int) -> int:
         """Since the last successful check began; before the first load, as old as time."""
         return max(0, now_ms - self._checked_ms)
-
-    def used(self, key_id: str, version: int, source: str, now_ms: int) -> None:
-        self._usage.note(key_id, version, source, now_ms)
 
     async def flush_usage(self) -> int:
         return await self._usage.flush(self._engine)

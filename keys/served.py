@@ -25,6 +25,25 @@ class ServedVersion(msgspec.Struct, frozen=True, eq=False):
     public_key: Ed25519PublicKey | None = None
 
 
+class Entitlement(msgspec.Struct, frozen=True, eq=False):
+    """What a key may do, and for whom: nothing that it proves itself with.
+
+    What is worked out per key on the request path is kept by this, told apart by identity: a key that changes in any
+    way is served with another one, and nothing that is kept so keeps a secret alive.
+    """
+
+    id: str
+    partner: str
+    tier: str
+    environment: Environment
+    roles: tuple[str, ...]
+    permissions: tuple[str, ...] | None
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+
+_DERIVED = Entitlement("", "", "", "paper", (), None, ())
+
+
 class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     id: str
     partner: str
@@ -40,3 +59,17 @@ class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     partner_frozen: bool
     versions: tuple[ServedVersion, ...]
     revision: int
+    # Derived: whatever a caller passes is overwritten.
+    entitlement: Entitlement = _DERIVED
+
+    def __post_init__(self) -> None:
+        entitlement = Entitlement(
+            self.id,
+            self.partner,
+            self.tier,
+            self.environment,
+            self.roles,
+            self.permissions,
+            self.networks,
+        )
+        msgspec.structs.force_setattr(self, "entitlement", entitlement)

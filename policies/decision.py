@@ -16,7 +16,7 @@ class Requirement(msgspec.Struct, frozen=True):
     trading: bool
 
 
-class RequestFacts(msgspec.Struct, frozen=True):
+class RequestFacts(msgspec.Struct, frozen=True, gc=False):
     source: IPv4Address | IPv6Address
     directory_age_ms: int
     staleness_bound_ms: int

@@ -22,7 +22,7 @@ class InvalidLimit(Exception):
     """A limit, or a cost charged to one, that can't be kept."""
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, gc=False):
     """`rate` units every `per_us`, up to `burst` at once; `outage` says what happens without the store."""
 
     name: str
@@ -46,7 +46,7 @@ class Limit(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "tolerance_us", self.burst * emission_us)
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What one charge came to. A refused charge leaves the bucket as it was."""
 
     allowed: bool
@@ -84,14 +84,22 @@ def remaining(booked: int, limit: Limit) -> int:
     return (limit.tolerance_us - booked) // limit.emission_us
 
 
+def charge(tat_us: int | None, now_us: int, limit: Limit, cost: int) -> int | None:
+    """The bucket once `cost`, at least 1, is charged to it; None where it doesn't fit, and nothing is charged."""
+    booked_until = now_us if tat_us is None or tat_us <= now_us else tat_us
+    charged = booked_until + cost * limit.emission_us
+    return charged if charged <= now_us + limit.tolerance_us else None
+
+
 def admit(tat_us: int | None, now_us: int, limit: Limit, cost: int) -> Verdict:
-    """Charge `cost`, or refuse it whole."""
+    """Charge `cost`, or refuse it whole, and tell all there is to tell of it."""
+    charged = charge(tat_us, now_us, limit, cost)
     booked = booked_us(tat_us, now_us, limit)
-    wait = wait_us(booked, limit, cost)
-    if wait == 0:
-        booked += cost * limit.emission_us
+    wait = 0 if charged is not None else wait_us(booked, limit, cost)
+    if charged is not None:
+        booked = charged - now_us
     return Verdict(
-        allowed=wait == 0,
+        allowed=charged is not None,
         tat_us=now_us + booked,
         remaining=remaining(booked, limit),
         retry_after_us=wait,

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 import msgspec
 
 
-class Principal(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True, gc=False):
     partner: str
     credential: str
     environment: str

@@ -6,50 +6,82 @@ Invariants, of every backend:
 - without the store no nonce passes, and an answer that did not come in time counts as no answer.
 """
 
+from collections.abc import Awaitable
 from typing import Literal, Protocol
 
 import msgspec
 
+from auth.admission.charges import Bucket, Charges, InvalidSlot, compile_charges
+from policies import gcra
 from policies.gcra import Limit
+
+__all__ = [
+    "NOTHING_CHARGED",
+    "Admission",
+    "AdmissionRefused",
+    "AdmissionStore",
+    "Admitted",
+    "Bucket",
+    "BucketState",
+    "Charges",
+    "InvalidSlot",
+    "LimiterUnavailable",
+    "OutageReason",
+    "RateLimited",
+    "ReplayStoreUnavailable",
+    "Replayed",
+    "StoreUnavailable",
+    "compile_charges",
+]
 
 OutageReason = Literal["timeout", "unreachable", "refused", "overloaded", "full", "closed"]
 
 
-class Bucket(msgspec.Struct, frozen=True):
-    """One limit to charge. `key` is namespaced by the caller and occurs once within an admission."""
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """What one request asks of the store. A nonce is single-use among those of the charges' holder."""
 
-    key: str
-    limit: Limit
-    cost: int
-
-
-class Admission(msgspec.Struct, frozen=True):
-    """What one request asks of the store. `slot` keeps what belongs to one partner on one cluster node."""
-
-    slot: str
+    charges: Charges
     nonce: str | None
-    buckets: tuple[Bucket, ...]
 
 
-class BucketState(msgspec.Struct, frozen=True):
+class BucketState(msgspec.Struct, frozen=True, gc=False):
+    """What is booked in a bucket, and what that means."""
+
     limit: Limit
-    remaining: int
-    reset_ms: int
+    booked_us: int
+
+    @property
+    def remaining(self) -> int:
+        return gcra.remaining(self.booked_us, self.limit)
+
+    @property
+    def reset_ms(self) -> int:
+        return -(-self.booked_us // 1000)
 
 
-class Admitted(msgspec.Struct, frozen=True):
-    buckets: tuple[BucketState, ...]
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """What passed, and what is booked in each bucket now."""
+
+    charges: Charges
+    booked_us: list[int]
+
+    @property
+    def buckets(self) -> tuple[BucketState, ...]:
+        return tuple(map(BucketState, self.charges.limits, self.booked_us))
+
+
+NOTHING_CHARGED = Admitted(compile_charges("nobody", ()), [])
 
 
 class AdmissionStore(Protocol):
     """Atomic per admission; answers or raises within a bound (default 250 ms); fails closed.
 
-    `admit` raises `Replayed`, `RateLimited`, `ReplayStoreUnavailable` (there was a nonce to take) or
-    `LimiterUnavailable` (there was none, and a limit refuses in an outage). Where every limit says
-    `outage="local"`, an admission without a nonce is counted on this node for as long as the store is away.
+    What `admit` returns raises `Replayed`, `RateLimited`, `ReplayStoreUnavailable` (there was a nonce to take) or
+    `LimiterUnavailable` (there was none, and a limit refuses in an outage) when it is awaited. Where every limit
+    says `outage="local"`, an admission without a nonce is counted on this node for as long as the store is away.
     """
 
-    async def admit(self, admission: Admission) -> Admitted: ...
+    def admit(self, admission: Admission) -> Awaitable[Admitted]: ...
 
     async def aclose(self) -> None: ...
 

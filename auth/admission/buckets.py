@@ -6,47 +6,52 @@ forgotten only when it has drained and so says nothing.
 Refuses to count in a bucket there is no room for.
 """
 
-from auth.admission import Admitted, Bucket, LimiterUnavailable, counting
+from auth.admission import Admitted, Charges, LimiterUnavailable, counting
 from policies import gcra
 
 _FIRST_SWEEP = 1024
 _SWEEP_INTERVAL_US = 250_000
 
+Name = tuple[str, str]
+
 
 class LocalBuckets:
     def __init__(self, max_buckets: int = 100_000) -> None:
         self._max = max_buckets
-        self._tats: dict[tuple[str, str], int] = {}
+        self._tats: dict[Name, int] = {}
         self._sweep_at = min(_FIRST_SWEEP, max_buckets)
         self._swept_us = -_SWEEP_INTERVAL_US
 
-    def charge(self, slot: str, buckets: tuple[Bucket, ...], now_us: int, *, known: bool = True) -> Admitted:
+    def charge(self, charges: Charges, now_us: int, *, known: bool = True) -> Admitted:
         """Charge all or none; raises `RateLimited`, or `LimiterUnavailable` when the table is full."""
-        tats = self._tats
-        booked = [gcra.booked_us(tats.get((slot, each.key)), now_us, each.limit) for each in buckets]
+        tats, names = self._tats, charges.names
         after = []
-        for each, before in zip(buckets, booked, strict=True):
-            if gcra.wait_us(before, each.limit, each.cost) > 0:
-                raise counting.limited(buckets, booked)
-            after.append(before + each.cost * each.limit.emission_us)
+        for name, limit, cost in zip(names, charges.limits, charges.costs, strict=True):
+            tat_us = gcra.charge(tats.get(name), now_us, limit, cost)
+            if tat_us is None:
+                raise counting.limited(charges, self._booked(charges, now_us))
+            after.append(tat_us)
         most = self._max if known else self._max // 2
-        if len(tats) + len(buckets) > min(self._sweep_at, most):
-            self._make_room(slot, buckets, now_us, most)
-        for each, ahead in zip(buckets, after, strict=True):
-            self._tats[slot, each.key] = now_us + ahead
-        return counting.admitted(buckets, after)
+        if len(tats) + len(names) > min(self._sweep_at, most):
+            self._make_room(names, now_us, most)
+        self._tats.update(zip(names, after, strict=True))
+        return Admitted(charges, [tat_us - now_us for tat_us in after])
 
     def __len__(self) -> int:
         return len(self._tats)
 
-    def _make_room(self, slot: str, buckets: tuple[Bucket, ...], now_us: int, most: int) -> None:
-        if self._size_with(slot, buckets) > min(self._sweep_at, most):
+    def _booked(self, charges: Charges, now_us: int) -> list[int]:
+        named = zip(charges.names, charges.limits, strict=True)
+        return [gcra.booked_us(self._tats.get(name), now_us, limit) for name, limit in named]
+
+    def _make_room(self, names: tuple[Name, ...], now_us: int, most: int) -> None:
+        if self._size_with(names) > min(self._sweep_at, most):
             self._sweep(now_us)
-        if self._size_with(slot, buckets) > most:
+        if self._size_with(names) > most:
             raise LimiterUnavailable("full")
 
-    def _size_with(self, slot: str, buckets: tuple[Bucket, ...]) -> int:
-        return len(self._tats) + sum(1 for each in buckets if (slot, each.key) not in self._tats)
+    def _size_with(self, names: tuple[Name, ...]) -> int:
+        return len(self._tats) + sum(1 for name in names if name not in self._tats)
 
     def _sweep(self, now_us: int) -> None:
         # Sweeping again only once the table has doubled keeps the cost of one charge constant on average; a

@@ -8,16 +8,17 @@ look at the cluster's layout in the background, so that a failover is followed w
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import MovedError, NoScriptError
 
-from auth.admission import wire
+from auth.admission import Admission, AdmissionRefused, Admitted, OutageReason, wire
 from auth.admission.lane import Bounds, Lane, Unavailable
 from auth.admission.link import Link
-from auth.admission.wire import Counted, Packed, Script
+from auth.admission.wire import Script
 
 _log = logging.getLogger(__name__)
 
@@ -26,29 +27,46 @@ _MAX_MOVES = 3
 _LAYOUT_TIMEOUT_S = 5.0
 _LAYOUT_INTERVAL_S = 0.25
 
-_Outcome = Counted | MovedError
+
+class _Moved(msgspec.Struct, frozen=True):
+    """Not here, says the node, and where to ask instead."""
+
+    error: MovedError
+
+
+_Outcome = Admitted | AdmissionRefused | Unavailable | _Moved
 
 
 class ClusterRoute:
-    def __init__(self, cluster: RedisCluster, script: Script, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        cluster: RedisCluster,
+        script: Script,
+        bounds: Bounds,
+        without_store: Callable[[Admission, OutageReason], Admitted | AdmissionRefused],
+    ) -> None:
         self._cluster = cluster
         self._script = script
         self._bounds = bounds
+        self._without_store = without_store
         self._primaries: dict[str, _Primary] = {}
         self._layout: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")
         self._known = False
 
-    async def ask(self, packed: Packed) -> Counted:
+    async def ask(self, admission: Admission) -> Admitted:
         try:
             async with asyncio.timeout(self._bounds.timeout_s):
-                return await self._follow(packed)
-        except TimeoutError as error:
-            self._look()
-            raise Unavailable("timeout") from error
-        except Unavailable:
-            self._look()
-            raise
+                return await self._follow(admission)
+        except TimeoutError:
+            reason: OutageReason = "timeout"
+        except Unavailable as outage:
+            reason = outage.reason
+        self._look()
+        outcome = self._without_store(admission, reason)
+        if isinstance(outcome, AdmissionRefused):
+            raise outcome
+        return outcome
 
     async def aclose(self) -> None:
         if self._layout is not None:
@@ -57,18 +75,18 @@ class ClusterRoute:
         for primary in self._primaries.values():
             await primary.aclose()
 
-    async def _follow(self, packed: Packed) -> Counted:
+    async def _follow(self, admission: Admission) -> Admitted:
         if not self._known:
             await self._await_layout()
         for _ in range(_MAX_MOVES):
-            outcome = await self._primary(packed).lane.ask(packed)
-            if isinstance(outcome, Counted):
+            outcome = await self._primary(admission).lane.ask(admission)
+            if isinstance(outcome, Admitted):
                 return outcome
-            await self._cluster.nodes_manager.move_slot(outcome)
+            await self._cluster.nodes_manager.move_slot(outcome.error)
         raise Unavailable("refused")
 
-    def _primary(self, packed: Packed) -> "_Primary":
-        slot = self._cluster.keyslot(packed.hash_tag)
+    def _primary(self, admission: Admission) -> "_Primary":
+        slot = self._cluster.keyslot(admission.charges.hash_tag)
         nodes = self._cluster.nodes_manager.slots_cache.get(slot)
         if not nodes:
             raise Unavailable("unreachable")
@@ -110,24 +128,46 @@ class _Primary:
     def __init__(self, node: ClusterNode, script: Script, bounds: Bounds) -> None:
         self._link = Link(node.connection_class, node.connection_kwargs, bounds.timeout_s)
         self._script = script
-        self.lane: Lane[Packed, _Outcome] = Lane(self._exchange, bounds)
+        self._exchange: asyncio.Task[None] | None = None
+        self.lane: Lane[Admission, Admitted | _Moved] = Lane(
+            self._begin, self._abandon, lambda _, reason: Unavailable(reason), bounds
+        )
 
     async def aclose(self) -> None:
-        await self.lane.aclose()
-        await self._link.drop()
+        exchange = self._exchange
+        self.lane.close()
+        if exchange is not None:
+            await asyncio.wait([exchange])
+        await self._link.aclose()
 
-    async def _exchange(self, batch: Sequence[Packed]) -> list[_Outcome | Unavailable]:
+    def _begin(self, batch: list[Admission]) -> None:
+        self._exchange = asyncio.get_running_loop().create_task(self._run(batch))
+
+    def _abandon(self) -> None:
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._link.drop()
+
+    async def _run(self, batch: list[Admission]) -> None:
+        try:
+            outcomes = await self._ask(batch)
+        except Unavailable as outage:
+            self.lane.fail(outage.reason)
+        else:
+            self.lane.answer(outcomes)
+
+    async def _ask(self, batch: list[Admission]) -> list[_Outcome]:
         groups: dict[bytes, list[int]] = {}
-        for index, packed in enumerate(batch):
-            groups.setdefault(packed.hash_tag, []).append(index)
+        for index, admission in enumerate(batch):
+            groups.setdefault(admission.charges.hash_tag, []).append(index)
         members = [[batch[index] for index in group] for group in groups.values()]
-        replies = await self._run(members)
-        outcomes: dict[int, _Outcome | Unavailable] = {}
+        replies = await self._replies(members)
+        outcomes: dict[int, _Outcome] = {}
         for group, asked, reply in zip(groups.values(), members, replies, strict=True):
-            outcomes.update(zip(group, await self._read(reply, asked), strict=True))
+            outcomes.update(zip(group, self._read(reply, asked), strict=True))
         return [outcomes[index] for index in range(len(batch))]
 
-    async def _run(self, groups: list[list[Packed]]) -> list[object]:
+    async def _replies(self, groups: list[list[Admission]]) -> list[object]:
         replies = await self._link.exchange(b"".join(map(self._script.command, groups)), len(groups))
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -137,11 +177,12 @@ class _Primary:
                 replies[index] = reply
         return replies
 
-    async def _read(self, reply: object, asked: Sequence[Packed]) -> Sequence[_Outcome | Unavailable]:
+    def _read(self, reply: object, asked: Sequence[Admission]) -> Sequence[_Outcome]:
         if isinstance(reply, MovedError):
-            return [reply] * len(asked)
+            return [_Moved(reply)] * len(asked)
         try:
             return wire.parse_reply(reply, asked)
         except wire.MalformedReply:
-            await self._link.drop()
-            return [Unavailable("refused")] * len(asked)
+            self._link.drop()
+            # Each raises its own.
+            return [Unavailable("refused") for _ in asked]

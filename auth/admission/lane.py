@@ -1,13 +1,16 @@
 """Group commit: what arrives while one exchange is in flight goes out together in the next.
 
 Invariants: at most one exchange is in flight and at most `max_waiting` callers queue; every caller has its
-answer, or `Unavailable`, within `timeout_s` of asking, whatever the exchange does; a caller that gives up
-disturbs nobody. Refuses: once the queue is full, or the lane closed, at once.
+answer, or what is said without one, within `timeout_s` of asking, whatever the exchange does; a caller that gives
+up disturbs nobody. Refuses: once the queue is full, or the lane closed, at once.
+
+Callers get a future and the exchange calls back: nothing here is a coroutine, because one would be made and resumed
+for each request.
 """
 
-import asyncio
+from asyncio import Future, TimerHandle, get_running_loop
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,6 +19,8 @@ from auth.admission import OutageReason
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
+# Who waits for its answer, and until when.
+_Waiting = tuple[Question, Future[Answer], float]
 
 
 class Unavailable(Exception):
@@ -32,116 +37,113 @@ class Bounds(msgspec.Struct, frozen=True):
     max_waiting: int = 4096
 
 
-class _Waiting(Generic[Question, Answer]):
-    __slots__ = ("answer", "deadline", "question")
-
-    def __init__(
-        self, question: Question, answer: asyncio.Future[Answer | Unavailable], deadline: float
-    ) -> None:
-        self.question = question
-        self.answer = answer
-        self.deadline = deadline
-
-    def settle(self, outcome: Answer | Unavailable) -> None:
-        # Done already: the caller was cancelled, or told that it is too late.
-        if not self.answer.done():
-            self.answer.set_result(outcome)
-
-
 class Lane(Generic[Question, Answer]):
-    """`exchange` answers a batch in order, question by question with an answer or `Unavailable`, or raises
-    `Unavailable` for the whole of it, and cleans up after itself when cancelled.
+    """`begin` sets off the exchange of a batch, which ends in one call of `answer` or of `fail`, unless `abandon` was
+    called before. `without` says what a question comes to that has no answer. Exceptions among the outcomes are raised.
     """
 
     def __init__(
         self,
-        exchange: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Unavailable]]],
+        begin: Callable[[list[Question]], None],
+        abandon: Callable[[], None],
+        without: Callable[[Question, OutageReason], Answer | Exception],
         bounds: Bounds,
     ) -> None:
-        self._exchange = exchange
-        self._bounds = bounds
+        self._begin = begin
+        self._abandon = abandon
+        self._without = without
+        self._timeout_s = bounds.timeout_s
+        self._max_batch = bounds.max_batch
+        self._max_waiting = bounds.max_waiting
+        # In the order of asking, and so of the deadlines.
         self._queue: deque[_Waiting[Question, Answer]] = deque()
         self._in_flight: list[_Waiting[Question, Answer]] = []
-        self._draining: asyncio.Task[None] | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._busy = False
         self._closed = False
+        self._watchdog: TimerHandle | None = None
 
-    async def ask(self, question: Question) -> Answer:
-        if self._closed:
-            raise Unavailable("closed")
-        if len(self._queue) >= self._bounds.max_waiting:
-            raise Unavailable("overloaded")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._bounds.timeout_s
-        answer: asyncio.Future[Answer | Unavailable] = loop.create_future()
-        self._queue.append(_Waiting(question, answer, deadline))
-        if self._draining is None:
-            self._draining = loop.create_task(self._drain())
+    def ask(self, question: Question) -> Future[Answer]:
+        loop, queue = get_running_loop(), self._queue
+        answer: Future[Answer] = loop.create_future()
+        deadline = loop.time() + self._timeout_s
+        if self._closed or len(queue) >= self._max_waiting:
+            self._settle_without([(question, answer, deadline)], "closed" if self._closed else "overloaded")
+            return answer
+        queue.append((question, answer, deadline))
+        if not self._busy:
+            # Soon and not now: whoever asks in the same turn of the loop goes along.
+            self._busy = True
+            loop.call_soon(self._next)
         if self._watchdog is None:
             self._watchdog = loop.call_at(deadline, self._expire)
-        outcome = await answer
-        if isinstance(outcome, Unavailable):
-            # One value may answer many callers, so each raises its own.
-            raise Unavailable(outcome.reason)
-        return outcome
+        return answer
 
-    async def aclose(self) -> None:
-        """Stop; whoever still waits is answered `closed`."""
+    def answer(self, outcomes: Sequence[Answer | Exception]) -> None:
+        """One outcome for each question of the batch, in their order."""
+        for (_, answer, _), outcome in zip(self._in_flight, outcomes, strict=True):
+            # Done already: the caller was cancelled, or told that it is too late.
+            if answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+        self._next()
+
+    def fail(self, reason: OutageReason) -> None:
+        self._settle_without(self._in_flight, reason)
+        self._in_flight = []
+        # Not now: where every exchange fails at once, that would be a call within a call for each batch that waits.
+        get_running_loop().call_soon(self._next)
+
+    def close(self) -> None:
+        """Stop; whoever still waits is told `closed`."""
         self._closed = True
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
-        draining = self._draining
-        if draining is not None:
-            draining.cancel()
-            await asyncio.wait([draining])
-        self._settle_all([*self._in_flight, *self._queue], Unavailable("closed"))
+        self._abandon()
+        self._settle_without([*self._in_flight, *self._queue], "closed")
+        self._in_flight = []
         self._queue.clear()
 
-    async def _drain(self) -> None:
-        try:
-            while batch := self._take():
-                self._in_flight = batch
-                await self._flush(batch)
-                self._in_flight = []
-        finally:
-            # Nothing awaits between finding the queue empty and here, so nobody is left in it unattended.
-            self._draining = None
+    def _next(self) -> None:
+        queue, most = self._queue, self._max_batch
+        questions: list[Question] = []
+        waiting: list[_Waiting[Question, Answer]] = []
+        while queue and len(waiting) < most:
+            each = queue.popleft()
+            if not each[1].done():
+                questions.append(each[0])
+                waiting.append(each)
+        self._in_flight = waiting
+        self._busy = bool(waiting)
+        if waiting:
+            self._begin(questions)
 
-    def _take(self) -> list[_Waiting[Question, Answer]]:
-        batch: list[_Waiting[Question, Answer]] = []
-        queue = self._queue
-        while queue and len(batch) < self._bounds.max_batch:
-            waiting = queue.popleft()
-            if not waiting.answer.done():
-                batch.append(waiting)
-        return batch
-
-    async def _flush(self, batch: list[_Waiting[Question, Answer]]) -> None:
-        try:
-            async with asyncio.timeout(self._bounds.timeout_s):
-                answers = await self._exchange([each.question for each in batch])
-        except TimeoutError:
-            self._settle_all(batch, Unavailable("timeout"))
-        except Unavailable as outage:
-            self._settle_all(batch, outage)
-        else:
-            for each, answer in zip(batch, answers, strict=True):
-                each.settle(answer)
-
-    def _settle_all(self, batch: Sequence[_Waiting[Question, Answer]], outage: Unavailable) -> None:
-        for each in batch:
-            each.settle(outage)
+    def _settle_without(self, waiting: Iterable[_Waiting[Question, Answer]], reason: OutageReason) -> None:
+        for question, answer, _ in waiting:
+            if answer.done():
+                continue
+            outcome = self._without(question, reason)
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
 
     def _expire(self) -> None:
-        # One timer for everyone: callers ask in the order of their deadlines, so the first that isn't late
-        # says when to look again. Under load that is a timer per timeout, not one per request.
-        now = asyncio.get_running_loop().time()
+        # One timer for everyone: the first that isn't late says when to look again. Under load that is a timer per
+        # timeout, not one per request.
+        loop = get_running_loop()
+        now = loop.time()
         self._watchdog = None
         for each in (*self._in_flight, *self._queue):
-            if each.answer.done():
-                continue
-            if each.deadline > now:
-                self._watchdog = asyncio.get_running_loop().call_at(each.deadline, self._expire)
-                return
-            each.settle(Unavailable("timeout"))
+            if each[2] > now:
+                self._watchdog = loop.call_at(each[2], self._expire)
+                break
+            self._settle_without([each], "timeout")
+        if self._in_flight and self._in_flight[-1][2] <= now:
+            # Nobody waits for this exchange any more, but others may be waiting behind it.
+            self._in_flight = []
+            self._abandon()
+            loop.call_soon(self._next)

@@ -25,10 +25,10 @@ class MemoryAdmission:
 
     async def admit(self, admission: Admission) -> Admitted:
         now_us = self._clock_us()
-        known = admission.nonce is not None
-        if admission.nonce is not None:
-            self._nonces.take(admission.slot, nonces.digest(admission.slot, admission.nonce), now_us)
-        return self._buckets.charge(admission.slot, admission.buckets, now_us, known=known)
+        charges, nonce = admission.charges, admission.nonce
+        if nonce is not None:
+            self._nonces.take(charges.slot, nonces.digest(charges.nonce_scope, nonce), now_us)
+        return self._buckets.charge(charges, now_us, known=nonce is not None)
 
     def recall(self, nonces: tuple[bytes, ...]) -> None:
         """What a predecessor handed over stays taken."""

@@ -5,18 +5,19 @@ most `max_nonces` are kept: with no room left none can be taken. One slot takes 
 that no partner can shut the others out.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import blake2b
 
 from auth.admission import Replayed, ReplayStoreUnavailable
+from auth.admission.charges import NONCE_DIGEST_BYTES
 
-DIGEST_BYTES = 16
+DIGEST_BYTES = NONCE_DIGEST_BYTES
 
 
-def digest(slot: str, nonce: str) -> bytes:
+def digest(scope: bytes, nonce: str) -> bytes:
     """A fixed-size stand-in for a nonce: finding another nonce with the same one takes 2**128 tries."""
-    return hashlib.blake2b(f"{slot}\0{nonce}".encode(), digest_size=DIGEST_BYTES).digest()
+    return blake2b(scope + nonce.encode(), digest_size=NONCE_DIGEST_BYTES).digest()
 
 
 class TakenNonces:

@@ -5,33 +5,31 @@ replay can't pass because of anything the store does short of forgetting what it
 Redis 6.2 and later, alone, behind Sentinel, or as a cluster.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from redis.asyncio import Redis, RedisCluster
 
 from auth.admission import (
+    NOTHING_CHARGED,
     Admission,
+    AdmissionRefused,
     Admitted,
     LimiterUnavailable,
     OutageReason,
-    Replayed,
     ReplayStoreUnavailable,
-    counting,
-    wire,
 )
 from auth.admission.buckets import LocalBuckets
 from auth.admission.cluster import ClusterRoute
-from auth.admission.lane import Bounds, Unavailable
+from auth.admission.lane import Bounds
 from auth.admission.standalone import StandaloneRoute
-from auth.admission.wire import Counted, Packed, Script
-
-_NOTHING_ASKED = Admitted(())
+from auth.admission.wire import Script
 
 
 class _Route(Protocol):
-    async def ask(self, packed: Packed) -> Counted: ...
+    def ask(self, admission: Admission) -> Awaitable[Admitted]: ...
 
     async def aclose(self) -> None: ...
 
@@ -49,34 +47,31 @@ class RedisAdmission:
         script = Script(nonce_ttl_ms)
         bounds = Bounds(timeout_s=timeout_ms / 1000)
         self._route: _Route = (
-            ClusterRoute(redis, script, bounds)
+            ClusterRoute(redis, script, bounds, self._without_store)
             if isinstance(redis, RedisCluster)
-            else StandaloneRoute(redis, script, bounds)
+            else StandaloneRoute(redis, script, bounds, self._without_store)
         )
         # Only for limits that say so, and only while the store is away; nothing shared is decided on this
         # clock.
         self._local = LocalBuckets()
         self._clock_us = clock_us
 
-    async def admit(self, admission: Admission) -> Admitted:
-        if admission.nonce is None and not admission.buckets:
-            return _NOTHING_ASKED
-        try:
-            counted = await self._route.ask(wire.pack(admission))
-        except Unavailable as outage:
-            return self._without_store(admission, outage.reason)
-        if counted.status == wire.ADMITTED:
-            return counting.admitted(admission.buckets, counted.booked_us)
-        if counted.status == wire.REPLAYED:
-            raise Replayed
-        raise counting.limited(admission.buckets, counted.booked_us)
+    def admit(self, admission: Admission) -> Awaitable[Admitted]:
+        if admission.nonce is None and not admission.charges.size:
+            nothing: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
+            nothing.set_result(NOTHING_CHARGED)
+            return nothing
+        return self._route.ask(admission)
 
     async def aclose(self) -> None:
         await self._route.aclose()
 
-    def _without_store(self, admission: Admission, reason: OutageReason) -> Admitted:
+    def _without_store(self, admission: Admission, reason: OutageReason) -> Admitted | AdmissionRefused:
         if admission.nonce is not None:
-            raise ReplayStoreUnavailable(reason)
-        if any(bucket.limit.outage == "refuse" for bucket in admission.buckets):
-            raise LimiterUnavailable(reason)
-        return self._local.charge(admission.slot, admission.buckets, self._clock_us())
+            return ReplayStoreUnavailable(reason)
+        if any(limit.outage == "refuse" for limit in admission.charges.limits):
+            return LimiterUnavailable(reason)
+        try:
+            return self._local.charge(admission.charges, self._clock_us())
+        except AdmissionRefused as refused:
+            return refused

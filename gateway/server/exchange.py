@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 Serve = Callable[["Exchange"], Awaitable[None]]
 
+_LINE_OF = b"%b: %b\r\n".__mod__
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -31,7 +32,6 @@ class ClientGone(OSError):
 
 class Exchange:
     # How it stands before anything has happened.
-    task: asyncio.Task[None] | None = None
     more_body = True
     broken = False
     disconnected = False
@@ -66,22 +66,6 @@ class Exchange:
         self.oversized = oversized
         self.keep_alive = keep_alive
         self.body = bytearray()
-
-    async def run(self, serve: Serve) -> None:
-        try:
-            await serve(self)
-        except ClientGone:
-            self.abort()
-        except Exception:
-            self.protocol.logger.exception("the application failed")
-            self.abort()
-        else:
-            if not self.response_complete:
-                self.abort()
-        finally:
-            self.protocol.tasks.discard(self.task)
-            # A task holds what it ran, and that holds this: nothing here leaves a circle behind.
-            self.task = None
 
     def abort(self) -> None:
         """Ends the connection in the middle of the answer: the client must see that it is not whole."""
@@ -202,7 +186,7 @@ class Exchange:
         """Decides how the body is framed, and whether the connection goes on."""
         self.response_started = True
         protocol = self.protocol
-        head = b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers]])
+        head = b"".join([STATUS_LINE[status], *map(_LINE_OF, headers)])
         if b"\r\ndate: " not in head:
             head += protocol.default_lines()
         if last or self.more_body or not self.keep_alive or type(protocol).is_draining():

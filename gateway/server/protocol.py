@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
 from gateway.server.idle import IdleWatch
+from gateway.server.turns import Turns
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._body_grew = False
         self._idle = IdleWatch(self.loop, self.timeout_keep_alive, self.end)
         self.cycle: Any = None
+        self._turns = Turns(self.loop, self.tasks, type(self).serve)
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -93,6 +95,7 @@ class StrictProtocol(HttpToolsProtocol):
         self.open_at[self._door] -= 1
         self._disarm()
         self._idle.cancel()
+        self._turns.end()
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         self.pipeline.clear()
@@ -146,7 +149,8 @@ class StrictProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._break("The request is not well-formed HTTP/1.1.")
         else:
-            self._watch(len(data))
+            if self._begun or not self._is_answering():
+                self._watch(len(data))
 
     def _watch(self, arrived: int) -> None:
         """What is half arrived has a deadline, and a head a bound: slow and endless senders meet it here."""
@@ -204,7 +208,8 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._in_head = False
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         parser = self.parser
         http_version = parser.get_http_version()
         names, values = tuple(self._fields[::2]), self._fields[1::2]
@@ -222,7 +227,7 @@ class StrictProtocol(HttpToolsProtocol):
             http_version == "1.1" and parser.should_keep_alive(),
         )
         if running is None or running.response_complete:
-            self._start(exchange)
+            self._turns.take(exchange)
         else:
             self.flow.pause_reading()
             in_line: Any = (exchange, self.app)
@@ -238,11 +243,6 @@ class StrictProtocol(HttpToolsProtocol):
             return f"The headers are over {limits.max_header_bytes} bytes."
         return None
 
-    def _start(self, exchange: Exchange) -> None:
-        # The set keeps the task from being collected, and is what a stopping server waits for.
-        task = exchange.task = self.loop.create_task(exchange.run(type(self).serve))
-        self.tasks.add(task)
-
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         self._body_grew = True
@@ -256,7 +256,8 @@ class StrictProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._deaf:
             return
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         self._read_is_shared = True
         self._begun = False
         self._in_head = True
@@ -342,7 +343,7 @@ class StrictProtocol(HttpToolsProtocol):
             return
         if self.pipeline:
             queued: Any = self.pipeline.pop()
-            self._start(queued[0])
+            self._turns.take(queued[0])
             self._watch(0)
             return
         self.flow.resume_reading()

@@ -13,6 +13,7 @@ from gateway.arrival import Arrival
 from gateway.problems import Refusal
 from gateway.routes import MethodNotAllowed
 from gateway.sources import Source, Sources
+from gateway.trace import LONGEST_PATH
 
 _NEVER = frozenset({"CONNECT", "TRACE"})
 _EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -44,6 +45,6 @@ class Admit:
         target = paths.canonical_target(arrival.target)
         read = headers.read(arrival.names, arrival.values)
         source, via_proxy = self._sources.find(arrival.peer, read.proxied)
-        arrival.trace.path = target.path
+        arrival.trace.path = target.path[:LONGEST_PATH]
         arrival.trace.source = source.text
         return Admitted(arrival, target, read, source, via_proxy)

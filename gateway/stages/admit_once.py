@@ -6,20 +6,33 @@ After the signature, so that strangers can burn nobody's nonces; atomic, so that
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
-from auth.admission import Admission, AdmissionStore, Admitted, Bucket
+from auth.admission import (
+    NOTHING_CHARGED,
+    Admission,
+    AdmissionStore,
+    Admitted,
+    Bucket,
+    Charges,
+    compile_charges,
+)
 from gateway.problems import Refusal
+from gateway.routes import Route
 from gateway.stages.authorize import Authorized
-from policies.document import Policies, Tier
+from keys.served import Entitlement
+from policies.document import Policies
 from policies.gcra import Limit
+
+_KEPT_CHARGES = 16_384
 
 # Key id, secret version, source, time.
 NoteUse = Callable[[str, int, str, int], None]
 
 
-class Counted(msgspec.Struct, frozen=True):
+class Counted(msgspec.Struct, frozen=True, gc=False):
     authorized: Authorized
     states: Admitted
 
@@ -29,51 +42,54 @@ class AdmitOnce:
         self._store = store
         self._policies = policies
         self._used = used
+        # What a key or a source is charged is the same every time. Strangers have a cache of their own, so that a
+        # flood of addresses pushes no partner out.
+        self._charges_of_key = lru_cache(_KEPT_CHARGES)(self._compile_for_key)
+        self._charges_of_source = lru_cache(_KEPT_CHARGES)(self._compile_for_source)
 
     async def __call__(self, authorized: Authorized) -> Counted:
-        admission = self._admission(authorized)
-        if admission.nonce is None and not admission.buckets:
-            return Counted(authorized, Admitted(()))
-        states = await self._store.admit(admission)
-        self._note_use(authorized)
+        authenticated = authorized.authenticated
+        routed, caller, nonce = authenticated.routed, authenticated.caller, authenticated.nonce
+        route, admitted = routed.route, routed.admitted
+        if caller is None:
+            return Counted(authorized, await self._charge_source(admitted.source.network, route))
+        if nonce is None:
+            raise TypeError("whoever signed a request signed its nonce")
+        key = caller.key
+        # Most routes have no limits of their own, and all those of one cost charge a key alike.
+        charges = self._charges_of_key(key.entitlement, route if route.limits else route.cost)
+        states = await self._store.admit(Admission(charges, nonce))
+        # Only what was admitted is a use: a captured request that is sent again tells nothing of its key.
+        self._used(key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
         return Counted(authorized, states)
 
-    def _note_use(self, authorized: Authorized) -> None:
-        """Only what was admitted is a use: a captured request that is sent again tells nothing of its key."""
-        caller = authorized.authenticated.caller
-        if caller is not None:
-            admitted = authorized.authenticated.routed.admitted
-            self._used(caller.key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
+    async def _charge_source(self, network: str, route: Route) -> Admitted:
+        if not route.limits:
+            return NOTHING_CHARGED
+        return await self._store.admit(Admission(self._charges_of_source(network, route), None))
 
-    def _admission(self, authorized: Authorized) -> Admission:
-        route = authorized.authenticated.routed.route
-        principal = authorized.principal
-        if principal is None:
-            source = authorized.authenticated.routed.admitted.source
-            return Admission(
-                f"source:{source.network}", None, _route_buckets(route.name, route.limits, route.cost)
-            )
-        tier = self._tier(principal.tier)
-        buckets = (
-            *_bucket(f"key:{principal.credential}", tier.key, route.cost),
-            # Paper and live never share a limit: a paper load test must not slow live trading.
-            *_bucket(f"partner:{principal.environment}", tier.partner, route.cost),
-            *_route_buckets(route.name, route.limits, route.cost),
-        )
-        nonce = f"{principal.credential}:{authorized.authenticated.nonce}"
-        return Admission(principal.partner, nonce, buckets)
-
-    def _tier(self, name: str) -> Tier:
-        tier = self._policies.tiers.get(name)
+    def _compile_for_key(self, entitlement: Entitlement, charged: Route | int) -> Charges:
+        tier = self._policies.tiers.get(entitlement.tier)
         if tier is None:
             # A partner whose tier has left policies.toml is not unlimited.
             raise Refusal("limiter_unavailable", "The limits of this partner are not defined.")
-        return tier
+        cost = charged if isinstance(charged, int) else charged.cost
+        buckets = [
+            *_bucket(f"key:{entitlement.id}", tier.key, cost),
+            # Paper and live never share a limit: a paper load test must not slow live trading.
+            *_bucket(f"partner:{entitlement.environment}", tier.partner, cost),
+        ]
+        if isinstance(charged, Route):
+            buckets += _route_buckets(charged)
+        return compile_charges(entitlement.partner, tuple(buckets), holder=entitlement.id)
+
+    def _compile_for_source(self, network: str, route: Route) -> Charges:
+        return compile_charges(f"source:{network}", tuple(_route_buckets(route)))
 
 
-def _bucket(key: str, limit: Limit | None, cost: int) -> tuple[Bucket, ...]:
-    return () if limit is None else (Bucket(key, limit, cost),)
+def _bucket(key: str, limit: Limit | None, cost: int) -> list[Bucket]:
+    return [] if limit is None else [Bucket(key, limit, cost)]
 
 
-def _route_buckets(name: str, limits: tuple[Limit, ...], cost: int) -> tuple[Bucket, ...]:
-    return tuple(Bucket(f"route:{name}:{limit.name}", limit, cost) for limit in limits)
+def _route_buckets(route: Route) -> list[Bucket]:
+    return [Bucket(f"route:{route.name}:{limit.name}", limit, route.cost) for limit in route.limits]

@@ -6,6 +6,7 @@ import msgspec
 
 from auth.assertion import Assertions, RequestBinding
 from gateway.stages.admit_once import Counted
+from gateway.stages.authenticate import Authenticated
 
 
 class Asserted(msgspec.Struct, frozen=True, gc=False):
@@ -18,19 +19,19 @@ class AssertIdentity:
         self._assertions = assertions
 
     def __call__(self, counted: Counted) -> Asserted:
-        authenticated = counted.authorized.authenticated
-        principal, route = counted.authorized.principal, authenticated.routed.route
+        authorized = counted.authorized
+        routed = authorized.authenticated.routed
+        principal, route = authorized.principal, routed.route
         if principal is None or route.permission is None:
             return Asserted(counted, None)
-        now_ms = authenticated.routed.admitted.arrival.at_ms
-        bind = _binding(counted) if route.bind_request else None
-        return Asserted(
-            counted, self._assertions.issue(principal, route.upstream, route.permission, now_ms, bind)
-        )
+        issue, at_ms = self._assertions.issue, routed.admitted.arrival.at_ms
+        if route.bind_request:
+            bind = _binding(authorized.authenticated)
+            return Asserted(counted, issue(principal, route.upstream, route.permission, at_ms, bind))
+        return Asserted(counted, issue(principal, route.upstream, route.permission, at_ms))
 
 
-def _binding(counted: Counted) -> RequestBinding:
-    authenticated = counted.authorized.authenticated
+def _binding(authenticated: Authenticated) -> RequestBinding:
     admitted = authenticated.routed.admitted
     # The target as the upstream will see it: that is what it can check.
     path, _, query = authenticated.routed.route.upstream_target(admitted.target).partition(b"?")

@@ -46,16 +46,18 @@ class Authenticate:
         bodies.refuse_declared(headers.content_length, routed.route.max_body_bytes)
         if routed.route.public:
             return Authenticated(routed, None, None, b"", EMPTY_SHA256)
+        rules, arrival = self._rules, routed.admitted.arrival
         claim = credential.parse(
             headers.key,
             headers.timestamp,
             headers.nonce,
             headers.signature,
-            max_window_ms=self._rules.max_window_ms,
+            max_window_ms=rules.max_window_ms,
         )
-        routed.admitted.arrival.trace.credential = claim.key_id
-        freshness.check(claim.at_ms, claim.window_ms, routed.admitted.arrival.at_ms, self._rules)
-        return self._verify(routed, claim, await _read_body(routed, hold))
+        arrival.trace.credential = claim.key_id
+        freshness.check(claim.at_ms, claim.window_ms, arrival.at_ms, rules)
+        has_body = headers.chunked or headers.content_length
+        return self._verify(routed, claim, await _read_body(routed, hold) if has_body else b"")
 
     def _verify(self, routed: Routed, claim: credential.SignedCredential, body: bytes) -> Authenticated:
         arrival, target = routed.admitted.arrival, routed.admitted.target
@@ -65,8 +67,8 @@ class Authenticate:
             claim.nonce,
             claim.key_id,
             arrival.method,
-            target.path.encode("ascii"),
-            target.query.encode("ascii"),
+            target.path_bytes,
+            target.query,
             digest,
         )
         # Asked now, not when the head came: a key may have expired while its body took its time.
@@ -76,8 +78,5 @@ class Authenticate:
 
 
 async def _read_body(routed: Routed, hold: bodies.Hold) -> bytes:
-    headers = routed.admitted.headers
-    if not headers.chunked and not headers.content_length:
-        return b""
     receive: Receive = routed.admitted.arrival.receive
     return await bodies.read_whole(receive, routed.route.max_body_bytes, hold)

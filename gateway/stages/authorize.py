@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
-from auth.signature import VerifiedKey
 from gateway.problems import Refusal
 from gateway.routes import Route
+from gateway.sources import Address
 from gateway.stages.authenticate import Authenticated
-from policies.decide import Reason, RequestFacts, Requirement, decide
+from keys.served import Entitlement
+from policies.decide import Case, Reason, RequestFacts, Requirement, open_case
 from policies.document import Policies
 from policies.principal import Principal
 
+_KEPT_CASES = 16_384
 
-class Authorized(msgspec.Struct, frozen=True):
+
+class Authorized(msgspec.Struct, frozen=True, gc=False):
     authenticated: Authenticated
     principal: Principal | None
 
@@ -25,37 +29,39 @@ class Authorize:
         self._policies = policies
         self._bound = staleness_bound_ms
         self._age = age_ms
+        self._principal_of = lru_cache(_KEPT_CASES)(self._find_principal)
+        self._case_of = lru_cache(_KEPT_CASES)(self._open_case)
 
     def __call__(self, authenticated: Authenticated) -> Authorized:
-        if authenticated.caller is None:
+        caller, routed = authenticated.caller, authenticated.routed
+        if caller is None:
             return Authorized(authenticated, None)
-        admitted = authenticated.routed.admitted
-        principal = self._principal(authenticated.caller)
-        facts = RequestFacts(
-            source=admitted.source.address,
-            directory_age_ms=self._age(),
-            staleness_bound_ms=self._bound,
-        )
-        decision = decide(principal, _requirement(authenticated.routed.route), facts)
+        case = self._case_of(caller.key.entitlement, routed.route)
+        if case.open:
+            self._require_allowed(case, routed.admitted.source.address)
+        return Authorized(authenticated, case.principal)
+
+    def _require_allowed(self, case: Case, source: Address) -> None:
+        decision = case.decide(RequestFacts(source, self._age(), self._bound))
         if not decision.allowed:
             raise refusal_of(decision.reasons[0])
-        return Authorized(authenticated, principal)
 
-    def _principal(self, caller: VerifiedKey) -> Principal:
-        key = caller.key
-        return Principal(
-            partner=key.partner,
-            credential=key.id,
-            environment=key.environment,
-            tier=key.tier,
-            roles=key.roles,
-            permissions=self._policies.permissions_of(key.roles, key.permissions),
-            networks=key.networks,
+    def _open_case(self, entitlement: Entitlement, route: Route) -> Case:
+        requirement = Requirement(
+            permission=route.permission, environment=route.environment, trading=route.trading
         )
+        return open_case(self._principal_of(entitlement), requirement)
 
-
-def _requirement(route: Route) -> Requirement:
-    return Requirement(permission=route.permission, environment=route.environment, trading=route.trading)
+    def _find_principal(self, entitlement: Entitlement) -> Principal:
+        return Principal(
+            partner=entitlement.partner,
+            credential=entitlement.id,
+            environment=entitlement.environment,
+            tier=entitlement.tier,
+            roles=entitlement.roles,
+            permissions=self._policies.permissions_of(entitlement.roles, entitlement.permissions),
+            networks=entitlement.networks,
+        )
 
 
 def refusal_of(reason: Reason) -> Refusal:

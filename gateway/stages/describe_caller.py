@@ -19,7 +19,7 @@ class DescribeCaller:
         headers = [
             (b"content-type", b"application/json"),
             (b"cache-control", b"no-store"),
-            *state_headers(counted.states.buckets),
+            *state_headers(counted.states),
         ]
         return Answer(200, headers, body)
 

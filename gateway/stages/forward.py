@@ -9,8 +9,9 @@ from gateway import bodies, outbound, returned_headers
 from gateway.answer import Answer
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import state_headers
+from gateway.stages.admit_once import Counted
 from gateway.stages.assert_identity import Asserted
-from gateway.stages.authenticate import Authenticated
+from gateway.stages.match_route import Routed
 from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
 
 
@@ -20,23 +21,27 @@ class Forward:
         self._strangers: Counter[str] = Counter()
 
     async def __call__(self, asserted: Asserted) -> Answer:
-        route = asserted.counted.authorized.authenticated.routed.route
+        authenticated = asserted.counted.authorized.authenticated
+        routed = authenticated.routed
+        route = routed.route
         pool = self._pools[route.upstream]
         if route.public:
-            return await self._forward_public(pool, asserted)
-        response = await pool.send(_outbound_request(asserted), route.timeouts)
-        return _answer(response, asserted, pool.authority)
+            return await self._forward_public(pool, asserted, routed)
+        # A signed body is whole already.
+        request = _outbound_request(asserted, routed, authenticated.body, None)
+        response = await pool.send(request, route.timeouts)
+        return _answer(response, asserted.counted, pool.authority, route.strip_prefix)
 
-    async def _forward_public(self, pool: UpstreamPool, asserted: Asserted) -> Answer:
+    async def _forward_public(self, pool: UpstreamPool, asserted: Asserted, routed: Routed) -> Answer:
         """Strangers hold a connection for as long as they send or read slowly: together they get half of them."""
         name = pool.target.name
         if self._strangers[name] >= max(1, pool.target.max_connections // 2):
             raise Refusal("overloaded", "Public requests take as much of this upstream as they may.")
         self._strangers[name] += 1
         try:
-            route = asserted.counted.authorized.authenticated.routed.route
-            response = await pool.send(_outbound_request(asserted), route.timeouts)
-            answer = _answer(response, asserted, pool.authority)
+            request = _outbound_request(asserted, routed, *_public_body(routed))
+            response = await pool.send(request, routed.route.timeouts)
+            answer = _answer(response, asserted.counted, pool.authority, routed.route.strip_prefix)
         except BaseException:
             self._strangers[name] -= 1
             raise
@@ -56,41 +61,35 @@ class Forward:
         answer.close = close_and_release
 
 
-def _outbound_request(asserted: Asserted) -> OutboundRequest:
-    authenticated = asserted.counted.authorized.authenticated
-    routed = authenticated.routed
-    admitted, route = routed.admitted, routed.route
-    body: bytes | AsyncIterator[bytes] = authenticated.body
-    length = None
-    if route.public:
-        body, length = _public_body(authenticated)
-    lines, count = outbound.lines_for(asserted)
+def _outbound_request(
+    asserted: Asserted, routed: Routed, body: bytes | AsyncIterator[bytes], length: int | None
+) -> OutboundRequest:
+    admitted = routed.admitted
+    lines, count = outbound.lines_for(asserted, routed)
     return OutboundRequest(
         admitted.arrival.method.encode("ascii"),
-        route.upstream_target(admitted.target),
-        admitted.headers.passed,
+        routed.route.upstream_target(admitted.target),
+        [],
         body,
         length,
-        lines,
-        count,
+        admitted.headers.passed + lines,
+        admitted.headers.passed_count + count,
     )
 
 
-def _public_body(authenticated: Authenticated) -> tuple[bytes | AsyncIterator[bytes], int | None]:
-    """A signed body is whole already; that of a public route goes through as it comes."""
-    admitted, route = authenticated.routed.admitted, authenticated.routed.route
-    length = admitted.headers.content_length
+def _public_body(routed: Routed) -> tuple[bytes | AsyncIterator[bytes], int | None]:
+    """That of a public route goes through as it comes."""
+    admitted, length = routed.admitted, routed.admitted.headers.content_length
     if not admitted.headers.chunked and not length:
-        return authenticated.body, None
-    return bodies.read_chunks(admitted.arrival.receive, route.max_body_bytes), length
+        return b"", None
+    return bodies.read_chunks(admitted.arrival.receive, routed.route.max_body_bytes), length
 
 
-def _answer(response: UpstreamResponse, asserted: Asserted, authority: bytes) -> Answer:
-    counted = asserted.counted
-    prefix = counted.authorized.authenticated.routed.route.strip_prefix
-    returned = returned_headers.returnable(response.headers, authority, prefix)
-    returned += state_headers(counted.states.buckets)
+def _answer(response: UpstreamResponse, counted: Counted, authority: bytes, prefix: bytes) -> Answer:
+    head = response.get_head()
+    returned = returned_headers.returnable(head.names, head.headers, authority, prefix)
+    headers = [*returned, *state_headers(counted.states)]
     whole = response.find_whole_body()
     if whole is None:
-        return Answer(response.status, returned, response, response.aclose, response.content_length)
-    return Answer(response.status, returned, whole, None, response.content_length)
+        return Answer(head.status, headers, response, response.aclose, head.content_length)
+    return Answer(head.status, headers, whole, None, head.content_length)

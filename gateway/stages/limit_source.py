@@ -30,13 +30,14 @@ class LimitSource:
         return admitted
 
     def check(self, source: Source) -> None:
-        now_us, network = self._clock_us(), source.network
-        verdict = gcra.admit(self._arrivals.get(network), now_us, self._limit, 1)
-        if not verdict.allowed:
-            raise self._refuse(verdict)
-        if network not in self._arrivals and len(self._arrivals) >= MAX_SOURCES:
+        now_us, network, arrivals = self._clock_us(), source.network, self._arrivals
+        before = arrivals.get(network)
+        charged = gcra.charge(before, now_us, self._limit, 1)
+        if charged is None:
+            raise self._refuse(gcra.admit(before, now_us, self._limit, 1))
+        if before is None and len(arrivals) >= MAX_SOURCES:
             self._forget_idle(now_us)
-        self._arrivals[network] = verdict.tat_us
+        self._arrivals[network] = charged
 
     def _refuse(self, verdict: gcra.Verdict) -> Refusal:
         headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)

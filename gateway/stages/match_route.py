@@ -19,8 +19,7 @@ class MatchRoute:
 
     def __call__(self, admitted: Admitted) -> Routed:
         arrival = admitted.arrival
-        host = admitted.headers.host.decode("ascii")
-        route = self._table.match(host, arrival.method, admitted.target.path)
-        arrival.trace.route = route.name
-        arrival.trace.upstream = route.upstream
+        route = self._table.match(admitted.headers.host, arrival.method, admitted.target.path)
+        trace = arrival.trace
+        trace.route, trace.upstream = route.name, route.upstream
         return Routed(admitted, route)

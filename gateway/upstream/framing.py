@@ -7,6 +7,7 @@ control character in it. The parser refuses most of it before; this holds whatev
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import compress
 from typing import Literal
 
 from msgspec import Struct
@@ -14,10 +15,11 @@ from msgspec import Struct
 from gateway.upstream.errors import UpstreamBroken
 from gateway.upstream.values import Header
 
-Kind = Literal["end-to-end", "hop-by-hop", "length"]
 Ends = Literal["at head", "at length", "at last chunk", "at close"]
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
+_FINAL_STATUS = range(200, 600)
+_VERSIONS = frozenset({"1.0", "1.1"})
 _STATUS_WITHOUT_BODY = frozenset({204, 304})
 _NOTHING: frozenset[bytes] = frozenset()
 _LONGEST_LENGTH = 15  # digits: a petabyte
@@ -25,83 +27,100 @@ _CONTROL_CHARACTERS = bytes({*range(0x20), 0x7F} - {ord("\t")})
 
 
 class ResponseHead(Struct, frozen=True, gc=False):
-    """`headers` hold none of the connection's, and not the length either."""
+    """`headers` hold none of the connection's, and not the length either. `names` are theirs, in their order."""
 
     status: int
     headers: list[Header]
+    names: tuple[bytes, ...]
     content_length: int | None
     ends: Ends
     keep_alive: bool
 
 
-# An upstream uses the same few names in every answer.
-@lru_cache(maxsize=1024)
-def read_name(name: bytes) -> tuple[bytes, Kind]:
-    """The name in lower case, and whose business the header is."""
-    lowered = name.lower()
-    if lowered == b"content-length":
-        return lowered, "length"
-    if lowered in _HOP_BY_HOP or lowered.startswith(b"proxy-"):
-        return lowered, "hop-by-hop"
-    return lowered, "end-to-end"
+class HeadPlan(Struct, frozen=True, gc=False):
+    """What the status line and the names of a head decide, whatever the values. A place is an index into those.
+
+    `names` are all of them in lower case. Those marked in `goes_on` go further, and are `kept`. `without_length` and
+    `with_length`: where a body ends of which nothing says that it comes in chunks.
+    """
+
+    names: tuple[bytes, ...]
+    goes_on: tuple[bool, ...]
+    kept: tuple[bytes, ...]
+    length: int | None
+    hop_by_hop: tuple[tuple[bytes, int], ...]
+    without_length: Ends
+    with_length: Ends
 
 
-def read_head(  # noqa: PLR0913  all that a head says about its end, already told apart
-    status: int,
-    version: str,
-    headers: list[Header],
-    hop_by_hop: list[Header],
-    lengths: list[bytes],
-    *,
-    head_only: bool,
-) -> ResponseHead:
-    if not 200 <= status <= 599 or version not in {"1.1", "1.0"}:  # noqa: PLR2004  the range of final answers
+def read_head(status: int, version: str, fields: list[bytes], *, head_only: bool) -> ResponseHead:
+    """`fields`: a name, its value, the next name, and so on, as they came, blanks after a value included."""
+    plan = _plan(tuple(fields[::2]), status, version, head_only)
+    values = fields[1::2]
+    # All values at once: a search in each costs several times as much, and says the same.
+    joined = b"".join(values)
+    if joined.translate(None, _CONTROL_CHARACTERS) != joined:
         raise UpstreamBroken("malformed")
-    _refuse_control_characters(headers)
-    length = _parse_length(lengths) if lengths else None
-    chunked, named = _read_hop_by_hop(version, hop_by_hop) if hop_by_hop else (False, _NOTHING)
-    if chunked and length is not None:
-        raise UpstreamBroken("framing")
-    if named:
-        headers = [header for header in headers if header[0] not in named]
+    # No control character is left but the tab: what is taken off the end of a value is blanks and tabs.
+    headers = list(compress(zip(plan.names, map(bytes.rstrip, values), strict=True), plan.goes_on))
+    length, ends = None, plan.without_length
+    if plan.length is not None:
+        length = _parse_length(values[plan.length])
+        ends = plan.with_length if length else "at head"
     if status == 204:  # noqa: PLR2004  it has no length; some senders say 0
         length = None
-    ends = _end(status, length, chunked=chunked, head_only=head_only)
-    keep_alive = version == "1.1" and b"close" not in named and ends != "at close"
-    return ResponseHead(status, headers, length, ends, keep_alive)
+    head = ResponseHead(status, headers, plan.kept, length, ends, version == "1.1" and ends != "at close")
+    return _with_hop_by_hop(head, plan, version, values) if plan.hop_by_hop else head
 
 
-def _end(status: int, length: int | None, *, chunked: bool, head_only: bool) -> Ends:
-    if head_only or status in _STATUS_WITHOUT_BODY:
-        return "at head"
-    if chunked:
-        return "at last chunk"
-    if length is None:
-        return "at close"
-    return "at length" if length else "at head"
-
-
-def _refuse_control_characters(headers: list[Header]) -> None:
-    """All values at once: a search in each costs several times as much, and says the same."""
-    values = b"".join([value for _, value in headers])
-    if len(values.translate(None, _CONTROL_CHARACTERS)) != len(values):
+# An upstream answers with the same few names. What is kept is bounded in number, and each by `ResponseLimits`.
+@lru_cache(maxsize=256)
+def _plan(written: tuple[bytes, ...], status: int, version: str, head_only: bool) -> HeadPlan:
+    if status not in _FINAL_STATUS or version not in _VERSIONS:
         raise UpstreamBroken("malformed")
+    names = tuple([name.lower() for name in written])
+    lengths = [place for place, name in enumerate(names) if name == b"content-length"]
+    if len(lengths) > 1:
+        raise UpstreamBroken("framing")
+    hop_by_hop = tuple([(name, place) for place, name in enumerate(names) if _is_hop_by_hop(name)])
+    goes_on = tuple([name != b"content-length" and not _is_hop_by_hop(name) for name in names])
+    bodiless = head_only or status in _STATUS_WITHOUT_BODY
+    return HeadPlan(
+        names,
+        goes_on,
+        tuple(compress(names, goes_on)),
+        lengths[0] if lengths else None,
+        hop_by_hop,
+        "at head" if bodiless else "at close",
+        "at head" if bodiless else "at length",
+    )
 
 
-def _read_hop_by_hop(version: str, hop_by_hop: list[Header]) -> tuple[bool, frozenset[bytes]]:
-    """Whether the body comes in chunks, and what `Connection` names.
+def _is_hop_by_hop(name: bytes) -> bool:
+    return name in _HOP_BY_HOP or name.startswith(b"proxy-")
 
-    Any other coding would have to be undone here, and one that we don't know hides the end of the body.
+
+def _with_hop_by_hop(head: ResponseHead, plan: HeadPlan, version: str, values: list[bytes]) -> ResponseHead:
+    """Once it is known whether the body comes in chunks, and what `Connection` names.
+
+    Any other coding would have to be undone here, and one that we don't know hides the end of the body. Its value is
+    read as it came: with a blank after "chunked", the parser reads another coding, and we must not differ.
     """
     chunked, named = False, _NOTHING
-    for name, value in hop_by_hop:
+    for name, place in plan.hop_by_hop:
         if name == b"connection":
-            named |= _items(value)
+            named |= _items(values[place])
         elif name == b"transfer-encoding":
-            if chunked or version != "1.1" or value.lower() != b"chunked":
+            if chunked or version != "1.1" or values[place].lower() != b"chunked" or plan.length is not None:
                 raise UpstreamBroken("framing")
             chunked = True
-    return chunked, named
+    headers, names = head.headers, head.names
+    if not named.isdisjoint(names):
+        headers = [header for header in headers if header[0] not in named]
+        names = tuple([name for name, _ in headers])
+    ends: Ends = "at last chunk" if chunked and head.ends == "at close" else head.ends
+    keep_alive = version == "1.1" and ends != "at close" and b"close" not in named
+    return ResponseHead(head.status, headers, names, head.content_length, ends, keep_alive)
 
 
 # Nearly always one of "close" and "keep-alive".
@@ -110,8 +129,8 @@ def _items(connection: bytes) -> frozenset[bytes]:
     return frozenset([item.strip().lower() for item in connection.split(b",")])
 
 
-def _parse_length(lengths: list[bytes]) -> int:
-    digits = lengths[0]
-    if len(lengths) > 1 or not digits.isdigit() or len(digits) > _LONGEST_LENGTH:
+def _parse_length(value: bytes) -> int:
+    digits = value.rstrip(b" \t")
+    if not digits.isdigit() or len(digits) > _LONGEST_LENGTH:
         raise UpstreamBroken("framing")
     return int(digits)

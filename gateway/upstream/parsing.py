@@ -1,8 +1,8 @@
 """One response after the other out of the bytes of one connection, on a strict incremental parser.
 
-Invariant: `complete` only after exactly one final response; `surplus` as soon as there is a byte more;
-`may_go_on` if both sides would keep the connection. What is not HTTP as we insist on it raises
-`UpstreamBroken` out of `feed`; `head` and `pieces` still hold what came before it. Trailers are read and dropped.
+Invariant: `complete` only after exactly one final response; `may_go_on` only if not a byte more has come with its
+end, and both sides would keep the connection. What is not HTTP as we insist on it raises `UpstreamBroken` out of
+`feed`; `head` and `pieces` still hold what came before it. Trailers are read and dropped.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import httptools
 
 from gateway.upstream.errors import Broken, UpstreamBroken
-from gateway.upstream.framing import ResponseHead, read_head, read_name
-from gateway.upstream.values import Header, ResponseLimits
+from gateway.upstream.framing import ResponseHead, read_head
+from gateway.upstream.values import ResponseLimits
 
+_FIRST_STATUS = 100
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
 _END_OF_HEAD = b"\r\n\r\n"
@@ -22,18 +23,14 @@ _LINE_END_BYTES = b"\r\n"
 class ResponseParser:
     """`expect` before each request; then `feed` until `complete`. After an exception it is of no more use.
 
-    `head` is there as soon as it is whole; `pieces` are the body as far as the last read brought it, in all
-    `pieces_size` bytes.
+    `head` is there as soon as it is whole; `pieces` are the body as far as it has come and nobody has taken it.
     """
 
     __slots__ = (
+        "_fields",
         "_head_in_read",
-        "_head_left",
         "_head_only",
-        "_headers",
-        "_hop_by_hop",
         "_interim",
-        "_lengths",
         "_limits",
         "_parser",
         "_refused",
@@ -42,14 +39,15 @@ class ResponseParser:
         "head",
         "may_go_on",
         "pieces",
-        "pieces_size",
-        "surplus",
     )
 
     def __init__(self, limits: ResponseLimits) -> None:
         self._limits = limits
         self._parser = httptools.HttpResponseParser(self)
         self._head_only = False
+        self._head_in_read = False
+        self._refused: UpstreamBroken | None = None
+        self.may_go_on = False
         self.expect(head_only=False)
 
     def expect(self, *, head_only: bool) -> None:
@@ -57,40 +55,38 @@ class ResponseParser:
             # The parser cannot be told that an answer to HEAD ends with its head: it still waits for a body.
             self._parser = httptools.HttpResponseParser(self)
         self._head_only = head_only
-        self._headers: list[Header] = []
-        self._hop_by_hop: list[Header] = []
-        self._lengths: list[bytes] = []
-        self._head_left = self._limits.head_bytes
+        self._fields: list[bytes] = []
         self._interim = 0
         self._silence = 0
-        self._refused: UpstreamBroken | None = None
         self.head: ResponseHead | None = None
         self.pieces: list[bytes] = []
-        self.pieces_size = 0
-        self.may_go_on = False
         self.complete = False
-        self.surplus = False
 
     def feed(self, received: bytes | memoryview) -> None:
-        """Keeps nothing of `received` but copies."""
-        self._silence += len(received)
+        """Keeps nothing of `received` but copies. Whoever feeds on has taken the pieces before."""
         self._head_in_read = False
-        self.pieces = []
-        self.pieces_size = 0
         try:
             self._parser.feed_data(received)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.complete:
                 raise (self._refused or UpstreamBroken("malformed")) from error
-            self.surplus = True
+            self.may_go_on = False
         if self.complete:
-            self.surplus = self.surplus or not self._ends_with(received)
-        elif self._silence > self._limits.silence_bytes:
-            raise UpstreamBroken("malformed" if self.head else "headers_too_large")
+            self.may_go_on = self.may_go_on and self._ends_with(received)
+        elif self.pieces:
+            self._silence = 0
+        else:
+            self._silence += len(received)
+            if self._silence > self._limits.silence_bytes:
+                raise UpstreamBroken("malformed" if self.head else "headers_too_large")
 
     def has_heard(self) -> bool:
         """Whether a single byte has come since `expect`."""
         return self._silence > 0 or self.head is not None
+
+    def take_pieces(self) -> list[bytes]:
+        pieces, self.pieces = self.pieces, []
+        return pieces
 
     def close(self) -> None:
         """Breaks the cycle of the two parsers, so that a closed connection is freed at once."""
@@ -99,58 +95,44 @@ class ResponseParser:
     def _ends_with(self, received: bytes | memoryview) -> bool:
         """Whether the response ends where the read ends.
 
-        Anything more begins another message, and the parser says so; only CR and LF it passes over silently.
+        Anything more begins another message, and the parser says so; only CR and LF it passes over silently, and what
+        follows an answer to HEAD it may take for the beginning of a chunk.
         A head split between two reads, or 1xx answers before it, may be judged surplus: that costs a
         connection, and nothing else.
         """
-        if self.head is not None and self.head.ends == "at length":
-            head = bytes(received).find(_END_OF_HEAD) + len(_END_OF_HEAD) if self._head_in_read else 0
-            return len(received) == head + self.pieces_size
-        return received[-4:] == _END_OF_HEAD and received[-5:-4] not in _LINE_END_BYTES
+        if self.head is None or self.head.ends != "at length":
+            return received[-4:] == _END_OF_HEAD and received[-5:-4] not in _LINE_END_BYTES
+        if received[-1] not in _LINE_END_BYTES:
+            return True
+        head = bytes(received).find(_END_OF_HEAD) + len(_END_OF_HEAD) if self._head_in_read else 0
+        return len(received) == head + sum(map(len, self.pieces))
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self.surplus = True
+            self.may_go_on = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_left -= len(name) + len(value) + 4
-        if self._head_left < 0:
-            raise self._refuse("headers_too_large")
-        if self.head is not None:
-            return  # a trailer
-        name, kind = read_name(name)
-        if kind == "end-to-end":
-            self._headers.append((name, value.rstrip(b" \t")))
-        elif kind == "length":
-            self._lengths.append(value.rstrip(b" \t"))
-        else:
-            # As it came: with a blank after "chunked", the parser reads another coding; we must not differ.
-            self._hop_by_hop.append((name, value))
+        # Counted when the head is whole: what one read brings is bounded. A trailer is never looked at.
+        self._fields += (name, value)
 
     def on_headers_complete(self) -> None:
         if self.complete:
             return
-        parser = self._parser
-        status = parser.get_status_code()
-        if len(self._headers) + len(self._hop_by_hop) + len(self._lengths) > self._limits.headers:
+        fields, limits, parser = self._fields, self._limits, self._parser
+        if len(fields) > 2 * limits.headers or sum(map(len, fields)) > limits.head_bytes:
             raise self._refuse("headers_too_large")
-        if 100 <= status < _FIRST_FINAL_STATUS:  # noqa: PLR2004  the range of interim answers
+        status = parser.get_status_code()
+        if status < _FIRST_FINAL_STATUS:
             self._pass_over_interim(status)
             return
         try:
-            head = self.head = read_head(
-                status,
-                parser.get_http_version(),
-                self._headers,
-                self._hop_by_hop,
-                self._lengths,
-                head_only=self._head_only,
-            )
+            head = read_head(status, parser.get_http_version(), fields, head_only=self._head_only)
         except UpstreamBroken as refused:
             self._refused = refused
             raise
+        self.head = head
         self._head_in_read = True
         # The parser's own verdict counts too, but of an answer to HEAD it thinks that the body is missing.
         self.may_go_on = head.keep_alive and (self._head_only or parser.should_keep_alive())
@@ -159,15 +141,13 @@ class ResponseParser:
 
     def on_body(self, piece: bytes) -> None:
         if self.complete:
-            self.surplus = True
-            return
-        self._silence = 0
-        self.pieces.append(piece)
-        self.pieces_size += len(piece)
+            self.may_go_on = False
+        else:
+            self.pieces.append(piece)
 
     def on_chunk_header(self) -> None:
         if self.complete:
-            self.surplus = True
+            self.may_go_on = False
 
     def on_message_complete(self) -> None:
         if self.head is not None:
@@ -175,13 +155,13 @@ class ResponseParser:
 
     def _pass_over_interim(self, status: int) -> None:
         self._interim += 1
+        if status < _FIRST_STATUS:
+            raise self._refuse("malformed")
         if status == _SWITCHING_PROTOCOLS:
             raise self._refuse("upgrade")
         if self._interim > self._limits.interim:
             raise self._refuse("interim")
-        self._headers = []
-        self._hop_by_hop = []
-        self._lengths = []
+        self._fields = []
 
     def _refuse(self, reason: Broken) -> UpstreamBroken:
         self._refused = UpstreamBroken(reason)

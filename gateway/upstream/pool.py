@@ -39,6 +39,7 @@ class UpstreamPool:
         self._open: set[Connection] = set()
         # None stands for a free slot: whoever gets it opens a connection.
         self._line: Line[Connection | None] = Line(target.max_waiting, self.release)
+        self._keep_alive_s = target.keep_alive_ms / 1000
         self._closing = False
         self._emptied: asyncio.Future[None] | None = None
 
@@ -54,11 +55,12 @@ class UpstreamPool:
         connection = self._find_idle()
         if connection is None:
             connection = await self._obtain(now + timeouts.connect_ms / 1000, total_at)
+            now = self._clock()
         while True:
-            response = connection.ask(prepared, timeouts, total_at)
+            response = connection.ask(prepared, timeouts, now, total_at)
             try:
                 if prepared.rest is None:
-                    await response.head_arrived
+                    await response.arrived
                 else:
                     await _send_and_wait(connection, prepared.rest, prepared.length, response)
             except BaseException as error:
@@ -68,6 +70,7 @@ class UpstreamPool:
             else:
                 return response
             connection = await self._dial(self._clock() + timeouts.connect_ms / 1000, total_at)
+            now = self._clock()
 
     async def aclose(self) -> None:
         """Ends everything at once, and returns when the last socket is closed. Drain before, if need be."""
@@ -95,7 +98,7 @@ class UpstreamPool:
         connection.abandon(response)
         if request.repeatable and isinstance(error, ConnectionWasStale):
             return True
-        if not response.started:
+        if response.head is None:
             self._free_slot()
         return False
 
@@ -151,7 +154,7 @@ class UpstreamPool:
                 connection.close()
             self._free_slot()
             return
-        connection.keep(self._clock() + self.target.keep_alive_ms / 1000)
+        connection.deadlines.await_next(self._clock() + self._keep_alive_s)
         if not self._line.hand_over(connection):
             self._idle.append(connection)
 
@@ -178,6 +181,6 @@ async def _send_and_wait(
     """The body goes up beside the wait, because the answer may come first."""
     sender = asyncio.get_running_loop().create_task(sending.send_body(connection, body, length))
     try:
-        await response.head_arrived
+        await response.arrived
     finally:
         await sending.stop(sender)

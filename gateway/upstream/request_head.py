@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -33,6 +34,8 @@ _OF_THE_CONNECTION = frozenset(
         b"upgrade",
     }
 )
+_NAME_OF = itemgetter(0)
+_LINE_OF = b"%b: %b\r\n".__mod__
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 # For these, a missing length would be taken by some servers for a missing body (RFC 9110, 8.6).
 _METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -53,12 +56,13 @@ def prepare(request: OutboundRequest, authority: bytes) -> Prepared:
     if not isinstance(body, bytes):
         return _prepare_streamed(request, body, authority)
     length = len(body)
-    framing = b"content-length: %d\r\n" % length if length or method in _METHODS_WITH_BODY else b""
-    head = _serialise(request, authority, framing)
+    if not length and method not in _METHODS_WITH_BODY:
+        head = _serialise(request, authority, b"")
+        return Prepared(head, None, 0, method == b"HEAD", method in _SAFE_METHODS)
+    head = _serialise(request, authority, b"content-length: %d\r\n" % length)
     if length > SMALL_BODY:
         return Prepared(head, _slices(body), length, method == b"HEAD", repeatable=False)
-    first = head + body if length else head
-    return Prepared(first, None, length, method == b"HEAD", method in _SAFE_METHODS)
+    return Prepared(head + body, None, length, method == b"HEAD", method in _SAFE_METHODS)
 
 
 def _prepare_streamed(request: OutboundRequest, body: AsyncIterator[bytes], authority: bytes) -> Prepared:
@@ -71,30 +75,28 @@ def _prepare_streamed(request: OutboundRequest, body: AsyncIterator[bytes], auth
 
 
 def _serialise(request: OutboundRequest, authority: bytes, framing: bytes) -> bytes:
-    headers, target = request.headers, request.target
-    if not request.method.isalpha() or len(target.split()) != 1:
+    method, target, headers = request.method, request.target, request.headers
+    if not method.isalpha() or len(target.split()) != 1:
         raise ValueError("the request line is not well-formed")
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n"]
-    for name, value in headers:
-        parts += (_field_name(name), value, b"\r\n")
-    parts += (request.own, framing, b"\r\n")
-    head = b"".join(parts)
+    _require_clean(tuple(map(_NAME_OF, headers)))
+    fields = b"".join([*map(_LINE_OF, headers), request.own, framing])
+    head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (method, target, authority, fields)
     # Request line, Host and the empty line at the end are three.
-    lines = 3 + len(headers) + request.own_count + (1 if framing else 0)
+    count = len(headers) + request.own_count + (4 if framing else 3)
     # Counting once over the whole head is far cheaper than a search in every value, and says the same.
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or 0 in head:
+    if head.count(b"\n") != count or head.count(b"\r") != count or 0 in head:
         raise ValueError("a header value or the target holds CR, LF or NUL")
     return head
 
 
-@lru_cache(maxsize=1024)
-def _field_name(name: bytes) -> bytes:
-    """Checked once per name: the same few come with every request, and strangers' names fall out again."""
-    if _TOKEN.fullmatch(name) is None:
-        raise ValueError("a header name is not a token")
-    if name.lower() in _OF_THE_CONNECTION:
-        raise ValueError("a header belongs to the connection, which frames and addresses for itself")
-    return name + b": "
+@lru_cache(maxsize=256)
+def _require_clean(names: tuple[bytes, ...]) -> None:
+    """Checked once for all of them: a client sends the same names with every request."""
+    for name in names:
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError("a header name is not a token")
+        if name.lower() in _OF_THE_CONNECTION:
+            raise ValueError("a header belongs to the connection, which frames and addresses for itself")
 
 
 async def _slices(body: bytes) -> AsyncIterator[bytes]:

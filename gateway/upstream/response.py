@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gateway.upstream.framing import ResponseHead
-from gateway.upstream.values import Header
 
 # Above this the socket is read no further, until the caller has taken everything. Two reads, so that not every
 # single one stops and starts the reading.
@@ -34,38 +33,26 @@ class Source(Protocol):
 
 
 class UpstreamResponse:
-    """Iterate it once, or close it. `headers` are in lower case; none is hop-by-hop, none the length."""
+    """Iterate it once, or close it. `head` is there once `arrived` is done without an exception."""
 
-    __slots__ = (
-        "_chunks",
-        "_failure",
-        "_held",
-        "_loop",
-        "_more_arrived",
-        "_source",
-        "_whole",
-        "content_length",
-        "head_arrived",
-        "headers",
-        "started",
-        "status",
-    )
+    __slots__ = ("_chunks", "_failure", "_held", "_source", "_whole", "arrived", "head")
 
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
-        self.status = 0
-        self.headers: list[Header] = []
-        self.content_length: int | None = None
-        self.started = False
+        self.head: ResponseHead | None = None
+        # The head at first; after it, whenever somebody waits, more of the body.
+        self.arrived: asyncio.Future[None] = loop.create_future()
         self._source = source
-        self._loop = loop
-        self.head_arrived: asyncio.Future[None] = loop.create_future()
-        self._more_arrived: asyncio.Future[None] | None = None
         self._chunks: list[bytes] = []
         self._held = 0
         self._whole = False
         self._failure: BaseException | None = None
 
     # For the caller.
+
+    def get_head(self) -> ResponseHead:
+        if self.head is None:
+            raise RuntimeError("asked for before it has arrived")
+        return self.head
 
     def __aiter__(self) -> UpstreamResponse:
         return self
@@ -76,9 +63,9 @@ class UpstreamResponse:
                 raise self._failure
             if self._whole:
                 raise StopAsyncIteration
-            self._more_arrived = self._loop.create_future()
+            self.arrived = self.arrived.get_loop().create_future()
             try:
-                await self._more_arrived
+                await self.arrived
             except asyncio.CancelledError:
                 # The client went away. Whoever cancelled may never look at this response again.
                 await self.aclose()
@@ -86,12 +73,9 @@ class UpstreamResponse:
         return self._take()
 
     def find_whole_body(self) -> bytes | None:
-        """The body, if it is all here already: a small answer then needs no iteration at all."""
-        if not self._whole:
-            return None
-        self._held = 0
-        chunks, self._chunks = self._chunks, []
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        """What is left of the body, if all of it is here already: a small answer then needs no iteration at all."""
+        # What came in one piece is not copied by this.
+        return b"".join(self._chunks) if self._whole else None
 
     async def aclose(self) -> None:
         """Does nothing to a response that has come whole; closes the connection of any other.
@@ -114,34 +98,37 @@ class UpstreamResponse:
     # For the pool and the connection.
 
     def begin(self, head: ResponseHead) -> None:
-        self.status, self.headers, self.content_length = head.status, head.headers, head.content_length
-        self.started = True
-        # Done already if the caller was cancelled a moment ago and has not run yet.
-        if not self.head_arrived.done():
-            self.head_arrived.set_result(None)
+        self.head = head
+        self._wake()
 
-    def push(self, chunks: list[bytes], size: int) -> None:
-        """`chunks`, of `size` bytes in all, are the response's from now on."""
+    def push(self, chunks: list[bytes]) -> None:
+        """The list itself is the response's from now on."""
         if self._chunks:
             self._chunks += chunks
         else:
             self._chunks = chunks
-        self._held += size + _PER_CHUNK * len(chunks)
+        self._held += sum(map(len, chunks)) + _PER_CHUNK * len(chunks)
         self._wake()
 
     def is_full(self) -> bool:
         return self._held > HIGH_WATER
 
-    def end(self) -> None:
+    def end(self, head: ResponseHead | None, last_chunks: list[bytes]) -> None:
+        """What comes in one read comes here with its head, and is never counted as held."""
+        self.head = head
         self._whole = True
+        if self._chunks:
+            self._chunks += last_chunks
+        else:
+            self._chunks = last_chunks
         self._wake()
 
     def fail(self, error: BaseException) -> None:
         self._failure = error
-        if not self.started and not self.head_arrived.done():
-            self.head_arrived.set_exception(error)
+        if self.head is None and not self.arrived.done():
+            self.arrived.set_exception(error)
             # Looked at here, or a caller cancelled in this very moment would leave a complaint in the log.
-            self.head_arrived.exception()
+            self.arrived.exception()
         self._wake()
 
     def _take(self) -> bytes:
@@ -152,11 +139,13 @@ class UpstreamResponse:
             count += 1
         body = chunks[0] if count == 1 else b"".join(chunks[:count])
         del chunks[:count]
-        self._held -= size + _PER_CHUNK * count
-        if not chunks and not self._whole:
-            self._source.resume_body(self)
+        if not self._whole:
+            self._held -= size + _PER_CHUNK * count
+            if not chunks:
+                self._source.resume_body(self)
         return body
 
     def _wake(self) -> None:
-        if self._more_arrived is not None and not self._more_arrived.done():
-            self._more_arrived.set_result(None)
+        # Done already if nobody waits, or whoever did was cancelled a moment ago and has not run yet.
+        if not self.arrived.done():
+            self.arrived.set_result(None)

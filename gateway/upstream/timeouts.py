@@ -48,9 +48,11 @@ class Deadlines:
         self._which: Awaited = "total"
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, timeouts: Timeouts, total_at: float) -> None:
+    def begin(self, timeouts: Timeouts, now: float, total_at: float) -> None:
+        """An exchange, which begins by waiting for the head unless another wait is told."""
         self._timeouts = timeouts
         self._total_at = total_at
+        self._expect(now + timeouts.first_byte_ms / 1000, "first_byte")
 
     def await_head(self) -> None:
         self._expect(self._clock() + self._timeouts.first_byte_ms / 1000, "first_byte")
@@ -65,8 +67,10 @@ class Deadlines:
 
     def await_next(self, until: float) -> None:
         """Between two exchanges no total runs."""
-        self._total_at = math.inf
-        self._expect(until, "keep_alive")
+        self._deadline = until
+        self._which = "keep_alive"
+        if until < self._armed_for:
+            self._arm()
 
     def ring(self) -> None:
         self._armed_for = math.inf

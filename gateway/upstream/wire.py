@@ -40,7 +40,6 @@ class Owner(Protocol):
 class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_buffer",
-        "_deadlines",
         "_drained",
         "_is_made",
         "_loop",
@@ -53,6 +52,7 @@ class Connection(asyncio.BufferedProtocol):
         "_sending",
         "_served",
         "_transport",
+        "deadlines",
         "is_lost",
         "reusable",
     )
@@ -71,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._buffer = buffer
         self._loop = loop
-        self._deadlines = Deadlines(loop, clock, self.deadline_passed)
+        self.deadlines = Deadlines(loop, clock, self.deadline_passed)
         self._parser = ResponseParser(limits)
         self._poll = select.poll()
         self._response: UpstreamResponse | None = None
@@ -94,28 +94,23 @@ class Connection(asyncio.BufferedProtocol):
         """
         return self.reusable and not self._transport.is_closing() and not self._poll.poll(0)
 
-    def ask(self, request: Prepared, timeouts: Timeouts, total_at: float) -> UpstreamResponse:
+    def ask(self, request: Prepared, timeouts: Timeouts, now: float, total_at: float) -> UpstreamResponse:
         """Writes what goes in one piece. `request.rest` is for `sending.send_body`, with this as its sink."""
         response = self._response = UpstreamResponse(self, self._loop)
         self._parser.expect(head_only=request.head_only)
-        self._deadlines.begin(timeouts, total_at)
-        if request.rest is None:
-            self._deadlines.await_head()
-        else:
+        self.deadlines.begin(timeouts, now, total_at)
+        if request.rest is not None:
             self._sending = True
-            self._deadlines.await_caller()
+            self.deadlines.await_caller()
         self._transport.write(request.first)
         return response
-
-    def keep(self, until: float) -> None:
-        self._deadlines.await_next(until)
 
     def fail(self, error: BaseException) -> None:
         response, self._response = self._response, None
         self.close()
         if response is not None:
             response.fail(error)
-            if response.started:
+            if response.head is not None:
                 self._owner.release(self)
 
     def close(self) -> None:
@@ -130,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_body(self, response: UpstreamResponse) -> None:
         if response is self._response and self._paused:
             self._resume_reading()
-            self._deadlines.await_progress()
+            self.deadlines.await_progress()
 
     def abandon(self, response: UpstreamResponse) -> None:
         if response is self._response:
@@ -151,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
     def sent_all(self) -> None:
         if self._sending:
             self._sending = False
-            self._deadlines.await_head()
+            self.deadlines.await_head()
 
     def fail_sending(self, error: Exception) -> None:
         if self._sending:
@@ -172,11 +167,10 @@ class Connection(asyncio.BufferedProtocol):
         self.take_in(self._buffer[:size])
 
     def take_in(self, received: bytes | memoryview) -> None:
-        response = self._response
+        response, parser = self._response, self._parser
         if response is None:
             self.close()
             return
-        parser = self._parser
         try:
             parser.feed(received)
         except UpstreamBroken as error:
@@ -184,15 +178,16 @@ class Connection(asyncio.BufferedProtocol):
             self._hand_on(response)
             self.fail(error)
             return
-        self._hand_on(response)
         if parser.complete:
             self._finish(response)
-        elif response.is_full():
+            return
+        self._hand_on(response)
+        if response.is_full():
             self._paused = True
             self._transport.pause_reading()
-            self._deadlines.await_caller()
-        elif response.started:
-            self._deadlines.await_progress()
+            self.deadlines.await_caller()
+        elif response.head is not None:
+            self.deadlines.await_progress()
 
     def eof_received(self) -> None:
         self._saw_eof = True
@@ -211,19 +206,19 @@ class Connection(asyncio.BufferedProtocol):
             failure.__cause__ = error
             self.fail(failure)
         self._stop_sending()
-        self._deadlines.cancel()
+        self.deadlines.cancel()
         self._parser.close()
         self._owner.lost(self)
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
         if self._sending:
-            self._deadlines.await_progress()
+            self.deadlines.await_progress()
 
     def resume_writing(self) -> None:
         self._wake_sender()
         if self._sending:
-            self._deadlines.await_caller()
+            self.deadlines.await_caller()
 
     def deadline_passed(self, which: Awaited) -> None:
         if which == "keep_alive":
@@ -232,32 +227,35 @@ class Connection(asyncio.BufferedProtocol):
             self.fail(UpstreamTimeout(which))
 
     def _hand_on(self, response: UpstreamResponse) -> None:
-        """What the last read brought of head and body."""
+        """What the last read brought of head and body, of a response that goes on."""
         parser = self._parser
-        if not response.started and parser.head is not None:
+        if response.head is None and parser.head is not None:
             if self._sending:
-                # An early answer: the rest of the request would only be in the way, and without it the upstream
-                # may take the next request for a body.
-                self._stop_sending()
-                self.reusable = False
+                self._give_up_sending()
             response.begin(parser.head)
         if parser.pieces:
-            response.push(parser.pieces, parser.pieces_size)
+            response.push(parser.take_pieces())
 
     def _finish(self, response: UpstreamResponse) -> None:
         parser = self._parser
         self._response = None
         self._served = True
-        if parser.surplus or not parser.may_go_on or self._unsent():
+        if self._sending:
+            self._give_up_sending()
+        # An answer that came before the last byte of a small request had left is an early answer too.
+        if not parser.may_go_on or self._transport.get_write_buffer_size():
             self.reusable = False
         if self._paused:
             self._resume_reading()
-        response.end()
+        response.end(parser.head, parser.pieces)
         self._owner.release(self)
 
-    def _unsent(self) -> bool:
-        """An answer that came before the last byte of a small request had left is an early answer too."""
-        return self.is_lost or self._transport.get_write_buffer_size() > 0
+    def _give_up_sending(self) -> None:
+        """An early answer: the rest of the request would only be in the way, and without it the upstream may take
+        the next request for a body.
+        """
+        self._stop_sending()
+        self.reusable = False
 
     def _resume_reading(self) -> None:
         self._paused = False

@@ -9,7 +9,11 @@ from policies.decision import Reason, RequestFacts, Requirement
 from policies.principal import Principal
 
 
-def find_reason(_principal: Principal, requirement: Requirement, facts: RequestFacts) -> Reason | None:
-    if not requirement.trading or abs(facts.directory_age_ms) <= facts.staleness_bound_ms:
+def is_always_met(_principal: Principal, requirement: Requirement) -> bool:
+    return not requirement.trading
+
+
+def find_reason(principal: Principal, requirement: Requirement, facts: RequestFacts) -> Reason | None:
+    if is_always_met(principal, requirement) or abs(facts.directory_age_ms) <= facts.staleness_bound_ms:
         return None
     return Reason(code="key_store_stale", subject=requirement.permission or "this route")

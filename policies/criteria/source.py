@@ -6,12 +6,15 @@ from policies.decision import Reason, RequestFacts, Requirement
 from policies.principal import Principal
 
 
-def find_reason(principal: Principal, _requirement: Requirement, facts: RequestFacts) -> Reason | None:
-    networks = principal.networks
-    if not networks:
+def is_always_met(principal: Principal, _requirement: Requirement) -> bool:
+    return not principal.networks
+
+
+def find_reason(principal: Principal, requirement: Requirement, facts: RequestFacts) -> Reason | None:
+    if is_always_met(principal, requirement):
         return None
     address = _unmapped(facts.source)
-    if any(address in network for network in networks):
+    if any(address in network for network in principal.networks):
         return None
     return Reason(code="source_not_allowed", subject=str(address))
 

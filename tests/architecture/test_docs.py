@@ -14,9 +14,9 @@ import pytest
 
 from gateway import settings
 from gateway.cli import cli
-from gateway.request_log import Line
 from gateway.runtime import Gateway
 from gateway.settings.values import Settings
+from gateway.trace import Trace
 from policies.document import PermissionRule, Role, Tier
 
 ROOT = Path(__file__).parents[2]
@@ -194,7 +194,7 @@ def test_every_metric_is_documented(name: str) -> None:
     assert f"| `{name}` |" in sections("deploy.md")["What to alert on"]
 
 
-@pytest.mark.parametrize("field", Line.__struct_fields__)
+@pytest.mark.parametrize("field", ["node", *Trace.__struct_fields__])
 def test_every_field_of_the_request_log_is_documented(field: str) -> None:
     """An operator finds in docs/deploy.md what each field of a line is."""
     rows = re.findall(r"^\| (`.*?) \|", sections("deploy.md")["The request log"], re.MULTILINE)

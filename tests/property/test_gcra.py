@@ -1,6 +1,7 @@
 """The arithmetic of limits against a reference that replays every window, and Lua's against Python's."""
 
 import math
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from importlib import resources
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from policies import gcra
 from policies.gcra import Limit
 
+HOUR_US = 3_600_000_000
 START = 1_763_596_800_123_456
 STEPS = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 6)), max_size=40)
 
@@ -130,6 +132,17 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
+def scripted() -> str:
+    body = resources.files("auth.admission").joinpath("admit.lua").read_text()
+    assert body.count(CLOCK) == 1
+    return body.replace(CLOCK, SET_CLOCK)
+
+
+def set_clock(client: redis.Redis, now_us: int) -> None:
+    client.flushdb()
+    client.mset({"seconds": now_us // 10**6, "microseconds": now_us % 10**6})
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(
     st.lists(charged(), min_size=1, max_size=4),
@@ -139,10 +152,7 @@ def test_lua_counts_as_python_does(
     client: redis.Redis, buckets: list[tuple[Limit, int | None, int]], now_us: int
 ) -> None:
     """Same verdict, same numbers, same stored times to the microsecond, for any clock up to the year 2096."""
-    body = resources.files("auth.admission").joinpath("admit.lua").read_text()
-    assert body.count(CLOCK) == 1
-    client.flushdb()
-    client.mset({"seconds": now_us // 10**6, "microseconds": now_us % 10**6})
+    set_clock(client, now_us)
     keys = [f"bucket-{index}" for index in range(len(buckets))]
     tats = [None if ahead is None else now_us + ahead for _, ahead, _ in buckets]
     client.mset({key: tat for key, tat in zip(keys, tats, strict=True) if tat is not None} or {"none": 0})
@@ -150,8 +160,8 @@ def test_lua_counts_as_python_does(
     arguments = [
         number for limit, _, cost in buckets for number in (limit.tolerance_us, cost * limit.emission_us)
     ]
-    script = body.replace(CLOCK, SET_CLOCK)
-    answer = client.eval(script, len(keys), *keys, 1000, 2 * len(buckets), *arguments)
+    script = scripted()
+    answer = client.eval(script, len(keys), *keys, 1000, 0, 2 * len(buckets), *arguments)
 
     verdicts = [
         gcra.admit(tat, now_us, limit, cost) for tat, (limit, _, cost) in zip(tats, buckets, strict=True)
@@ -169,3 +179,70 @@ def test_lua_counts_as_python_does(
         assert (None if stored is None else int(stored)) == (verdict.tat_us if allowed else tat)
         if allowed:
             assert client.pttl(key) <= math.ceil(verdict.reset_us / 1000)
+
+
+# Few enough of each that the admissions of one batch meet in buckets and in nonces.
+LIMITS = [
+    Limit(name="one", rate=1, per_us=HOUR_US, burst=1),
+    Limit(name="three", rate=3, per_us=HOUR_US, burst=3),
+    Limit(name="seven", rate=7, per_us=HOUR_US, burst=7),
+]
+BATCHES = st.lists(
+    st.tuples(
+        st.none() | st.sampled_from(["a", "b", "c"]),
+        st.lists(st.sampled_from(range(3)), unique=True),
+        st.integers(1, 4),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+class Reference:
+    """Admissions one after the other, by policies/gcra.py and a set of nonces."""
+
+    def __init__(self, now_us: int) -> None:
+        self.now_us = now_us
+        self.taken: set[str] = set()
+        self.tats: dict[int, int] = {}
+
+    def admit(self, nonce: str | None, buckets: list[int], cost: int) -> list[int]:
+        if nonce is not None and nonce in self.taken:
+            return [1]
+        if nonce is not None:
+            self.taken.add(nonce)
+        verdicts = [gcra.admit(self.tats.get(each), self.now_us, LIMITS[each], cost) for each in buckets]
+        if all(verdict.allowed for verdict in verdicts):
+            self.tats.update((each, verdict.tat_us) for each, verdict in zip(buckets, verdicts, strict=True))
+            return [0, *(verdict.reset_us for verdict in verdicts)]
+        return [2, *(gcra.booked_us(self.tats.get(each), self.now_us, LIMITS[each]) for each in buckets)]
+
+
+def packed(batch: list[tuple[str | None, list[int], int]]) -> tuple[list[str], list[int]]:
+    nonces = [f"nonce-{nonce}" for nonce, _, _ in batch if nonce is not None]
+    keys = [*nonces, *(f"bucket-{each}" for _, buckets, _ in batch for each in buckets)]
+    arguments = [60_000, len(nonces)]
+    for nonce, buckets, cost in batch:
+        arguments.append(2 * len(buckets) + (nonce is not None))
+        for each in buckets:
+            arguments += (LIMITS[each].tolerance_us, cost * LIMITS[each].emission_us)
+    return keys, arguments
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(st.lists(BATCHES, min_size=1, max_size=3))
+def test_a_batch_counts_as_its_admissions_one_after_the_other(
+    client: redis.Redis, batches: list[list[tuple[str | None, list[int], int]]]
+) -> None:
+    """Those that share a bucket add up, a replay charges nothing, and who is limited has spent the nonce."""
+    # The store's own clock: what the script writes must not have expired before the next batch.
+    now_us = int(time.time()) * 10**6
+    reference, script = Reference(now_us), scripted()
+    set_clock(client, now_us)
+    for batch in batches:
+        keys, arguments = packed(batch)
+        answer = client.eval(script, len(keys), *keys, *arguments)
+        assert answer == [number for asked in batch for number in reference.admit(*asked)]
+        stored = {each: client.get(f"bucket-{each}") for each in range(3)}
+        assert {each: int(tat) for each, tat in stored.items() if tat is not None} == reference.tats
+        assert {nonce for nonce in "abc" if client.exists(f"nonce-{nonce}")} == reference.taken

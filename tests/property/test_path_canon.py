@@ -66,7 +66,7 @@ def test_the_parts_make_up_the_whole(raw: bytes) -> None:
     except MalformedPath:
         return
     path, mark, query = raw.partition(b"?")
-    assert (target.path.encode(), target.query.encode()) == (path, query)
+    assert (target.path.encode(), target.path_bytes, target.query) == (path, path, query)
     assert path + mark + query == target.raw
 
 

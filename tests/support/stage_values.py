@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from auth.admission import Admitted as Counts
+from auth.admission import NOTHING_CHARGED
 from gateway import headers, paths, routes
 from gateway.arrival import Arrival, Header
 from gateway.sources import parse_source
@@ -53,7 +53,7 @@ def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Ad
         http_version="1.1",
         oversized=None,
         receive=receive_nothing,
-        trace=Trace(REQUEST_ID, "GET"),
+        trace=Trace(0, REQUEST_ID, "GET"),
     )
     target = paths.canonical_target(b"/a")
     return Admitted(arrival, target, headers.read(names, values), parse_source(source), via_proxy)
@@ -62,4 +62,4 @@ def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Ad
 def asserted(request: Admitted, route: routes.Route = PUBLIC, assertion: str | None = None) -> Asserted:
     """Nobody's request on a public route, unless it is told otherwise."""
     authenticated = Authenticated(Routed(request, route), None, None, b"", EMPTY_SHA256)
-    return Asserted(Counted(Authorized(authenticated, None), Counts(())), assertion)
+    return Asserted(Counted(Authorized(authenticated, None), NOTHING_CHARGED), assertion)

@@ -39,7 +39,7 @@ async def ask(
 ) -> tuple[int, bytes]:
     async with asyncio.timeout(PATIENCE_S):
         response = await pool.send(request(method, body), PATIENT)
-        return response.status, await read(response)
+        return response.get_head().status, await read(response)
 
 
 async def until_true(condition: Callable[[], object]) -> None:

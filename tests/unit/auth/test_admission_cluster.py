@@ -11,6 +11,7 @@ from auth.admission import Admission, Admitted, Bucket, Replayed, ReplayStoreUna
 from auth.admission.redis import RedisAdmission
 from policies.gcra import Limit
 from tests.support import redis_cluster
+from tests.support.admissions import admission
 from tests.support.servers import RedisServer
 
 THREE = Limit(name="three", rate=1, per_us=3_600_000_000, burst=3)
@@ -38,7 +39,7 @@ async def store(nodes: list[RedisServer]) -> AsyncIterator[RedisAdmission]:
 
 
 def signed(slot: str, nonce: str, *limits: Limit) -> Admission:
-    return Admission(slot, f"key:{nonce}", tuple(Bucket(f"k:{each.name}", each, 1) for each in limits))
+    return admission(slot, f"key:{nonce}", tuple(Bucket(f"k:{each.name}", each, 1) for each in limits))
 
 
 def hash_slot(slot: str) -> int:

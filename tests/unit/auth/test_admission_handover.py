@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from auth.admission import Admission, Replayed, ReplayStoreUnavailable, handover
+from auth.admission import Replayed, ReplayStoreUnavailable, handover
 from auth.admission.memory import MemoryAdmission
+from tests.support.admissions import admission
 
 TAKEN = (b"a" * 16, b"b" * 16)
 STALE_AFTER_MS = 100_000
@@ -115,17 +116,17 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 async def test_a_nonce_that_was_handed_over_stays_taken() -> None:
     """A request accepted before the restart is a replay after it."""
     before, after = (MemoryAdmission(lambda: 0, nonce_ttl_ms=122_000) for _ in range(2))
-    await before.admit(Admission("acme", "key:nonce", ()))
+    await before.admit(admission("acme", "key:nonce", ()))
     after.recall(before.all_taken())
     with pytest.raises(Replayed):
-        await after.admit(Admission("acme", "key:nonce", ()))
+        await after.admit(admission("acme", "key:nonce", ()))
 
 
 async def test_one_partner_cannot_fill_the_memory_for_all() -> None:
     """It gets half; the next partner still finds room."""
     store = MemoryAdmission(lambda: 0, nonce_ttl_ms=122_000, max_nonces=8)
     for number in range(4):
-        await store.admit(Admission("acme", f"key:{number}", ()))
+        await store.admit(admission("acme", f"key:{number}", ()))
     with pytest.raises(ReplayStoreUnavailable):
-        await store.admit(Admission("acme", "key:4", ()))
-    await store.admit(Admission("globex", "key:0", ()))
+        await store.admit(admission("acme", "key:4", ()))
+    await store.admit(admission("globex", "key:0", ()))

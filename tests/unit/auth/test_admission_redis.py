@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from auth.admission import Admission, Bucket, LimiterUnavailable, Replayed, ReplayStoreUnavailable
 from auth.admission.redis import RedisAdmission
 from policies.gcra import Limit
+from tests.support.admissions import admission
 
 REFUSES = Limit(name="refuses", rate=1, per_us=3_600_000_000, burst=2)
 LOCAL = Limit(name="local", rate=1, per_us=3_600_000_000, burst=2, outage="local")
@@ -87,11 +88,11 @@ async def store(peer: Peer) -> AsyncIterator[RedisAdmission]:
 
 
 def signed(nonce: str) -> Admission:
-    return Admission("acme", f"key:{nonce}", ())
+    return admission("acme", f"key:{nonce}", ())
 
 
 def public(*limits: Limit) -> Admission:
-    return Admission("public", None, tuple(Bucket(f"r:{limit.name}", limit, 1) for limit in limits))
+    return admission("public", None, tuple(Bucket(f"r:{limit.name}", limit, 1) for limit in limits))
 
 
 async def test_a_script_that_is_not_known_is_sent_along(peer: Peer, store: RedisAdmission) -> None:
@@ -178,6 +179,7 @@ async def test_a_connection_closed_while_idle_costs_no_request(peer: Peer, store
         b"#t\r\n",
         b"*1\r\n#f\r\n",
         b">2\r\n+push\r\n:0\r\n",
+        b">1\r\n:0\r\n",
         b"\xff\xfe" * 500,
         b"\x00" * 500,
         b"-ERR \xff\xfe\r\n",
@@ -223,7 +225,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_their_answers(
     """The batch is on its way for all of them; one leaving does not cancel it."""
     peer.replies = [b"*3\r\n:0\r\n:0\r\n:1\r\n"]
     peer.gate.clear()
-    tasks = [asyncio.create_task(store.admit(signed(nonce))) for nonce in "abc"]
+    tasks = [asyncio.ensure_future(store.admit(signed(nonce))) for nonce in "abc"]
     await peer.asked.wait()
     tasks[0].cancel()
     await asyncio.sleep(0)
@@ -237,7 +239,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_their_answers(
 
 async def test_nothing_to_ask_asks_nothing(peer: Peer, store: RedisAdmission) -> None:
     """A public route without limits needs no store."""
-    assert (await store.admit(Admission("public", None, ()))).buckets == ()
+    assert (await store.admit(admission("public", None, ()))).buckets == ()
     assert peer.connections == 0
 
 
@@ -256,7 +258,7 @@ async def test_counting_on_this_node_is_still_a_limit(peer: Peer, store: RedisAd
     outcomes = await asyncio.gather(*(store.admit(public(LOCAL)) for _ in range(5)), return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == ["Admitted"] * 2 + ["RateLimited"] * 3
     with pytest.raises(ReplayStoreUnavailable):
-        await store.admit(Admission("acme", "key:a", (Bucket("k:1", LOCAL, 1),)))
+        await store.admit(admission("acme", "key:a", (Bucket("k:1", LOCAL, 1),)))
 
 
 async def test_a_closed_store_refuses(peer: Peer, store: RedisAdmission) -> None:

@@ -19,6 +19,7 @@ from auth.admission import (
 )
 from auth.admission.redis import RedisAdmission
 from policies.gcra import Limit
+from tests.support.admissions import admission
 from tests.support.servers import RedisServer
 
 HOUR_US = 3_600_000_000
@@ -51,11 +52,11 @@ async def store(redis: Redis) -> AsyncIterator[RedisAdmission]:
 
 
 def signed(nonce: str, *limits: Limit) -> Admission:
-    return Admission("acme", f"key:{nonce}", tuple(Bucket(f"k:{each.name}", each, 1) for each in limits))
+    return admission("acme", f"key:{nonce}", tuple(Bucket(f"k:{each.name}", each, 1) for each in limits))
 
 
 def public(*limits: Limit) -> Admission:
-    return Admission("public", None, tuple(Bucket(f"r:{each.name}", each, 1) for each in limits))
+    return admission("public", None, tuple(Bucket(f"r:{each.name}", each, 1) for each in limits))
 
 
 async def recover(store: RedisAdmission, nonce: str) -> None:
@@ -269,7 +270,7 @@ async def test_cancelling_some_callers_of_many_disturbs_none_of_the_others(store
     await store.admit(signed("used"))
     for round_number in range(30):
         asked = [signed("used") if n % 3 == 0 else signed(f"{round_number}-{n}") for n in range(30)]
-        tasks = [asyncio.create_task(store.admit(each)) for each in asked]
+        tasks = [asyncio.ensure_future(store.admit(each)) for each in asked]
         await asyncio.sleep(0)
         for task in tasks[round_number % 5 :: 5]:
             task.cancel()
@@ -282,7 +283,7 @@ async def test_cancelling_some_callers_of_many_disturbs_none_of_the_others(store
 async def test_every_outage_is_an_error_of_the_store(server: RedisServer, store: RedisAdmission) -> None:
     """One type for whoever maps errors to answers."""
     server.stop()
-    for admission, error in ((signed("a"), ReplayStoreUnavailable), (public(THREE), LimiterUnavailable)):
+    for asked, error in ((signed("a"), ReplayStoreUnavailable), (public(THREE), LimiterUnavailable)):
         with pytest.raises(StoreUnavailable) as refused:
-            await store.admit(admission)
+            await store.admit(asked)
         assert type(refused.value) is error

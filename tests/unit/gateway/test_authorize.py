@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import msgspec
@@ -13,9 +14,11 @@ from gateway.problems import Refusal
 from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorize, refusal_of
 from gateway.stages.match_route import Routed
+from keys.secret import HmacKey
 from keys.served import ServedKey
 from policies import document
 from policies.decision import Reason
+from tests.support.served_keys import make_hmac_key, make_hmac_version
 from tests.support.stage_values import READ, admitted
 
 POLICIES = document.parse(
@@ -91,3 +94,16 @@ def test_every_reason_is_told_with_what_it_is_about(code: Any) -> None:  # noqa:
     assert problem.kind.code == code
     assert "orders:write" in problem.detail
     assert (problem.members == {"permission": "orders:write"}) is (code == "permission_denied")
+
+
+def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
+    """A key that is rotated or destroyed takes its secret with it, whatever was worked out for it."""
+    secret = HmacKey(b"k")
+    before = sys.getrefcount(secret)
+    key = make_hmac_key(roles=("viewer",), versions=(make_hmac_version(secret=secret),))
+    stage = authorize()
+    asked = Authenticated(Routed(admitted(), READ), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
+    assert stage(asked).principal is not None
+    assert sys.getrefcount(secret) > before
+    del key, asked
+    assert sys.getrefcount(secret) == before

@@ -10,15 +10,15 @@ from gateway.answer import Answer
 from gateway.problems import Refusal
 from gateway.stages.forward import Forward
 from gateway.upstream import UpstreamPool, UpstreamResponse, UpstreamTarget, UpstreamUnreachable
+from gateway.upstream.framing import ResponseHead
 from tests.support.stage_values import PUBLIC, READ, admitted, asserted
 
 
 class SlowResponse:
     """An answer whose body has not come."""
 
-    status = 200
-    content_length = None
-    headers: list[tuple[bytes, bytes]] = []  # noqa: RUF012  never changed
+    def get_head(self) -> ResponseHead:
+        return ResponseHead(200, [], (), None, "at last chunk", keep_alive=True)
 
     def find_whole_body(self) -> bytes | None:
         return None

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway import outbound, routes
+from gateway.stages.match_route import Routed
 from tests.support.stage_values import PUBLIC, REQUEST_ID, SOURCE, admitted, asserted
 
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-00"
@@ -19,7 +20,7 @@ def block(
     route: routes.Route = PUBLIC,
 ) -> list[tuple[bytes, bytes]]:
     request = admitted(*sent, via_proxy=via_proxy, source=source)
-    lines, count = outbound.lines_for(asserted(request, route, assertion))
+    lines, count = outbound.lines_for(asserted(request, route, assertion), Routed(request, route))
     assert lines.count(b"\r\n") == count
     return [parse(line) for line in lines.removesuffix(b"\r\n").split(b"\r\n")]
 
@@ -104,5 +105,5 @@ def test_a_stripped_prefix_is_told() -> None:
 def test_a_value_that_brings_a_line_of_its_own_does_not_count_as_one() -> None:
     """Who sends the lines counts them again, and finds one too many."""
     request = admitted((b"traceparent", TRACE), (b"tracestate", b"a\r\nx: b"), via_proxy=True)
-    lines, count = outbound.lines_for(asserted(request))
+    lines, count = outbound.lines_for(asserted(request), Routed(request, PUBLIC))
     assert lines.count(b"\r\n") == count + 1

@@ -17,7 +17,12 @@ def test_passes_every_target_of_the_signing_vectors(target: str) -> None:
     raw = target.encode("ascii")
     found = canonical_target(raw)
     path, _, query = target.partition("?")
-    assert (found.raw, found.path, found.query) == (raw, path, query)
+    assert (found.raw, found.path, found.path_bytes, found.query) == (
+        raw,
+        path,
+        path.encode(),
+        query.encode(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_passes_every_target_of_the_signing_vectors(target: str) -> None:
 def test_keeps_a_canonical_target_as_it_was_sent(raw: bytes) -> None:
     """Nothing is decoded, and the query is the caller's own business."""
     path, _, query = raw.decode().partition("?")
-    assert canonical_target(raw) == paths.Target(raw, path, query)
+    assert canonical_target(raw) == paths.Target(raw, path, path.encode(), query.encode())
 
 
 @pytest.mark.parametrize(

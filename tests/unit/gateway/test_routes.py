@@ -33,7 +33,7 @@ def route(name: str, pattern: str, *methods: str, host: str | None = None, strip
 
 def find(table: RouteTable, path: str, *, method: str = "GET", host: str | None = None) -> str | None:
     try:
-        return table.match(host, method, path).name
+        return table.match(None if host is None else host.encode(), method, path).name
     except NoRoute:
         return None
 
@@ -274,25 +274,25 @@ def test_the_demo_serves_what_the_contract_lists() -> None:
             ("GET", "positions"), ("PATCH", "echo"), ("PUT", "echo/a/b"), ("GET", "slow"),
             ("GET", "stream-bytes"),
         ):  # fmt: skip
-            found = table.match("h", method, f"/{environment}/v1/{path}")
+            found = table.match(b"h", method, f"/{environment}/v1/{path}")
             assert (found.environment, found.upstream) == (environment, f"{environment}-trading")
             assert found.permission is not None
             target = canonical_target(f"/{environment}/v1/{path}?".encode())
             assert found.upstream_target(target) == f"/{path}?".encode()
-    create = table.match("h", "POST", "/live/v1/orders")
+    create = table.match(b"h", "POST", "/live/v1/orders")
     assert create.bind_request
     assert create.trading
     assert [limit.name for limit in create.limits] == ["orders-create"]
-    assert not table.match("h", "GET", "/live/v1/orders").trading
-    public = table.match("h", "POST", "/public/v1/echo/x")
+    assert not table.match(b"h", "GET", "/live/v1/orders").trading
+    public = table.match(b"h", "POST", "/public/v1/echo/x")
     assert (public.public, public.permission) == (True, None)
 
 
 def test_whoami_is_a_local_route_of_its_own() -> None:
     """It asks for a verified caller and nothing more, and is left out where the edge is not served."""
     configured = settings.load(DEMO)
-    whoami = compile_routes(configured).match("h", "GET", "/edge/v1/whoami")
+    whoami = compile_routes(configured).match(b"h", "GET", "/edge/v1/whoami")
     assert whoami.is_local
     assert (whoami.public, whoami.permission, whoami.environment) == (False, None, None)
     with pytest.raises(NoRoute):
-        compile_routes(configured, whoami=False).match("h", "GET", "/edge/v1/whoami")
+        compile_routes(configured, whoami=False).match(b"h", "GET", "/edge/v1/whoami")

@@ -143,7 +143,7 @@ async def test_an_answer_to_head_ends_with_its_head(open_pool: OpenPool) -> None
         lengths = []
         for _ in range(4):
             response = await pool.send(request(b"HEAD"), PATIENT)
-            lengths.append(response.content_length)
+            lengths.append(response.get_head().content_length)
             assert await read(response) == b""
             assert await ask(pool) == (200, b"ok")
         assert lengths == [5000, None, None, 0]

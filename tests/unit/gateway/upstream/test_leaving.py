@@ -61,7 +61,7 @@ async def test_a_response_closed_before_its_end_takes_its_connection_along(open_
     async with hostile_upstream(_answer_in_part) as upstream:
         pool = open_pool(upstream)
         async with await pool.send(request(), PATIENT) as response:
-            assert response.status == 200
+            assert response.get_head().status == 200
         await until(upstream.wires[0].hung_up)
         with pytest.raises(UpstreamBroken) as broken:
             await anext(response)
@@ -232,7 +232,7 @@ async def test_a_closed_connection_leaves_no_timer(open_pool: OpenPool) -> None:
         await ask(pool)
         (connection,) = pool._open
         await pool.aclose()
-        deadlines = connection._deadlines
+        deadlines = connection.deadlines
         assert deadlines._timer is None
         deadlines.await_next(0.0)
         assert deadlines._timer is None

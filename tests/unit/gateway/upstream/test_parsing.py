@@ -36,8 +36,7 @@ class Reading:
         try:
             self.parser.feed(received)
         finally:
-            assert self.parser.pieces_size == sum(map(len, self.parser.pieces))
-            self.body += b"".join(self.parser.pieces)
+            self.body += b"".join(self.parser.take_pieces())
 
     def get_head(self) -> ResponseHead:
         assert self.parser.head is not None
@@ -80,7 +79,7 @@ def test_not_a_byte_after_a_response_goes_unnoticed(
         reading.feed(piece)
     reading.feed(last + more)
     assert reading.parser.complete
-    assert reading.parser.surplus
+    assert not reading.parser.may_go_on
     assert reading.get_head().headers == [(b"x-a", b""), (b"x-b", b"b c")]
     assert reading.body == body
 
@@ -102,7 +101,7 @@ def test_a_whole_response_in_one_read_has_no_surplus() -> None:
         parser = ResponseParser(ResponseLimits())
         parser.feed(whole)
         assert parser.complete
-        assert parser.surplus == whole.startswith(b"HTTP/1.1 103"), whole
+        assert parser.may_go_on, whole
 
 
 def test_a_parser_reads_the_next_response_after_expecting_it() -> None:
@@ -113,7 +112,7 @@ def test_a_parser_reads_the_next_response_after_expecting_it() -> None:
         parser.expect(head_only=head_only)
         assert not parser.has_heard()
         reading.feed(answer)
-        assert (parser.complete, parser.surplus, parser.may_go_on) == (True, False, True)
+        assert (parser.complete, parser.may_go_on) == (True, True)
     assert reading.body == _WHOLE[0][1]
 
 
@@ -130,9 +129,10 @@ def test_a_broken_response_is_refused_wherever_it_is_cut(cut: int) -> None:
 @pytest.mark.parametrize("octet", [*range(0x20), 0x7F])
 def test_no_control_character_is_in_a_value(octet: int) -> None:
     """Only the tab may be, whatever the parser's version lets through; a client's parser might read a line's end."""
-    told = [(b"x-a", b"1"), (b"x-b", b"a%cb" % octet)]
+    fields = [b"X-A", b"1", b"X-B", b"a%cb" % octet]
     if octet == ord("\t"):
-        assert read_head(200, "1.1", told, [], [], head_only=False).headers == told
+        told = read_head(200, "1.1", fields, head_only=False).headers
+        assert told == [(b"x-a", b"1"), (b"x-b", b"a\tb")]
         return
     with pytest.raises(UpstreamBroken):
-        read_head(200, "1.1", told, [], [], head_only=False)
+        read_head(200, "1.1", fields, head_only=False)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.upstream.framing import ResponseHead
 from gateway.upstream.response import HIGH_WATER, READ_SIZE, UpstreamResponse
+
+HEAD = ResponseHead(200, [], (), None, "at last chunk", keep_alive=True)
 
 
 class Source:
@@ -23,7 +26,7 @@ class Source:
 def response_of(*chunks: bytes) -> tuple[UpstreamResponse, Source]:
     source = Source()
     response = UpstreamResponse(source, asyncio.get_running_loop())
-    response.push(list(chunks), sum(map(len, chunks)))
+    response.push(list(chunks))
     return response, source
 
 
@@ -52,7 +55,7 @@ async def test_what_was_taken_no_longer_counts_as_held() -> None:
     response, _ = response_of(b"a", b"b")
     await anext(response)
     for _ in range(2 * HIGH_WATER // READ_SIZE):
-        response.push([b"x" * READ_SIZE], READ_SIZE)
+        response.push([b"x" * READ_SIZE])
         await anext(response)
     assert not response.is_full()
 
@@ -61,5 +64,5 @@ async def test_a_whole_body_comes_in_one() -> None:
     """However many pieces it came in."""
     response, _ = response_of(b"x" * READ_SIZE, b"y")
     assert response.find_whole_body() is None
-    response.end()
+    response.end(HEAD, [])
     assert response.find_whole_body() == b"x" * READ_SIZE + b"y"

@@ -18,7 +18,7 @@ BIG = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n"
 def _ring(pool: UpstreamPool) -> None:
     """What the timer of the one connection would do at this time."""
     (connection,) = pool._open
-    connection._deadlines.ring()
+    connection.deadlines.ring()
 
 
 async def _read_until_paused(pool: UpstreamPool, response: UpstreamResponse) -> None:

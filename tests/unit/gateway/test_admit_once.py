@@ -1,0 +1,139 @@
+"""What is asked of the store for whom: a fake store writes it down, and admits or refuses as told."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+import pytest
+
+from auth.admission import Admission, Admitted, Replayed
+from auth.signature import VerifiedKey
+from gateway import routes
+from gateway.problems import Refusal
+from gateway.stages.admit_once import AdmitOnce
+from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
+from gateway.stages.authorize import Authorized
+from gateway.stages.match_route import Routed
+from keys.secret import HmacKey
+from keys.served import ServedKey
+from policies import document
+from policies.gcra import Limit
+from tests.support.served_keys import make_hmac_key, make_hmac_version
+from tests.support.stage_values import PUBLIC, READ, SOURCE, admitted
+
+POLICIES = document.parse(
+    b"""
+[tiers.standard]
+key = { rate = 1, per = "1s", burst = 2 }
+partner = { rate = 2, per = "1s", burst = 4 }
+[tiers.gold]
+key = { rate = 9, per = "1s", burst = 9 }
+""",
+    "policies.toml",
+)
+ORDERS = Limit(name="orders", rate=1, per_us=1_000_000, burst=5)
+KEY = make_hmac_key()
+OWN_LIMIT = msgspec.structs.replace(READ, limits=(ORDERS,), cost=3)
+
+
+class Store:
+    def __init__(self) -> None:
+        self.asked: list[Admission] = []
+        self.refusal: Exception | None = None
+
+    async def admit(self, admission: Admission) -> Admitted:
+        self.asked.append(admission)
+        if self.refusal is not None:
+            raise self.refusal
+        return Admitted(admission.charges, [0] * len(admission.charges.buckets))
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.store = Store()
+        self.uses: list[tuple[str, int, str, int]] = []
+        self.admit_once = AdmitOnce(self.store, POLICIES, lambda *use: self.uses.append(use))
+
+    async def ask(
+        self, route: routes.Route, key: ServedKey | None = None, nonce: str | None = "n"
+    ) -> list[tuple[str, str, int]]:
+        """The buckets that the store was asked to charge: key, limit and cost of each."""
+        caller = None if key is None else VerifiedKey(key, 1)
+        authenticated = Authenticated(Routed(admitted(), route), caller, nonce, b"", EMPTY_SHA256)
+        counted = await self.admit_once(Authorized(authenticated, None))
+        return [(each.key, each.limit.name, each.cost) for each in counted.states.charges.buckets]
+
+
+async def test_a_key_is_charged_for_itself_its_partner_and_the_route() -> None:
+    """Paper and live count apart; a route without limits of its own charges the other two."""
+    stage = Stage()
+    own = [(f"key:{KEY.id}", "standard.key", 1), ("partner:paper", "standard.partner", 1)]
+    assert await stage.ask(READ, KEY) == own
+    assert await stage.ask(OWN_LIMIT, KEY) == [
+        (f"key:{KEY.id}", "standard.key", 3),
+        ("partner:paper", "standard.partner", 3),
+        ("route:orders:orders", "orders", 3),
+    ]
+    assert await stage.ask(msgspec.structs.replace(READ, cost=2), KEY) == [(*each[:2], 2) for each in own]
+    assert [asked.charges.slot for asked in stage.store.asked] == ["acme"] * 3
+    assert [asked.nonce for asked in stage.store.asked] == ["n"] * 3
+
+
+async def test_what_is_charged_is_worked_out_once_for_a_key_and_again_when_it_changes() -> None:
+    """A new tier counts from the moment it is served, and one that has left the policies is not unlimited."""
+    stage = Stage()
+    for _ in range(2):
+        await stage.ask(READ, KEY)
+    assert stage.store.asked[0].charges is stage.store.asked[1].charges
+    gold = msgspec.structs.replace(KEY, tier="gold")
+    assert await stage.ask(READ, gold) == [(f"key:{KEY.id}", "gold.key", 1)]
+    for _ in range(2):
+        with pytest.raises(Refusal) as refused:
+            await stage.ask(READ, msgspec.structs.replace(KEY, tier="gone"))
+        assert refused.value.problem.kind.code == "limiter_unavailable"
+
+
+async def test_a_stranger_is_charged_by_address_and_only_for_the_route() -> None:
+    """Without a nonce; and where the route limits nobody, the store is not asked."""
+    stage = Stage()
+    assert await stage.ask(PUBLIC) == []
+    assert stage.store.asked == []
+    limited = msgspec.structs.replace(PUBLIC, limits=(ORDERS,))
+    assert await stage.ask(limited) == [("route:public:orders", "orders", 1)]
+    assert stage.store.asked[0].charges.slot == f"source:{SOURCE}"
+    assert stage.store.asked[0].nonce is None
+    assert stage.uses == []
+
+
+async def test_a_caller_without_a_nonce_is_never_admitted() -> None:
+    """Nothing else would tell its copy from it."""
+    stage = Stage()
+    with pytest.raises(TypeError):
+        await stage.ask(READ, KEY, nonce=None)
+    assert stage.store.asked == []
+
+
+async def test_only_what_was_admitted_is_a_use() -> None:
+    """A captured request that is sent again tells nothing of its key."""
+    stage = Stage()
+    await stage.ask(READ, KEY)
+    stage.store.refusal = Replayed()
+    with pytest.raises(Replayed):
+        await stage.ask(READ, KEY)
+    assert stage.uses == [(KEY.id, 1, SOURCE, 0)]
+
+
+async def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
+    """A key that is rotated or destroyed takes its secret with it, whatever was worked out for it."""
+    secret = HmacKey(b"k")
+    before = sys.getrefcount(secret)
+    key = make_hmac_key(versions=(make_hmac_version(secret=secret),))
+    stage = Stage()
+    await stage.ask(READ, key)
+    assert sys.getrefcount(secret) > before
+    del key
+    assert sys.getrefcount(secret) == before
