@@ -17,7 +17,7 @@ def measured(
 def test_what_costs_the_same_or_less_passes() -> None:
     """So does what lies within the noise."""
     assert regressions(measured(), BASELINE) == []
-    assert regressions(measured(4100, 4.9), BASELINE) == []
+    assert regressions(measured(4050, 4.9), BASELINE) == []
     assert regressions(measured(3000, 3.0), BASELINE) == []
 
 
@@ -38,3 +38,9 @@ def test_each_measure_is_a_guard_of_its_own() -> None:
 def test_bytecodes_of_another_interpreter_are_not_compared() -> None:
     """They are other bytecodes."""
     assert regressions(measured(9000, python="3.13"), BASELINE) == []
+
+
+def test_what_was_not_measured_is_not_compared() -> None:
+    """Bytecodes alone are a check too."""
+    assert regressions(Measured("3.11", Cost(4000, {}), None), BASELINE) == []
+    assert len(regressions(Measured("3.11", Cost(4500, {}), None), BASELINE)) == 1
