@@ -10,7 +10,7 @@ long a match takes.
 from collections.abc import Iterable
 from typing import Self
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway import patterns
 from gateway.paths import Target
@@ -18,6 +18,7 @@ from gateway.settings.values import RouteSettings, Settings, TimeoutSettings
 from gateway.upstream import Timeouts
 from keys.environment import Environment, parse_environment
 from policies import limits as limit_specs
+from policies.decision import Requirement
 from policies.gcra import Limit
 
 
@@ -55,6 +56,14 @@ class Route(Struct, frozen=True, eq=False):
     max_body_bytes: int = 0
     bind_request: bool = False
     is_local: bool = False
+    # Derived: whatever a caller passes is overwritten. Routes that ask the same of a caller share one.
+    requirement: Requirement = Requirement(permission=None, environment=None, trading=False)
+
+    def __post_init__(self) -> None:
+        requirement = Requirement(
+            permission=self.permission, environment=self.environment, trading=self.trading
+        )
+        structs.force_setattr(self, "requirement", requirement)
 
     def upstream_target(self, target: Target) -> bytes:
         """The target as sent without the prefix: what follows, the query and even a bare "?", is verbatim."""

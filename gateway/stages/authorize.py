@@ -8,7 +8,6 @@ from functools import lru_cache
 import msgspec
 
 from gateway.problems import Refusal
-from gateway.routes import Route
 from gateway.sources import Address
 from gateway.stages.authenticate import Authenticated
 from keys.served import Entitlement
@@ -36,7 +35,8 @@ class Authorize:
         caller, routed = authenticated.caller, authenticated.routed
         if caller is None:
             return Authorized(authenticated, None)
-        case = self._case_of(caller.key.entitlement, routed.route)
+        # By what is asked, not by the route: there may be hundreds of those that ask the same.
+        case = self._case_of(caller.key.entitlement, routed.route.requirement)
         if case.open:
             self._require_allowed(case, routed.admitted.source.address)
         return Authorized(authenticated, case.principal)
@@ -46,10 +46,7 @@ class Authorize:
         if not decision.allowed:
             raise refusal_of(decision.reasons[0])
 
-    def _open_case(self, entitlement: Entitlement, route: Route) -> Case:
-        requirement = Requirement(
-            permission=route.permission, environment=route.environment, trading=route.trading
-        )
+    def _open_case(self, entitlement: Entitlement, requirement: Requirement) -> Case:
         return open_case(self._principal_of(entitlement), requirement)
 
     def _find_principal(self, entitlement: Entitlement) -> Principal:
