@@ -93,7 +93,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,
 
 
 # Longer than any client's ordinary head: a plan for it is made, and not kept.
-_LONGEST_KEPT = 4096
+_LONGEST_KEPT = 2048
 
 
 class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
@@ -196,7 +196,7 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
 
 
 # Bounded, and short heads only: strangers' names fall out again and hold little memory meanwhile.
-_kept_plan = lru_cache(maxsize=1024)(_plan)
+_kept_plan = lru_cache(maxsize=512)(_plan)
 
 
 def _named_by_connection(proxied: list[Header]) -> set[bytes]:

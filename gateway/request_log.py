@@ -49,6 +49,9 @@ class RequestLog:
 
     def note_event(self, event: str, **members: str | int) -> None:
         """Something that is no request: a start, an outage, a defect."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self.dropped += 1
+            return
         line = {"node": self._node, "at": int(time.time() * 1000), "event": event, **members}
         self._waiting.append(_ENCODER.encode(line))
 

@@ -12,6 +12,7 @@ Header = tuple[bytes, bytes]
 # Framing is the gateway's own; limits are; and a proxy in front of it must not be steered from behind it.
 _NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"ratelimit-policy", b"x-sendfile"})
 _NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
+_LONGEST_KEPT = 2048
 _Fate = Literal["returned", "relocated", "dropped"]
 
 
@@ -19,7 +20,7 @@ def returnable(
     names: tuple[bytes, ...], headers: list[Header], authority: bytes, prefix: bytes
 ) -> list[Header]:
     """`names` are those of `headers`: they alone decide whether anything has to be looked at."""
-    fates = _fates(names)
+    fates = _kept_fates(names) if sum(map(len, names)) <= _LONGEST_KEPT else _fates(names)
     if fates is None:
         return headers
     returned = []
@@ -31,12 +32,14 @@ def returnable(
     return returned
 
 
-# An upstream answers with the same few names. Bounded in number; each by what the leg takes for a head.
-@lru_cache(maxsize=256)
 def _fates(names: tuple[bytes, ...]) -> tuple[_Fate, ...] | None:
     """None if all of them return as they are, which is the rule."""
     fates = tuple([_fate(name) for name in names])
     return None if set(fates) <= {"returned"} else fates
+
+
+# An upstream answers with the same few names. Bounded in number and, where it is asked, in size.
+_kept_fates = lru_cache(maxsize=256)(_fates)
 
 
 def _fate(name: bytes) -> _Fate:

@@ -16,6 +16,8 @@ Header = tuple[bytes, bytes]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+_LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
+
 
 class Source(msgspec.Struct, frozen=True, gc=False):
     """One address, in each form that a request needs, written out once per address rather than per request.
@@ -41,6 +43,13 @@ def parse_source(text: str) -> Source:
         return Source(address, written, written.encode(), written.encode(), written)
     household = IPv6Address(int(address) >> 64 << 64)
     return Source(address, written, written.encode(), f'"[{written}]"'.encode(), str(household))
+
+
+def _parse_hop(hop: bytes) -> Source:
+    """What others write is kept by its text, so nothing is taken that is longer than an address, or has a zone."""
+    if len(hop) > _LONGEST_ADDRESS or b"%" in hop:
+        raise ValueError
+    return parse_source(hop.decode("ascii"))
 
 
 _UNKNOWN = parse_source("0.0.0.0")  # noqa: S104  nothing listens on it: it stands for a peer without an address
@@ -83,7 +92,7 @@ class Sources:
         source = nearest
         for hop in reversed([hop.strip() for hop in hops.split(b",") if hop.strip()]):
             try:
-                source = parse_source(hop.decode("ascii"))
+                source = _parse_hop(hop)
             except ValueError:
                 raise Refusal(
                     "malformed_headers", "X-Forwarded-For holds something other than addresses."

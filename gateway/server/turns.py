@@ -72,6 +72,10 @@ class Turns:
         except Exception:  # noqa: BLE001  the boundary: a defect ends its connection, not the server
             _LOG.exception("the application failed")
             exchange.abort()
+        except BaseException:
+            # Cancelled, most likely because the server stops: the client must not wait for an answer.
+            exchange.abort()
+            raise
         else:
             if not exchange.response_complete:
                 exchange.abort()

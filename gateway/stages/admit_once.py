@@ -27,6 +27,7 @@ from policies.document import Policies
 from policies.gcra import Limit
 
 _KEPT_CHARGES = 16_384
+_KEPT_CHARGES_OF_STRANGERS = 4_096
 
 # Key id, secret version, source, time.
 NoteUse = Callable[[str, int, str, int], None]
@@ -45,7 +46,7 @@ class AdmitOnce:
         # What a key or a source is charged is the same every time. Strangers have a cache of their own, so that a
         # flood of addresses pushes no partner out.
         self._charges_of_key = lru_cache(_KEPT_CHARGES)(self._compile_for_key)
-        self._charges_of_source = lru_cache(_KEPT_CHARGES)(self._compile_for_source)
+        self._charges_of_source = lru_cache(_KEPT_CHARGES_OF_STRANGERS)(self._compile_for_source)
 
     async def __call__(self, authorized: Authorized) -> Counted:
         authenticated = authorized.authenticated

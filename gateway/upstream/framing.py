@@ -22,6 +22,9 @@ _FINAL_STATUS = range(200, 600)
 _VERSIONS = frozenset({"1.0", "1.1"})
 _STATUS_WITHOUT_BODY = frozenset({204, 304})
 _NOTHING: frozenset[bytes] = frozenset()
+# Longer than an ordinary head, or an ordinary `Connection`: looked at anew each time, rather than held in memory.
+_LONGEST_KEPT = 2048
+_LONGEST_CONNECTION_KEPT = 64
 _LONGEST_LENGTH = 15  # digits: a petabyte
 _CONTROL_CHARACTERS = bytes({*range(0x20), 0x7F} - {ord("\t")})
 
@@ -55,7 +58,9 @@ class HeadPlan(Struct, frozen=True, gc=False):
 
 def read_head(status: int, version: str, fields: list[bytes], *, head_only: bool) -> ResponseHead:
     """`fields`: a name, its value, the next name, and so on, as they came, blanks after a value included."""
-    plan = _plan(tuple(fields[::2]), status, version, head_only)
+    names = tuple(fields[::2])
+    find_plan = _kept_plan if sum(map(len, names)) <= _LONGEST_KEPT else _plan
+    plan = find_plan(names, status, version, head_only)
     values = fields[1::2]
     # All values at once: a search in each costs several times as much, and says the same.
     joined = b"".join(values)
@@ -73,8 +78,6 @@ def read_head(status: int, version: str, fields: list[bytes], *, head_only: bool
     return _with_hop_by_hop(head, plan, version, values) if plan.hop_by_hop else head
 
 
-# An upstream answers with the same few names. What is kept is bounded in number, and each by `ResponseLimits`.
-@lru_cache(maxsize=256)
 def _plan(written: tuple[bytes, ...], status: int, version: str, head_only: bool) -> HeadPlan:
     if status not in _FINAL_STATUS or version not in _VERSIONS:
         raise UpstreamBroken("malformed")
@@ -96,6 +99,10 @@ def _plan(written: tuple[bytes, ...], status: int, version: str, head_only: bool
     )
 
 
+# An upstream answers with the same few names. What is kept is bounded in number and, by `read_head`, in size.
+_kept_plan = lru_cache(maxsize=256)(_plan)
+
+
 def _is_hop_by_hop(name: bytes) -> bool:
     return name in _HOP_BY_HOP or name.startswith(b"proxy-")
 
@@ -109,7 +116,8 @@ def _with_hop_by_hop(head: ResponseHead, plan: HeadPlan, version: str, values: l
     chunked, named = False, _NOTHING
     for name, place in plan.hop_by_hop:
         if name == b"connection":
-            named |= _items(values[place])
+            value = values[place]
+            named |= _kept_items(value) if len(value) <= _LONGEST_CONNECTION_KEPT else _items(value)
         elif name == b"transfer-encoding":
             if chunked or version != "1.1" or values[place].lower() != b"chunked" or plan.length is not None:
                 raise UpstreamBroken("framing")
@@ -123,10 +131,12 @@ def _with_hop_by_hop(head: ResponseHead, plan: HeadPlan, version: str, values: l
     return ResponseHead(head.status, headers, names, head.content_length, ends, keep_alive)
 
 
-# Nearly always one of "close" and "keep-alive".
-@lru_cache(maxsize=256)
 def _items(connection: bytes) -> frozenset[bytes]:
     return frozenset([item.strip().lower() for item in connection.split(b",")])
+
+
+# Nearly always one of "close" and "keep-alive".
+_kept_items = lru_cache(maxsize=64)(_items)
 
 
 def _parse_length(value: bytes) -> int:

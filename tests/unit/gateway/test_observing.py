@@ -63,6 +63,8 @@ def test_lines_beyond_the_bound_are_counted_and_dropped(
     for _ in range(5):
         log.note(traced())
     assert log.dropped == 3
+    log.note_event("defect")
+    assert log.dropped == 4
 
 
 def test_a_sink_that_fails_is_survived() -> None:

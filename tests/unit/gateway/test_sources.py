@@ -40,6 +40,13 @@ def test_a_trusted_proxy_that_sends_nonsense_is_refused() -> None:
         TRUSTED.find("10.0.0.1", [(b"x-forwarded-for", b"unknown")])
 
 
+@pytest.mark.parametrize("hop", [b"203.0.113.9%" + b"a" * 9000, b"fe80::1%eth0", b"1" * 46])
+def test_a_hop_that_is_more_than_an_address_is_refused(hop: bytes) -> None:
+    """An address is kept by its text, and so nobody chooses how long that is."""
+    with pytest.raises(Refusal):
+        TRUSTED.find("10.0.0.1", [(b"x-forwarded-for", hop)])
+
+
 def test_a_mapped_address_is_its_ipv4_self() -> None:
     """A dual-stack socket must not hide a client from a CIDR rule."""
     assert parse_source("::ffff:203.0.113.9") == parse_source("203.0.113.9")

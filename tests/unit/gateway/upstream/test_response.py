@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.upstream import framing
 from gateway.upstream.framing import ResponseHead
 from gateway.upstream.response import HIGH_WATER, READ_SIZE, UpstreamResponse
 
@@ -66,3 +67,13 @@ async def test_a_whole_body_comes_in_one() -> None:
     assert response.find_whole_body() is None
     response.end(HEAD, [])
     assert response.find_whole_body() == b"x" * READ_SIZE + b"y"
+
+
+def test_long_heads_of_an_upstream_are_not_kept() -> None:
+    """What is remembered of what others send is bounded in size as well as in number."""
+    plans, items = framing._kept_plan.cache_info().currsize, framing._kept_items.cache_info().currsize
+    many = [part for number in range(100) for part in (b"x-%d-" % number + b"a" * 50, b"1")]
+    head = framing.read_head(200, "1.1", [*many, b"Connection", b"a," * 100], head_only=False)
+    assert len(head.headers) == 100
+    assert framing._kept_plan.cache_info().currsize == plans
+    assert framing._kept_items.cache_info().currsize == items
