@@ -245,3 +245,28 @@ async def test_a_body_before_a_head_in_one_read_does_not_count_as_head() -> None
         await reader.readuntil(b"x" * 60_000)
         writer.write(b"t: x\r\n\r\n")
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("pieces", "sent"), [([b"abc"], b"abc"), ([b"abc", b"defg"], b"abc"), ([], b"")])
+async def test_an_answer_that_is_not_as_long_as_declared_ends_its_connection(
+    pieces: list[bytes], sent: bytes
+) -> None:
+    """Nothing beyond the declared length is written, and nobody takes a part for the whole."""
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    whole = await exchange(app, PLAIN + PLAIN)
+    assert whole.count(b"HTTP/1.1") == 1
+    assert whole.partition(b"\r\n\r\n")[2] == sent
+
+
+async def test_an_answer_before_the_end_of_the_body_is_the_last() -> None:
+    """What is still to come of that body never becomes another request."""
+    sent = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n" + PLAIN
+    whole = await exchange(tell_target, sent)
+    assert whole.count(b"HTTP/1.1") == 1
+    assert b"connection: close\r\n" in whole
