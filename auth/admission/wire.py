@@ -32,8 +32,8 @@ class Script:
     def __init__(self, nonce_ttl_ms: int) -> None:
         body = resources.files("auth.admission").joinpath("admit.lua").read_bytes()
         # Redis names a script by its SHA-1; nothing is secured by it.
-        digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-        self._by_digest = resp.bulk(b"EVALSHA") + resp.bulk(digest.encode())
+        name = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+        self._by_digest = resp.bulk(b"EVALSHA") + resp.bulk(name.encode())
         self._by_body = resp.bulk(b"EVAL") + resp.bulk(body)
         self._nonce_ttl = resp.integer(nonce_ttl_ms)
 

@@ -200,8 +200,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self.response_complete = True
-        if self._arrived is not None:
-            self._arrived.set()
+        self.wake()
         if self.keep_alive:
             self.protocol.on_response_complete()
         else:

@@ -73,9 +73,9 @@ class ResponseLimits(Struct, frozen=True):
 class OutboundRequest(Struct, frozen=True):
     """All that the upstream is told but Host, which is its own, and the framing.
 
-    `headers` are what others said, and are checked one by one. `own` is `own_count` whole lines, each with its
-    line end, that the caller has written itself; they come last. A body that is an iterator is sent with
-    `content_length` if that is given, in chunks otherwise.
+    The names of `headers` are checked here. `own` is `own_count` whole lines, each with its line end, whose names the
+    caller answers for; they come last. Neither can bring a line more than it is counted for. A body that is an
+    iterator is sent with `content_length` if that is given, in chunks otherwise.
     """
 
     method: bytes

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import trustme
 from storage.redis import RedisSettings, RedisUnavailable, connect, translated
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer
+from tests.support.tls_front import tls_in_front_of
 
 # A good deal above the 250 ms that are promised: the machine may be busy.
 BOUND_SECONDS = 5
@@ -96,35 +95,6 @@ class Certificates:
             client_cert_file=self.client_cert_file,
             client_key_file=self.client_key_file,
         )
-
-
-@contextlib.asynccontextmanager
-async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A port that ends TLS and passes on the rest; packaged servers are built without."""
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        copies = [
-            asyncio.ensure_future(copy(reader, inner_writer)),
-            asyncio.ensure_future(copy(inner_reader, writer)),
-        ]
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        for each in copies:
-            each.cancel()
-        await asyncio.gather(*copies, return_exceptions=True)
-        for end in (writer, inner_writer):
-            end.close()
-
-    server = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 async def test_tls_with_a_client_certificate(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorize, refusal_of
 from gateway.stages.match_route import Routed
 from keys.secret import HmacKey
-from keys.served import ServedKey
 from policies import document
 from policies.decision import Reason
 from tests.support.served_keys import make_hmac_key, make_hmac_version
@@ -39,22 +38,7 @@ WRITE = msgspec.structs.replace(READ, permission="orders:write", trading=True)
 
 
 def authenticated(route: routes.Route, role: str) -> Authenticated:
-    key = ServedKey(
-        id="k",
-        partner="acme",
-        tier="standard",
-        environment="paper",
-        algorithm="hmac-sha256",
-        roles=(role,),
-        permissions=None,
-        networks=(),
-        expires_at=None,
-        frozen=False,
-        revoked=False,
-        partner_frozen=False,
-        versions=(),
-        revision=1,
-    )
+    key = make_hmac_key(roles=(role,))
     return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
 
 

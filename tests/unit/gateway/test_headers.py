@@ -6,6 +6,7 @@ import pytest
 
 from gateway import headers
 from gateway.problems import Refusal
+from gateway.upstream import request_head
 
 HOST = (b"host", b"gateway.example")
 
@@ -170,3 +171,11 @@ def test_a_name_that_is_no_token_is_refused() -> None:
     for name in (b"x y", b"x:y", b"x\r\ny", b"", b"x\x00"):
         with pytest.raises(Refusal):
             read([HOST, (name, b"1")])
+
+
+@pytest.mark.parametrize("name", sorted(request_head._OF_THE_CONNECTION))
+def test_no_header_of_the_connection_goes_on(name: bytes) -> None:
+    """The upstream leg frames and addresses for itself, and does not look at these names again."""
+    sent = [] if name == b"host" else [(name, b"chunked" if name == b"transfer-encoding" else b"1")]
+    for written in (name, name.title()):
+        assert passed([HOST, *[(written, value) for _, value in sent]]) == []

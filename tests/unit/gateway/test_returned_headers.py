@@ -46,3 +46,12 @@ def test_what_an_upstream_may_say_itself_is_returned_as_it_is() -> None:
     """In its order, and as often as it came."""
     answered = [(b"set-cookie", b"a"), (b"content-type", b"a/b"), (b"set-cookie", b"b")]
     assert returned(answered) == answered
+
+
+def test_verdicts_on_long_heads_are_not_kept() -> None:
+    """What is remembered of what an upstream sends is bounded in size as well as in number."""
+    kept = returned_headers._kept_fates.cache_info().currsize
+    names = tuple(b"x-%d-" % number + b"a" * 50 for number in range(100))
+    headers = [(name, b"1") for name in names]
+    assert returned_headers.returnable(names, headers, b"up", b"") == headers
+    assert returned_headers._kept_fates.cache_info().currsize == kept
