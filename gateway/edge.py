@@ -9,7 +9,7 @@ Invariant: every answer carries `Portreeve-Request-Id`, and every request leaves
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from os import urandom
 from typing import Any, NoReturn
 
@@ -23,13 +23,13 @@ from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.routes import MethodNotAllowed, NoRoute
-from gateway.server.exchange import ClientGone, Exchange
+from gateway.server.exchange import ClientGone, Exchange, written
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import LONGEST_PATH, Trace
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 _PROBES = frozenset({"/health/live", "/health/ready"})
 _UNREADABLE = frozenset({400, 431})
@@ -60,15 +60,23 @@ class Edge:
 
     async def __call__(self, exchange: Exchange) -> None:
         arrival = self._arrival(exchange)
+        trace = arrival.trace
         try:
-            await self._serve(arrival, exchange)
+            answer = await self._find_answer(arrival, exchange)
+            if answer is None:
+                return
+            answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
+            trace.enter("answer")
+            if not answer.write_at_once(exchange, trace):
+                await self._write(answer, arrival, exchange)
         except ClientGone:
-            arrival.trace.reason = arrival.trace.reason or "client_gone"
+            trace.reason = trace.reason or "client_gone"
             raise
         finally:
-            self._observers.note(arrival.trace)
+            self._observers.note(trace)
 
-    async def _serve(self, arrival: Arrival, exchange: Exchange) -> None:
+    async def _find_answer(self, arrival: Arrival, exchange: Exchange) -> Answer | None:
+        """None if a page of ours has answered."""
         try:
             admitted = self._admit_or_charge(arrival)
             path = admitted.target.path
@@ -76,14 +84,12 @@ class Edge:
                 self._refuse_door(admitted)
             if path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI:
                 await self._serve_ours(admitted, exchange)
-                return
-            answer = await self._pipeline.run(admitted)
+                return None
+            return await self._pipeline.run(admitted)
         except ClientGone:
             raise
         except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
-            answer = self._refuse(failure, arrival)
-        answer.headers.append((b"portreeve-request-id", arrival.request_id.encode()))
-        await self._write(answer, arrival, exchange)
+            return self._refuse(failure, arrival)
 
     def _admit_or_charge(self, arrival: Arrival) -> Admitted:
         """What cannot be admitted still counts against whoever sent it."""
@@ -117,7 +123,6 @@ class Edge:
         await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
 
     async def _write(self, answer: Answer, arrival: Arrival, exchange: Exchange) -> None:
-        arrival.trace.enter("answer")
         try:
             await answer.write(exchange, arrival.trace)
         except ClientGone:
@@ -132,7 +137,8 @@ class Edge:
     def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
         problem = self._known(failure, arrival)
         arrival.trace.refuse(problem.kind.code)
-        answer = Answer(*self._renderer.render(problem, arrival.request_id))
+        status, headers, body = self._renderer.render(problem, arrival.request_id)
+        answer = Answer(status, written(headers), body)
         if problem.kind.status in _UNREADABLE:
             # What could be read in two ways once could be read in two ways again: no next request from there.
             answer.last = True

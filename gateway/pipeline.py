@@ -6,6 +6,8 @@ takes only what was asserted, which takes only what was counted, and so on up to
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import msgspec
 
 from gateway import bodies
@@ -37,18 +39,27 @@ class Pipeline:
         self._stages = stages
         self._budget = budget
 
-    async def run(self, admitted: Admitted) -> Answer:
+    def run(self, admitted: Admitted) -> Awaitable[Answer]:
+        headers = admitted.headers
+        has_body = headers.chunked or headers.content_length
+        return self._run_holding(admitted) if has_body else self._run(admitted, None)
+
+    async def _run_holding(self, admitted: Admitted) -> Answer:
+        """A body counts as held until its request has been answered."""
+        with self._budget.hold(admitted.source) as hold:
+            return await self._run(admitted, hold)
+
+    async def _run(self, admitted: Admitted, hold: bodies.Hold | None) -> Answer:
         stages, enter = self._stages, admitted.arrival.trace.enter
         stages.limit_source(admitted)
         routed = stages.match_route(admitted)
-        with self._budget.hold(admitted.source) as hold:
-            enter("authenticate")
-            authenticated = await stages.authenticate(routed, hold)
-            authorized = stages.authorize(authenticated)
-            enter("admit_once")
-            counted = await stages.admit_once(authorized)
-            if routed.route.is_local:
-                return stages.describe_caller(counted)
-            asserted = stages.assert_identity(counted)
-            enter("forward")
-            return await stages.forward(asserted)
+        enter("authenticate")
+        authenticated = await stages.authenticate(routed, hold)
+        authorized = stages.authorize(authenticated)
+        enter("admit_once")
+        counted = await stages.admit_once(authorized)
+        if routed.route.is_local:
+            return stages.describe_caller(counted)
+        asserted = stages.assert_identity(counted)
+        enter("forward")
+        return await stages.forward(asserted)

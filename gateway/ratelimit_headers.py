@@ -21,20 +21,20 @@ def _policy(limit: Limit) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _policies(limits: tuple[Limit, ...]) -> Header:
-    return b"ratelimit-policy", ", ".join(map(_policy, limits)).encode()
+def _policies(limits: tuple[Limit, ...]) -> bytes:
+    return f"ratelimit-policy: {', '.join(map(_policy, limits))}\r\n".encode()
 
 
-def state_headers(passed: Admitted) -> tuple[Header, ...]:
+def state_lines(passed: Admitted) -> bytes:
     """What passed: every policy, and how much is left of the one nearest to its end."""
     limits, booked_us = passed.charges.limits, passed.booked_us
     if not limits:
-        return ()
+        return b""
     left = list(map(gcra.remaining, booked_us, limits))
     least = min(left)
     nearest = left.index(least)
     state = f'"{limits[nearest].name}";r={least};t={-(-booked_us[nearest] // 1_000_000)}'
-    return _policies(limits), (b"ratelimit", state.encode())
+    return b"%bratelimit: %b\r\n" % (_policies(limits), state.encode())
 
 
 def refusal_headers(limit: Limit, retry_after_ms: int) -> tuple[Header, ...]:

@@ -108,18 +108,24 @@ class Lane(Generic[Question, Answer]):
         self._queue.clear()
 
     def _next(self) -> None:
-        queue, most = self._queue, self._max_batch
-        questions: list[Question] = []
-        waiting: list[_Waiting[Question, Answer]] = []
-        while queue and len(waiting) < most:
-            each = queue.popleft()
-            if not each[1].done():
-                questions.append(each[0])
-                waiting.append(each)
-        self._in_flight = waiting
+        waiting = self._in_flight = self._take()
         self._busy = bool(waiting)
         if waiting:
-            self._begin(questions)
+            self._begin([question for question, _, _ in waiting])
+
+    def _take(self) -> list[_Waiting[Question, Answer]]:
+        """What goes out next. Whoever has given up is left out: what nobody waits for is not asked."""
+        queue, most = self._queue, self._max_batch
+        while queue:
+            if len(queue) <= most:
+                taken = list(queue)
+                queue.clear()
+            else:
+                taken = [queue.popleft() for _ in range(most)]
+            waiting = [each for each in taken if not each[1].done()]
+            if waiting:
+                return waiting
+        return []
 
     def _settle_without(self, waiting: Iterable[_Waiting[Question, Answer]], reason: OutageReason) -> None:
         for question, answer, _ in waiting:
@@ -136,14 +142,13 @@ class Lane(Generic[Question, Answer]):
         # timeout, not one per request.
         loop = get_running_loop()
         now = loop.time()
-        self._watchdog = None
-        for each in (*self._in_flight, *self._queue):
-            if each[2] > now:
-                self._watchdog = loop.call_at(each[2], self._expire)
-                break
-            self._settle_without([each], "timeout")
+        asked = [*self._in_flight, *self._queue]
+        late = [each for each in asked if each[2] <= now]
+        on_time = asked[len(late) :]
+        self._watchdog = loop.call_at(on_time[0][2], self._expire) if on_time else None
         if self._in_flight and self._in_flight[-1][2] <= now:
             # Nobody waits for this exchange any more, but others may be waiting behind it.
             self._in_flight = []
             self._abandon()
             loop.call_soon(self._next)
+        self._settle_without(late, "timeout")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from gateway.server.protocol import StrictProtocol
 
 Header = tuple[bytes, bytes]
-Serve = Callable[["Exchange"], Awaitable[None]]
+Serve = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 _LINE_OF = b"%b: %b\r\n".__mod__
 _WITHOUT_BODY = frozenset({204, 304})
+
+
+def written(headers: Iterable[Header]) -> bytes:
+    """Headers as they stand in a head: a line each."""
+    return b"".join(map(_LINE_OF, headers))
 
 
 class ClientGone(OSError):
@@ -114,38 +119,30 @@ class Exchange:
 
     # The answer -------------------------------------------------------------------------------------------
 
-    async def answer(
-        self,
-        status: int,
-        headers: list[Header],
-        body: bytes,
-        length: int | None = None,
-        *,
-        last: bool = False,
-    ) -> None:
-        """An answer that is whole leaves in one write. `length`: what is declared where it is not that of the body.
+    def answer(self, status: int, lines: bytes, body: bytes, length: int | None, *, last: bool) -> None:
+        """A whole answer leaves in one write, to a client that is ready. `length`: what is declared where it is not
+        that of the body.
 
-        Headers are in lower case and none of them frames the body or speaks of the connection.
+        Names in `lines` are in lower case, and none of them frames the body or speaks of the connection.
         """
-        if not self._has_client():
-            await self._require_client()
         bodiless = self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
         if length is None and (body or not bodiless):
             length = len(body)
-        head = self._head(status, headers, length, last=last)
+        head = self._head(status, lines, length, last=last)
         self.protocol.transport.write(head if bodiless else head + body)
         self._finish()
 
-    async def begin(self, status: int, headers: list[Header], length: int | None) -> None:
+    async def begin(self, status: int, lines: bytes, length: int | None) -> None:
         """The head of an answer whose body comes piece by piece, in chunks if its length is not known."""
-        await self._require_client()
+        if not self.is_ready():
+            await self.become_ready()
         self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
         self._left = 0 if self._bodiless else length
-        self.protocol.transport.write(self._head(status, headers, length))
+        self.protocol.transport.write(self._head(status, lines, length))
 
     async def go_on(self, piece: bytes, *, more: bool) -> None:
-        if not self._has_client():
-            await self._require_client()
+        if not self.is_ready():
+            await self.become_ready()
         left, transport = self._left, self.protocol.transport
         if self._bodiless:
             pass  # a length there tells what a GET would have brought; nothing follows it
@@ -162,19 +159,19 @@ class Exchange:
                 raise RuntimeError("the answer is shorter than it declared")
             self._finish()
 
-    def _has_client(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether there is a client, and it takes what it is sent."""
         protocol = self.protocol
         return not (protocol.flow.write_paused or self.disconnected or protocol.parser is None)
 
-    async def _require_client(self) -> None:
+    async def become_ready(self) -> None:
+        """Waits for a client that reads slowly; one that does not read at all loses its connection."""
         if self.protocol.flow.write_paused and not self.disconnected:
             await self._drain()
         if self.disconnected or self.protocol.parser is None:
             raise ClientGone
 
     async def _drain(self) -> None:
-        """Waits for a client that reads slowly; one that does not read at all loses its connection."""
         try:
             async with asyncio.timeout(self.protocol.limits.write_timeout_s):
                 await self.protocol.flow.drain()
@@ -182,11 +179,11 @@ class Exchange:
             self.protocol.transport.abort()
             raise ClientGone from None
 
-    def _head(self, status: int, headers: list[Header], length: int | None, *, last: bool = False) -> bytes:
+    def _head(self, status: int, lines: bytes, length: int | None, *, last: bool = False) -> bytes:
         """Decides how the body is framed, and whether the connection goes on."""
         self.response_started = True
         protocol = self.protocol
-        head = b"".join([STATUS_LINE[status], *map(_LINE_OF, headers)])
+        head = STATUS_LINE[status] + lines
         if b"\r\ndate: " not in head:
             head += protocol.default_lines()
         if last or self.more_body or not self.keep_alive or type(protocol).is_draining():
@@ -241,7 +238,7 @@ class Exchange:
                 self.keep_alive = self.keep_alive and value != b"close"
             else:
                 headers.append((name, value))
-        await self.begin(message["status"], headers, length)
+        await self.begin(message["status"], written(headers), length)
 
 
 async def serve_asgi(exchange: Exchange) -> None:

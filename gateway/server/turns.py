@@ -30,12 +30,12 @@ class Turns:
     def take(self, exchange: Exchange) -> None:
         """The one before has been answered."""
         self._next = exchange
-        task = self._task
+        task, turn = self._task, self._turn
         if task is None:
             task = self._task = self._loop.create_task(self._run())
-        elif self._turn is not None:
-            self._turn.set_result(None)
+        elif turn is not None:
             self._turn = None
+            turn.set_result(None)
         self._tasks.add(task)
 
     def end(self) -> None:
@@ -48,34 +48,32 @@ class Turns:
     async def _run(self) -> None:
         task = self._task
         try:
-            while True:
-                exchange = self._next
-                if exchange is not None:
-                    self._next = None
-                    await self._serve_one(exchange)
-                elif self._over:
-                    return
-                else:
+            while not self._over or self._next is not None:
+                exchange, self._next = self._next, None
+                if exchange is None:
                     self._tasks.discard(task)
                     self._turn = self._loop.create_future()
                     await self._turn
+                    continue
+                try:
+                    await self._serve(exchange)
+                except BaseException as failure:  # noqa: BLE001  the boundary: `_end` decides what goes on
+                    _end(exchange, failure)
+                else:
+                    if not exchange.response_complete:
+                        exchange.abort()
         finally:
             self._tasks.discard(task)
             # A task holds what it runs, and that holds this: nothing here leaves a circle behind.
             self._task = None
 
-    async def _serve_one(self, exchange: Exchange) -> None:
-        try:
-            await self._serve(exchange)
-        except ClientGone:
-            exchange.abort()
-        except Exception:  # noqa: BLE001  the boundary: a defect ends its connection, not the server
-            _LOG.exception("the application failed")
-            exchange.abort()
-        except BaseException:
-            # Cancelled, most likely because the server stops: the client must not wait for an answer.
-            exchange.abort()
-            raise
-        else:
-            if not exchange.response_complete:
-                exchange.abort()
+
+def _end(exchange: Exchange, failure: BaseException) -> None:
+    """A defect ends its connection, not the server. A request that is cancelled, most likely because the server stops,
+    ends its connection too: the client must not wait for an answer.
+    """
+    exchange.abort()
+    if not isinstance(failure, Exception):
+        raise failure
+    if not isinstance(failure, ClientGone):
+        _LOG.error("the application failed", exc_info=failure)

@@ -41,7 +41,7 @@ class Authenticate:
         self._rules = rules
         self._clock = clock
 
-    async def __call__(self, routed: Routed, hold: bodies.Hold) -> Authenticated:
+    async def __call__(self, routed: Routed, hold: bodies.Hold | None) -> Authenticated:
         headers = routed.admitted.headers
         bodies.refuse_declared(headers.content_length, routed.route.max_body_bytes)
         if routed.route.public:
@@ -77,6 +77,8 @@ class Authenticate:
         return Authenticated(routed, caller, claim.nonce, body, digest)
 
 
-async def _read_body(routed: Routed, hold: bodies.Hold) -> bytes:
+async def _read_body(routed: Routed, hold: bodies.Hold | None) -> bytes:
+    if hold is None:
+        raise TypeError("a body is read under a hold")
     receive: Receive = routed.admitted.arrival.receive
     return await bodies.read_whole(receive, routed.route.max_body_bytes, hold)

@@ -7,21 +7,17 @@ from typing import Any
 import msgspec
 
 from gateway.answer import Answer
-from gateway.ratelimit_headers import state_headers
+from gateway.ratelimit_headers import state_lines
 from gateway.stages.admit_once import Counted
 
 _ENCODER = msgspec.json.Encoder()
+_LINES = b"content-type: application/json\r\ncache-control: no-store\r\n"
 
 
 class DescribeCaller:
     def __call__(self, counted: Counted) -> Answer:
         body = _ENCODER.encode(_description(counted))
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
-            *state_headers(counted.states),
-        ]
-        return Answer(200, headers, body)
+        return Answer(200, _LINES + state_lines(counted.states), body)
 
 
 def _description(counted: Counted) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from gateway import bodies, outbound, returned_headers
 from gateway.answer import Answer
 from gateway.problems import Refusal
-from gateway.ratelimit_headers import state_headers
+from gateway.ratelimit_headers import state_lines
+from gateway.server.exchange import written
 from gateway.stages.admit_once import Counted
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
@@ -88,8 +89,8 @@ def _public_body(routed: Routed) -> tuple[bytes | AsyncIterator[bytes], int | No
 def _answer(response: UpstreamResponse, counted: Counted, authority: bytes, prefix: bytes) -> Answer:
     head = response.get_head()
     returned = returned_headers.returnable(head.names, head.headers, authority, prefix)
-    headers = [*returned, *state_headers(counted.states)]
+    lines = written(returned) + state_lines(counted.states)
     whole = response.find_whole_body()
     if whole is None:
-        return Answer(head.status, headers, response, response.aclose, head.content_length)
-    return Answer(head.status, headers, whole, None, head.content_length)
+        return Answer(head.status, lines, response, response.aclose, head.content_length)
+    return Answer(head.status, lines, whole, None, head.content_length)
