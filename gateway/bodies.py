@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Self
 
+import msgspec
+
 from gateway.arrival import Receive
 from gateway.problems import Refusal
 from gateway.sources import Source
@@ -44,26 +46,27 @@ class Budget:
             del self._of_source[network]
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False, gc=False):
     """One request's share of the budget, given back when its context ends."""
 
-    __slots__ = ("_budget", "network", "size")
-
-    def __init__(self, budget: Budget, network: str) -> None:
-        self._budget = budget
-        self.network = network
-        self.size = 0
+    budget: Budget
+    network: str
+    size: int = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.size:
-            self._budget.give_back(self.network, self.size)
+            self.give_back()
 
     def grow(self, size: int) -> None:
-        self._budget.take(self.network, size)
+        self.budget.take(self.network, size)
         self.size += size
+
+    def give_back(self) -> None:
+        self.budget.give_back(self.network, self.size)
+        self.size = 0
 
 
 def refuse_declared(declared: int | None, limit: int) -> None:

@@ -12,6 +12,7 @@ _CONTROL_ROOTS = frozenset({"metrics", "control", "console"})
 class Doors:
     def __init__(self, control_port: int | None) -> None:
         self._control_port = control_port
+        self.are_divided = control_port is not None
 
     def lead_to(self, path: str, server: tuple[str, int | None] | None) -> bool:
         """Whether a path is served on the port that its request came in by."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from os import urandom
+from time import perf_counter_ns
 from typing import Any, NoReturn
 
 from gateway.answer import Answer
@@ -57,16 +58,25 @@ class Edge:
         self._renderer = renderer
         self._observers = observers
         self._clock = clock
+        # How a path begins that may be ours, or not be served on its port. Most paths are neither.
+        self._looked_at = ("/",) if doors.are_divided else tuple(f"/{root}" for root in RESERVED_ROOTS)
 
     async def __call__(self, exchange: Exchange) -> None:
         arrival = self._arrival(exchange)
         trace = arrival.trace
         try:
-            answer = await self._find_answer(arrival, exchange)
-            if answer is None:
-                return
+            try:
+                admitted = self._admit_or_charge(arrival)
+                if admitted.target.path.startswith(self._looked_at) and self._is_ours(admitted, exchange):
+                    await self._serve_ours(admitted, exchange)
+                    return
+                answer = await self._pipeline.run(admitted)
+            except ClientGone:
+                raise
+            except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
+                answer = self._refuse(failure, arrival)
             answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
-            trace.enter("answer")
+            trace.began["answer"] = perf_counter_ns() // 1000
             if not answer.write_at_once(exchange, trace):
                 await self._write(answer, arrival, exchange)
         except ClientGone:
@@ -75,21 +85,11 @@ class Edge:
         finally:
             self._observers.note(trace)
 
-    async def _find_answer(self, arrival: Arrival, exchange: Exchange) -> Answer | None:
-        """None if a page of ours has answered."""
-        try:
-            admitted = self._admit_or_charge(arrival)
-            path = admitted.target.path
-            if not self._doors.lead_to(path, exchange.protocol.server):
-                self._refuse_door(admitted)
-            if path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI:
-                await self._serve_ours(admitted, exchange)
-                return None
-            return await self._pipeline.run(admitted)
-        except ClientGone:
-            raise
-        except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
-            return self._refuse(failure, arrival)
+    def _is_ours(self, admitted: Admitted, exchange: Exchange) -> bool:
+        path = admitted.target.path
+        if not self._doors.lead_to(path, exchange.protocol.server):
+            self._refuse_door(admitted)
+        return path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI
 
     def _admit_or_charge(self, arrival: Arrival) -> Admitted:
         """What cannot be admitted still counts against whoever sent it."""
@@ -100,12 +100,12 @@ class Edge:
             arrival.trace.source = source.text if source is not None else arrival.peer
             arrival.trace.path = _loggable(arrival.target)
             if source is not None:
-                self._limit_source.check(source)
+                self._limit_source(source)
             raise
 
     def _refuse_door(self, admitted: Admitted) -> NoReturn:
         """A path that this port does not serve is no route, and asking for it is not free."""
-        self._limit_source(admitted)
+        self._limit_source(admitted.source)
         raise NoRoute
 
     async def _serve_ours(self, admitted: Admitted, exchange: Exchange) -> None:
@@ -113,7 +113,7 @@ class Edge:
         arrival.trace.route = "gateway"
         if admitted.target.path not in _PROBES:
             # A probe must not fail because of what its neighbours behind the same address send.
-            self._limit_source(admitted)
+            self._limit_source(admitted.source)
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.kept import Kept
 from gateway.problems import Refusal
 
 Header = tuple[bytes, bytes]
@@ -75,15 +76,6 @@ _GATEWAY_OWNED = frozenset(
         b"tracestate",
     }
 )
-_FOUND_BY_NAME = {
-    "host": b"host",
-    "key": b"portreeve-key",
-    "timestamp": b"portreeve-timestamp",
-    "nonce": b"portreeve-nonce",
-    "signature": b"portreeve-signature",
-    "content_length": b"content-length",
-    "transfer_encoding": b"transfer-encoding",
-}
 _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _FAMILIES = (b"x-forwarded-", b"x-envoy-")
@@ -94,6 +86,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,
 
 # Longer than any client's ordinary head: a plan for it is made, and not kept.
 _LONGEST_KEPT = 2048
+_MOST_KEPT = 512
 
 
 class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
@@ -104,68 +97,72 @@ class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     timestamp: bytes | None
     nonce: bytes | None
     signature: bytes | None
-    content_length: int | None
-    chunked: bool
     # What goes on to the upstream, as lines, and how many they are by their names.
     passed: bytes
     passed_count: int
-    proxied: list[Header]
+    content_length: int | None = None
+    chunked: bool = False
+    proxied: tuple[Header, ...] = ()
+
+
+# The first fields of `RequestHeaders`, in their order.
+_Named = tuple[bytes, bytes | None, bytes | None, bytes | None, bytes | None]
+_NAMED = (b"host", b"portreeve-key", b"portreeve-timestamp", b"portreeve-nonce", b"portreeve-signature")
 
 
 class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     """What the names of a head decide, whatever their values: where to look for what, and what goes where.
 
     A client sends the same names in the same order with every request, so this is found rather than made. A place is
-    an index into the values; that of a header which was not sent is one past them, where None stands.
+    an index into the values.
     """
 
-    host: int
-    key: int
-    timestamp: int
-    nonce: int
-    signature: int
-    content_length: int
-    transfer_encoding: int
+    # Those of `_NAMED`, with None for what was not sent.
+    pick_named: Callable[[list[bytes]], _Named]
     passed: tuple[tuple[bytes, int], ...]
-    # The same as lines with places for the values, and what picks those; None if there are none.
+    # The same as lines with places for the values, and what picks those.
     passed_lines: bytes
-    pick_passed: Callable[[list[bytes]], Any] | None
+    pick_passed: Callable[[list[bytes]], Any]
+    passed_count: int
+    content_length: int | None
+    transfer_encoding: int | None
     proxied: tuple[tuple[bytes, int], ...]
+    # Nothing frames a body, and nothing is for this hop or for what stands in front of it: only the host is to check.
+    is_plain: bool
 
 
 def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
     """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
-    plan = _kept_plan(names) if sum(map(len, names)) <= _LONGEST_KEPT else _plan(names)
-    found: list[bytes | None] = [*values, None]
-    host, length, coding = found[plan.host], found[plan.content_length], found[plan.transfer_encoding]
-    if host is None or _HOST.fullmatch(host) is None:
-        raise Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
+    plan = _plans[names]
+    named = plan.pick_named(values)
+    _require_host(named[0])
+    if plan.is_plain:
+        return RequestHeaders(*named, plan.passed_lines % plan.pick_passed(values), plan.passed_count)
+    length = None if plan.content_length is None else values[plan.content_length]
+    coding = None if plan.transfer_encoding is None else values[plan.transfer_encoding]
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise Refusal("malformed_headers", "The body is framed by Content-Length or by chunks, not by both.")
-    proxied = [(name, values[at]) for name, at in plan.proxied]
-    named = _named_by_connection(proxied) if proxied else None
-    if named and not named.isdisjoint([name for name, _ in plan.passed]):
-        kept = [(name, values[at]) for name, at in plan.passed if name not in named]
-        passed, count = b"".join([b"%b: %b\r\n" % header for header in kept]), len(kept)
-    else:
-        passed = b"" if plan.pick_passed is None else plan.passed_lines % plan.pick_passed(values)
-        count = len(plan.passed)
+    proxied = tuple([(name, values[at]) for name, at in plan.proxied])
     return RequestHeaders(
-        host,
-        found[plan.key],
-        found[plan.timestamp],
-        found[plan.nonce],
-        found[plan.signature],
+        *named,
+        *_pass_on(plan, values, _named_by_connection(proxied)),
         None if length is None else _parse_length(length),
         coding is not None,
-        passed,
-        count,
         proxied,
     )
 
 
+def _pass_on(plan: HeaderPlan, values: list[bytes], dropped: set[bytes]) -> tuple[bytes, int]:
+    """The lines, and how many they are."""
+    if dropped.isdisjoint([name for name, _ in plan.passed]):
+        return plan.passed_lines % plan.pick_passed(values), plan.passed_count
+    kept = [(name, values[at]) for name, at in plan.passed if name not in dropped]
+    return b"".join([b"%b: %b\r\n" % header for header in kept]), len(kept)
+
+
 def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
-    places: dict[bytes, int] = {}
+    # None: it was sent in a spelling that is not taken.
+    places: dict[bytes, int | None] = {}
     passed: list[tuple[bytes, int]] = []
     proxied: list[tuple[bytes, int]] = []
     for at, written in enumerate(names):
@@ -176,7 +173,7 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
             if plain in places:
                 raise _repeated(plain)
             # A name spelt with `_` is none of ours: it is dropped, but it still counts as a repetition.
-            places[plain] = at if plain == name else len(names)
+            places[plain] = at if plain == name else None
         if ours or plain != name or plain == b"host":
             # Ours, and Host, are found by their names. Servers that fold `_` into `-` would read a name spelt with
             # `_` as the other, and past every rule here.
@@ -185,21 +182,47 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
             raise Refusal("malformed_headers", "The name of a header is not a token.")
         is_kept = plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
         (proxied if is_kept else passed).append((name, at))
-    found = {field: places.get(name, len(names)) for field, name in _FOUND_BY_NAME.items()}
     return HeaderPlan(
-        **found,
+        pick_named=_picker([places.get(name) for name in _NAMED]),
         passed=tuple(passed),
         passed_lines=b"".join([name.replace(b"%", b"%%") + b": %b\r\n" for name, _ in passed]),
-        pick_passed=itemgetter(*[at for _, at in passed]) if passed else None,
+        pick_passed=itemgetter(*[at for _, at in passed]) if passed else _pick_nothing,
+        passed_count=len(passed),
+        content_length=places.get(b"content-length"),
+        transfer_encoding=places.get(b"transfer-encoding"),
+        # What frames a body is in here as well: without any of these, a head is plain.
         proxied=tuple(proxied),
+        is_plain=not proxied,
     )
 
 
-# Bounded, and short heads only: strangers' names fall out again and hold little memory meanwhile.
-_kept_plan = lru_cache(maxsize=512)(_plan)
+def _picker(places: list[int | None]) -> Callable[[list[bytes]], Any]:
+    if None not in places:
+        return itemgetter(*places)
+    # One place past the values stands None.
+    pick = itemgetter(*[-1 if place is None else place for place in places])
+    return lambda values: pick([*values, None])
 
 
-def _named_by_connection(proxied: list[Header]) -> set[bytes]:
+def _pick_nothing(_values: list[bytes]) -> tuple[bytes, ...]:
+    return ()
+
+
+def _is_short(names: tuple[bytes, ...]) -> bool:
+    return sum(map(len, names)) <= _LONGEST_KEPT
+
+
+_plans = Kept(_plan, is_small=_is_short, most=_MOST_KEPT)
+
+
+# Only what is well-formed is kept, and that is at most a few hundred bytes long.
+@lru_cache(maxsize=1024)
+def _require_host(host: bytes | None) -> None:
+    if host is None or _HOST.fullmatch(host) is None:
+        raise Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
+
+
+def _named_by_connection(proxied: tuple[Header, ...]) -> set[bytes]:
     named: set[bytes] = set()
     for name, value in proxied:
         if name == b"connection":

@@ -61,10 +61,10 @@ def _counters(totals: Totals) -> Iterator[Metric]:
 def _latencies(totals: Totals) -> Iterator[Metric]:
     stages = HistogramMetricFamily("portreeve_stage_seconds", "Time spent in a stage.", labels=["stage"])
     for stage, histogram in totals.stages.items():
-        stages.add_metric([stage], _cumulative(histogram), histogram.total_ns / 1e9)
+        stages.add_metric([stage], _cumulative(histogram), histogram.total_us / 1e6)
     yield stages
     total = HistogramMetricFamily("portreeve_request_seconds", "Time from the head to the last byte sent.")
-    total.add_metric([], _cumulative(totals.total), totals.total.total_ns / 1e9)
+    total.add_metric([], _cumulative(totals.total), totals.total.total_us / 1e6)
     yield total
 
 

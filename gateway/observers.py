@@ -12,13 +12,14 @@ from gateway.trace import Trace
 class Observers:
     def __init__(self, log: RequestLog, metrics: Metrics) -> None:
         self._log = log
-        self._metrics = metrics
+        self._tell_log = log.note
+        self._tell_metrics = metrics.note
 
     def note(self, trace: Trace) -> None:
         """At the end of a request: it is finished here, and told."""
         trace.finish()
-        self._metrics.note(trace)
-        self._log.note(trace)
+        self._tell_metrics(trace)
+        self._tell_log(trace)
 
     def note_defect(self, failure: BaseException, request_id: str) -> None:
         """Where it happened, without the message: what an unknown failure says may hold anything."""

@@ -18,6 +18,9 @@ import re
 
 from msgspec import Struct
 
+from gateway.kept import Kept
+from gateway.trace import LONGEST_PATH
+
 _TAIL = rb"%[89AB][0-9A-F]"
 # An escape that may stand in a path: ASCII that is neither unreserved, control, nor one of # % / ; ? \, then
 # UTF-8 in its shortest form without surrogates (RFC 3629, section 4) and without the C1 controls.
@@ -45,24 +48,39 @@ class MalformedPath(Exception):
     """The target is not in canonical form. The message says what is wrong with it, quoting escapes only."""
 
 
+# Programs ask for few targets again and again, and those are short.
+_LONGEST_KEPT = 256
+_MOST_KEPT = 1024
+
+
 class Target(Struct, frozen=True, gc=False):
     """`raw` is the path, and when it was sent "?" and `query`. A bare "?" leaves its trace in `raw` alone.
 
-    `path` is for whoever reads it, `path_bytes` for whoever signs it.
+    `path` is for whoever reads it, `path_bytes` for whoever signs it, and `shown` for a line in the log.
     """
 
     raw: bytes
     path: str
     path_bytes: bytes
     query: bytes
+    shown: str
 
 
 def canonical_target(raw: bytes) -> Target:
     match = _TARGET.fullmatch(raw)
     if match is None:
         raise MalformedPath(_diagnose(raw) or "the request target is not in canonical form")
-    path, query = match.groups(b"")
-    return Target(raw, path.decode("ascii"), path, query)
+    path_bytes, query = match.groups(b"")
+    path = path_bytes.decode("ascii")
+    return Target(raw, path, path_bytes, query, path[:LONGEST_PATH])
+
+
+def _is_short(raw: bytes) -> bool:
+    return len(raw) <= _LONGEST_KEPT
+
+
+# `canonical_target` of targets as they were sent: `canonical[raw]` refuses just as it does.
+canonical = Kept(canonical_target, is_small=_is_short, most=_MOST_KEPT)
 
 
 def _diagnose(raw: bytes) -> str | None:

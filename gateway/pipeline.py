@@ -7,6 +7,7 @@ takes only what was asserted, which takes only what was counted, and so on up to
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from time import perf_counter_ns
 
 import msgspec
 
@@ -50,16 +51,17 @@ class Pipeline:
             return await self._run(admitted, hold)
 
     async def _run(self, admitted: Admitted, hold: bodies.Hold | None) -> Answer:
-        stages, enter = self._stages, admitted.arrival.trace.enter
-        stages.limit_source(admitted)
+        stages, began = self._stages, admitted.arrival.trace.began
+        stages.limit_source(admitted.source)
         routed = stages.match_route(admitted)
-        enter("authenticate")
+        began["authenticate"] = perf_counter_ns() // 1000
         authenticated = await stages.authenticate(routed, hold)
         authorized = stages.authorize(authenticated)
-        enter("admit_once")
-        counted = await stages.admit_once(authorized)
+        began["admit_once"] = perf_counter_ns() // 1000
+        states = await stages.admit_once.ask(authorized)
+        counted = stages.admit_once.count(authorized, states)
         if routed.route.is_local:
             return stages.describe_caller(counted)
         asserted = stages.assert_identity(counted)
-        enter("forward")
+        began["forward"] = perf_counter_ns() // 1000
         return await stages.forward(asserted)

@@ -6,9 +6,11 @@ A policy's quota is the burst, and its window the time in which a whole burst gr
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import floordiv, sub
 
-from auth.admission import Admitted
-from policies import gcra
+import msgspec
+
+from auth.admission import Admitted, Charges
 from policies.gcra import Limit
 
 Header = tuple[bytes, bytes]
@@ -20,21 +22,46 @@ def _policy(limit: Limit) -> str:
     return f'"{limit.name}";q={limit.burst};w={window_s}'
 
 
+class _Written(msgspec.Struct, frozen=True, gc=False):
+    """What the limits alone decide of the lines: numbers by limit, and the lines with places where one is nearest."""
+
+    tolerances_us: tuple[int, ...]
+    emissions_us: tuple[int, ...]
+    lines: tuple[bytes, ...]
+
+
 @lru_cache(maxsize=4096)
-def _policies(limits: tuple[Limit, ...]) -> bytes:
-    return f"ratelimit-policy: {', '.join(map(_policy, limits))}\r\n".encode()
+def _write(limits: tuple[Limit, ...]) -> _Written:
+    policies = ", ".join(map(_policy, limits)).replace("%", "%%")
+    return _Written(
+        tuple([limit.tolerance_us for limit in limits]),
+        tuple([limit.emission_us for limit in limits]),
+        tuple([_lines(policies, limit) for limit in limits]),
+    )
+
+
+def _lines(policies: str, nearest: Limit) -> bytes:
+    name = nearest.name.replace("%", "%%")
+    return f'ratelimit-policy: {policies}\r\nratelimit: "{name}";r=%d;t=%d\r\n'.encode()
+
+
+# By the charges, which are told apart by identity: limits would have to be compared by all that they are.
+@lru_cache(maxsize=16_384)
+def _find_written(charges: Charges) -> _Written:
+    return _write(charges.limits)
 
 
 def state_lines(passed: Admitted) -> bytes:
     """What passed: every policy, and how much is left of the one nearest to its end."""
-    limits, booked_us = passed.charges.limits, passed.booked_us
-    if not limits:
+    booked_us = passed.booked_us
+    if not booked_us:
         return b""
-    left = list(map(gcra.remaining, booked_us, limits))
+    written = _find_written(passed.charges)
+    # `gcra.remaining` of each.
+    left = list(map(floordiv, map(sub, written.tolerances_us, booked_us), written.emissions_us))
     least = min(left)
     nearest = left.index(least)
-    state = f'"{limits[nearest].name}";r={least};t={-(-booked_us[nearest] // 1_000_000)}'
-    return b"%bratelimit: %b\r\n" % (_policies(limits), state.encode())
+    return written.lines[nearest] % (least, -(-booked_us[nearest] // 1_000_000))
 
 
 def refusal_headers(limit: Limit, retry_after_ms: int) -> tuple[Header, ...]:

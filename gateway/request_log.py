@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from operator import itemgetter
 from typing import IO
 
 import msgspec
@@ -19,6 +20,8 @@ import msgspec
 from gateway.trace import Trace
 
 _ENCODER = msgspec.json.Encoder()
+_encode = _ENCODER.encode
+_without_brace = itemgetter(slice(1, None))
 _MAX_WAITING = 50_000
 _FLUSH_S = 0.1
 
@@ -26,7 +29,6 @@ _FLUSH_S = 0.1
 class RequestLog:
     def __init__(self, sink: IO[bytes], node: str) -> None:
         self._sink = sink
-        self._node = node
         # Every line begins with it, so it is written out once.
         self._beginning = _ENCODER.encode({"node": node})[:-1] + b","
         self._waiting: deque[bytes] = deque()
@@ -42,18 +44,18 @@ class RequestLog:
         self._thread.join(timeout=2)
 
     def note(self, trace: Trace) -> None:
-        if len(self._waiting) >= _MAX_WAITING:
+        waiting = self._waiting
+        if len(waiting) < _MAX_WAITING:
+            waiting.append(_encode(trace))
+        else:
             self.dropped += 1
-            return
-        self._waiting.append(self._beginning + _ENCODER.encode(trace)[1:])
 
     def note_event(self, event: str, **members: str | int) -> None:
         """Something that is no request: a start, an outage, a defect."""
         if len(self._waiting) >= _MAX_WAITING:
             self.dropped += 1
             return
-        line = {"node": self._node, "at": int(time.time() * 1000), "event": event, **members}
-        self._waiting.append(_ENCODER.encode(line))
+        self._waiting.append(_encode({"at": int(time.time() * 1000), "event": event, **members}))
 
     def _run(self) -> None:
         while not self._stop.wait(_FLUSH_S):
@@ -66,8 +68,9 @@ class RequestLog:
             lines.append(self._waiting.popleft())
         if not lines:
             return
+        between = b"\n" + self._beginning
         try:
-            self._sink.write(b"\n".join(lines) + b"\n")
+            self._sink.write(self._beginning + between.join(map(_without_brace, lines)) + b"\n")
             self._sink.flush()
         except (OSError, ValueError):
             self.dropped += len(lines)

@@ -112,7 +112,7 @@ class _Paths:
     """The patterns of one host, or of any."""
 
     def __init__(self) -> None:
-        self._literal: dict[str, _Methods] = {}
+        self.literal: dict[str, _Methods] = {}
         self._root = _Node()
         self._has_wild = False
 
@@ -124,15 +124,16 @@ class _Paths:
             methods[method] = route
 
     def find(self, path: str) -> _Methods | None:
-        methods = self._literal.get(path)
-        if methods is None and self._has_wild:
-            return self._root.find(path.split("/"), 1)
-        return methods
+        methods = self.literal.get(path)
+        return self.find_wild(path) if methods is None else methods
+
+    def find_wild(self, path: str) -> _Methods | None:
+        return self._root.find(path.split("/"), 1) if self._has_wild else None
 
     def _methods_of(self, text: str) -> _Methods:
         pattern = patterns.parse(text)
         if pattern.is_literal:
-            return self._literal.setdefault(text, {})
+            return self.literal.setdefault(text, {})
         self._has_wild = True
         node = self._root
         for segment in pattern.segments:
@@ -148,26 +149,34 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route], local: Iterable[Route] = ()) -> None:
         self._local = {route.pattern: dict.fromkeys(route.methods, route) for route in local}
         self._any_host = _Paths()
+        self._literal = self._any_host.literal
         self._hosts: dict[str, _Paths] = {}
         for route in routes:
             self._paths_of(route.host).add(route)
 
     def match(self, host: bytes | None, method: str, path: str) -> Route:
-        methods = self._find_by_host(host, path) if self._hosts and host else None
+        methods = self._find_by_host(host, path) if self._hosts else None
         if methods is None:
-            methods = self._any_host.find(path)
+            methods = self._literal.get(path)
             if methods is None:
-                methods = self._local.get(path)
-                if methods is None:
-                    raise NoRoute
+                methods = self._find_last(path)
         route = methods.get(method)
         if route is None:
             raise MethodNotAllowed(tuple(sorted(methods)))
         return route
 
-    def _find_by_host(self, host: bytes, path: str) -> _Methods | None:
-        paths = self._hosts.get(_name_of(host.decode("ascii")))
+    def _find_by_host(self, host: bytes | None, path: str) -> _Methods | None:
+        paths = self._hosts.get(_name_of(host.decode("ascii"))) if host else None
         return None if paths is None else paths.find(path)
+
+    def _find_last(self, path: str) -> _Methods:
+        """Where no literal pattern is the path."""
+        methods = self._any_host.find_wild(path)
+        if methods is None:
+            methods = self._local.get(path)
+            if methods is None:
+                raise NoRoute
+        return methods
 
     def _paths_of(self, host: str | None) -> _Paths:
         return self._any_host if host is None else self._hosts.setdefault(host.lower(), _Paths())

@@ -5,6 +5,7 @@ A forwarding header of anyone else's counts for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -56,20 +57,19 @@ _UNKNOWN = parse_source("0.0.0.0")  # noqa: S104  nothing listens on it: it stan
 
 
 class Sources:
-    """Reads the source of a request, knowing which proxies to believe."""
+    """Reads the source of a request, knowing which proxies to believe.
+
+    Whoever asks `of_peer` and is told that the peer is a proxy asks `behind` next; of anybody else, what the peer is
+    is the source.
+    """
 
     def __init__(self, trusted: tuple[Network, ...]) -> None:
         self._trusted = trusted
+        # The peer, and whether it is a trusted proxy: the same for as long as the configuration is.
+        self.of_peer = lru_cache(maxsize=8192)(self._of_peer)
 
     def is_trusted(self, source: Source) -> bool:
         return any(source.address in network for network in self._trusted)
-
-    def find(self, peer: str, proxied: list[Header]) -> tuple[Source, bool]:
-        """The source, and whether the peer is a trusted proxy."""
-        source = parse_source(peer) if peer else _UNKNOWN
-        if not self._trusted or not self.is_trusted(source):
-            return source, False
-        return self._behind(source, proxied), True
 
     def find_charged(self, peer: str, names: tuple[bytes, ...], values: list[bytes]) -> Source | None:
         """Whom to charge for a request that cannot be admitted; nobody, if only a proxy of ours is known.
@@ -79,14 +79,16 @@ class Sources:
         if not peer:
             return None
         sent = zip(names, values, strict=True)
-        proxied = [(name.lower(), value) for name, value in sent if name.lower() == b"x-forwarded-for"]
+        source, is_proxy = self.of_peer(peer)
+        if not is_proxy:
+            return source
         try:
-            source, _ = self.find(peer, proxied)
+            source = self.behind(source, [(name.lower(), value) for name, value in sent])
         except Refusal:
             return None
         return None if self.is_trusted(source) else source
 
-    def _behind(self, nearest: Source, proxied: list[Header]) -> Source:
+    def behind(self, nearest: Source, proxied: Iterable[Header]) -> Source:
         """The first address, read from the right, that is not one of our own proxies."""
         hops = b",".join(value for name, value in proxied if name == b"x-forwarded-for")
         source = nearest
@@ -100,3 +102,7 @@ class Sources:
             if not self.is_trusted(source):
                 break
         return source
+
+    def _of_peer(self, peer: str) -> tuple[Source, bool]:
+        source = parse_source(peer) if peer else _UNKNOWN
+        return source, self.is_trusted(source)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from operator import sub
 from time import perf_counter_ns
-from typing import Any
 
 import msgspec
 
 # A target may be 8 KiB; what is told of it need not.
 LONGEST_PATH = 256
-# How many whole microseconds: `lap // 1000`, without a call of our own for each lap.
-_whole_us = (1000).__rfloordiv__
 
 
 class Trace(msgspec.Struct, dict=True):
@@ -19,7 +16,7 @@ class Trace(msgspec.Struct, dict=True):
 
     Laps are taken where a request can wait or where its time goes: reading and matching it (`admit`), its body and
     signature (`authenticate`), the store (`admit_once`), the upstream (`forward`), the client (`answer`). What runs
-    in between takes about as long as looking at the clock does, and is in the lap before.
+    in between takes about as long as looking at the clock does, and is in the lap before. The laps add up to the whole.
     """
 
     at: int
@@ -39,27 +36,19 @@ class Trace(msgspec.Struct, dict=True):
     stages_us: dict[str, int] = {}
 
     def __post_init__(self) -> None:
-        # Not fields, so not in the line. A stage, when it began, the next stage, and so on; at the end the names of the
-        # laps, and the nanoseconds of each and of all.
-        self._marks: list[Any] = ["admit", perf_counter_ns()]
-        self.stages: tuple[str, ...] = ()
-        self.laps: tuple[int, ...] = ()
-        self.total_ns = 0
+        # No field, so not in the line: the stages in their order, and at which microsecond each of them began.
+        self.began = {"admit": perf_counter_ns() // 1000}
 
     def enter(self, stage: str) -> None:
         """The stage before ends here, whether it passed or refused: its time is its own."""
-        self._marks += (stage, perf_counter_ns())
+        self.began[stage] = perf_counter_ns() // 1000
 
     def finish(self) -> None:
         """Ends the last stage."""
-        marks = self._marks
-        began: list[int] = marks[1::2]
-        ended = [*began[1:], perf_counter_ns()]
-        stages = self.stages = tuple(marks[::2])
-        laps = self.laps = tuple(map(sub, ended, began))
-        self.stages_us = dict(zip(stages, map(_whole_us, laps), strict=True))
-        self.total_ns = ended[-1] - began[0]
-        self.total_us = self.total_ns // 1000
+        began = self.began
+        marks = [*began.values(), perf_counter_ns() // 1000]
+        self.stages_us = dict(zip(began, map(sub, marks[1:], marks), strict=True))
+        self.total_us = marks[-1] - marks[0]
 
     def refuse(self, code: str) -> None:
         self.decision = "refused"

@@ -125,11 +125,16 @@ class Exchange:
 
         Names in `lines` are in lower case, and none of them frames the body or speaks of the connection.
         """
-        bodiless = self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
-        if length is None and (body or not bodiless):
-            length = len(body)
-        head = self._head(status, lines, length, last=last)
-        self.protocol.transport.write(head if bodiless else head + body)
+        opening, transport = self._opening(status, lines, last=last), self.protocol.transport
+        if status not in _WITHOUT_BODY and self.method != "HEAD":
+            declared = len(body) if length is None else length
+            transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (opening, declared, body))
+        elif length is None and not body:
+            transport.write(opening + b"\r\n")
+        else:
+            transport.write(
+                b"%bcontent-length: %d\r\n\r\n" % (opening, len(body) if length is None else length)
+            )
         self._finish()
 
     async def begin(self, status: int, lines: bytes, length: int | None) -> None:
@@ -138,7 +143,11 @@ class Exchange:
             await self.become_ready()
         self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
         self._left = 0 if self._bodiless else length
-        self.protocol.transport.write(self._head(status, lines, length))
+        if length is not None:
+            framing = b"content-length: %d\r\n\r\n" % length
+        else:
+            framing = b"\r\n" if self._bodiless else b"transfer-encoding: chunked\r\n\r\n"
+        self.protocol.transport.write(self._opening(status, lines, last=False) + framing)
 
     async def go_on(self, piece: bytes, *, more: bool) -> None:
         if not self.is_ready():
@@ -179,21 +188,19 @@ class Exchange:
             self.protocol.transport.abort()
             raise ClientGone from None
 
-    def _head(self, status: int, lines: bytes, length: int | None, *, last: bool = False) -> bytes:
-        """Decides how the body is framed, and whether the connection goes on."""
+    def _opening(self, status: int, lines: bytes, *, last: bool) -> bytes:
+        """The head but for what frames the body. Decides whether the connection goes on."""
         self.response_started = True
         protocol = self.protocol
-        head = STATUS_LINE[status] + lines
-        if b"\r\ndate: " not in head:
-            head += protocol.default_lines()
+        opening = STATUS_LINE[status] + lines
+        if b"\r\ndate: " not in opening:
+            opening += protocol.default_lines()
         if last or self.more_body or not self.keep_alive or type(protocol).is_draining():
             # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
             # answer starts is never read to its end as another request.
             self.keep_alive = False
-            head += b"connection: close\r\n"
-        if length is not None:
-            return b"%bcontent-length: %d\r\n\r\n" % (head, length)
-        return head + (b"\r\n" if self._bodiless else b"transfer-encoding: chunked\r\n\r\n")
+            opening += b"connection: close\r\n"
+        return opening
 
     def _finish(self) -> None:
         self.response_complete = True

@@ -13,7 +13,6 @@ from gateway.arrival import Arrival
 from gateway.problems import Refusal
 from gateway.routes import MethodNotAllowed
 from gateway.sources import Source, Sources
-from gateway.trace import LONGEST_PATH
 
 _NEVER = frozenset({"CONNECT", "TRACE"})
 _EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -42,9 +41,11 @@ class Admit:
             raise Refusal("malformed_request", "The gateway speaks HTTP/1.1.")
         if arrival.method in _NEVER:
             raise MethodNotAllowed(_EVER)
-        target = paths.canonical_target(arrival.target)
+        target = paths.canonical[arrival.target]
         read = headers.read(arrival.names, arrival.values)
-        source, via_proxy = self._sources.find(arrival.peer, read.proxied)
-        arrival.trace.path = target.path[:LONGEST_PATH]
+        source, via_proxy = self._sources.of_peer(arrival.peer)
+        if via_proxy:
+            source = self._sources.behind(source, read.proxied)
+        arrival.trace.path = target.shown
         arrival.trace.source = source.text
         return Admitted(arrival, target, read, source, via_proxy)

@@ -5,7 +5,7 @@ After the signature, so that strangers can burn nobody's nonces; atomic, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 import msgspec
@@ -48,26 +48,31 @@ class AdmitOnce:
         self._charges_of_key = lru_cache(_KEPT_CHARGES)(self._compile_for_key)
         self._charges_of_source = lru_cache(_KEPT_CHARGES_OF_STRANGERS)(self._compile_for_source)
 
-    async def __call__(self, authorized: Authorized) -> Counted:
+    def ask(self, authorized: Authorized) -> Awaitable[Admitted]:
+        """The store's own answer, to be awaited: no coroutine of ours stands in between."""
         authenticated = authorized.authenticated
-        routed, caller, nonce = authenticated.routed, authenticated.caller, authenticated.nonce
-        route, admitted = routed.route, routed.admitted
+        caller, nonce, route = authenticated.caller, authenticated.nonce, authenticated.routed.route
         if caller is None:
-            return Counted(authorized, await self._charge_source(admitted.source.network, route))
+            return self._ask_for_source(authenticated.routed.admitted.source.network, route)
         if nonce is None:
             raise TypeError("whoever signed a request signed its nonce")
-        key = caller.key
         # Most routes have no limits of their own, and all those of one cost charge a key alike.
-        charges = self._charges_of_key(key.entitlement, route if route.limits else route.cost)
-        states = await self._store.admit(Admission(charges, nonce))
-        # Only what was admitted is a use: a captured request that is sent again tells nothing of its key.
-        self._used(key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
+        charges = self._charges_of_key(caller.key.entitlement, route if route.limits else route.cost)
+        return self._store.admit(Admission(charges, nonce))
+
+    def count(self, authorized: Authorized, states: Admitted) -> Counted:
+        """Only what was admitted is a use: a captured request that is sent again tells nothing of its key."""
+        authenticated = authorized.authenticated
+        caller = authenticated.caller
+        if caller is not None:
+            admitted = authenticated.routed.admitted
+            self._used(caller.key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
         return Counted(authorized, states)
 
-    async def _charge_source(self, network: str, route: Route) -> Admitted:
+    def _ask_for_source(self, network: str, route: Route) -> Awaitable[Admitted]:
         if not route.limits:
-            return NOTHING_CHARGED
-        return await self._store.admit(Admission(self._charges_of_source(network, route), None))
+            return _charge_nothing()
+        return self._store.admit(Admission(self._charges_of_source(network, route), None))
 
     def _compile_for_key(self, entitlement: Entitlement, charged: Route | int) -> Charges:
         tier = self._policies.tiers.get(entitlement.tier)
@@ -86,6 +91,10 @@ class AdmitOnce:
 
     def _compile_for_source(self, network: str, route: Route) -> Charges:
         return compile_charges(f"source:{network}", tuple(_route_buckets(route)))
+
+
+async def _charge_nothing() -> Admitted:
+    return NOTHING_CHARGED
 
 
 def _bucket(key: str, limit: Limit | None, cost: int) -> list[Bucket]:

@@ -13,40 +13,46 @@ from gateway import clocks
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import refusal_headers
 from gateway.sources import Source
-from gateway.stages.admit import Admitted
 from policies import gcra
 
 MAX_SOURCES = 100_000
 
 
 class LimitSource:
-    def __init__(self, limit: gcra.Limit, clock_us: Callable[[], int] = clocks.monotonic_us) -> None:
+    def __init__(self, limit: gcra.Limit, clock_ns: Callable[[], int] = clocks.monotonic_ns) -> None:
         self._limit = limit
-        self._clock_us = clock_us
-        self._arrivals: dict[str, int] = {}
+        self._emission_ns = limit.emission_us * 1_000
+        self._tolerance_ns = limit.tolerance_us * 1_000
+        self._clock_ns = clock_ns
+        # Until when each network has booked: its theoretical arrival time, in nanoseconds.
+        self._booked_until: dict[str, int] = {}
 
-    def __call__(self, admitted: Admitted) -> Admitted:
-        self.check(admitted.source)
-        return admitted
+    def __call__(self, source: Source) -> None:
+        """`gcra.charge` of one unit, written out: it is asked of every request, also of those that are refused."""
+        now, network = self._clock_ns(), source.network
+        booked_until = self._booked_until.get(network)
+        if booked_until is None:
+            self._make_room(now)
+            booked_until = now
+        elif booked_until <= now:
+            booked_until = now
+        else:
+            # Where nothing is booked, one unit always fits: a burst is at least one.
+            late = booked_until + self._emission_ns - now - self._tolerance_ns
+            if late > 0:
+                raise self._refuse(late)
+        self._booked_until[network] = booked_until + self._emission_ns
 
-    def check(self, source: Source) -> None:
-        now_us, network, arrivals = self._clock_us(), source.network, self._arrivals
-        before = arrivals.get(network)
-        charged = gcra.charge(before, now_us, self._limit, 1)
-        if charged is None:
-            raise self._refuse(gcra.admit(before, now_us, self._limit, 1))
-        if before is None and len(arrivals) >= MAX_SOURCES:
-            self._forget_idle(now_us)
-        self._arrivals[network] = charged
-
-    def _refuse(self, verdict: gcra.Verdict) -> Refusal:
-        headers = refusal_headers(self._limit, verdict.retry_after_us // 1000)
+    def _refuse(self, retry_after_ns: int) -> Refusal:
+        headers = refusal_headers(self._limit, retry_after_ns // 1_000_000)
         members = {"limit": "source"}
         return Refusal("rate_limited", "This address asks too often.", members=members, headers=headers)
 
-    def _forget_idle(self, now_us: int) -> None:
+    def _make_room(self, now: int) -> None:
         """A source whose debt is paid is as good as unknown. If all are busy, the oldest tenth is let go."""
-        self._arrivals = {network: tat for network, tat in self._arrivals.items() if tat > now_us}
-        if len(self._arrivals) >= MAX_SOURCES:
-            for network in list(self._arrivals)[: MAX_SOURCES // 10]:
-                del self._arrivals[network]
+        if len(self._booked_until) < MAX_SOURCES:
+            return
+        self._booked_until = {network: until for network, until in self._booked_until.items() if until > now}
+        if len(self._booked_until) >= MAX_SOURCES:
+            for network in list(self._booked_until)[: MAX_SOURCES // 10]:
+                del self._booked_until[network]

@@ -64,7 +64,8 @@ class Stage:
         """The buckets that the store was asked to charge: key, limit and cost of each."""
         caller = None if key is None else VerifiedKey(key, 1)
         authenticated = Authenticated(Routed(admitted(), route), caller, nonce, b"", EMPTY_SHA256)
-        counted = await self.admit_once(Authorized(authenticated, None))
+        authorized = Authorized(authenticated, None)
+        counted = self.admit_once.count(authorized, await self.admit_once.ask(authorized))
         return [(each.key, each.limit.name, each.cost) for each in counted.states.charges.buckets]
 
 
@@ -124,6 +125,17 @@ async def test_only_what_was_admitted_is_a_use() -> None:
     stage.store.refusal = Replayed()
     with pytest.raises(Replayed):
         await stage.ask(READ, KEY)
+    assert stage.uses == [(KEY.id, 1, SOURCE, 0)]
+
+
+async def test_to_ask_is_not_yet_a_use() -> None:
+    """The two halves of the stage: what is asked of the store, and what is counted once it has said yes."""
+    stage = Stage()
+    authenticated = Authenticated(Routed(admitted(), READ), VerifiedKey(KEY, 1), "n", b"", EMPTY_SHA256)
+    authorized = Authorized(authenticated, None)
+    states = await stage.admit_once.ask(authorized)
+    assert stage.uses == []
+    assert stage.admit_once.count(authorized, states).states is states
     assert stage.uses == [(KEY.id, 1, SOURCE, 0)]
 
 

@@ -155,9 +155,51 @@ def test_a_refusal_is_refused_again() -> None:
 
 def test_long_heads_are_not_kept() -> None:
     """Strangers choose names; what is remembered of them is bounded."""
-    kept = headers._kept_plan.cache_info().currsize
+    kept = len(headers._plans)
     read([HOST, (b"x-" + b"a" * 5000, b"1")])
-    assert headers._kept_plan.cache_info().currsize == kept
+    assert len(headers._plans) == kept
+
+
+def test_few_heads_are_kept() -> None:
+    """However many names strangers make up."""
+    for number in range(2 * headers._MOST_KEPT):
+        read([HOST, (b"x-%d" % number, b"1")])
+    assert len(headers._plans) == headers._MOST_KEPT
+
+
+@pytest.mark.parametrize("value", [b"", b"a b", b"gateway.example/"])
+def test_a_malformed_host_is_refused_however_often_a_head_of_its_names_has_passed(value: bytes) -> None:
+    """A plan decides by names; a value is checked with every request, and one that failed is not remembered."""
+    for _ in range(2):
+        assert read([HOST, (b"accept", b"a")]).host == HOST[1]
+        with pytest.raises(Refusal):
+            read([(b"host", value), (b"accept", b"a")])
+
+
+@pytest.mark.parametrize("sent", [[], [(b"accept", b"a")], [(b"portreeve-key", b"k"), (b"x", b"1")]])
+def test_what_was_not_sent_is_none(sent: list[tuple[bytes, bytes]]) -> None:
+    """Whichever of our own names are in the head, and wherever."""
+    for order in ([HOST, *sent], [*sent, HOST]):
+        found = read(order)
+        key = b"k" if sent and sent[0][0] == b"portreeve-key" else None
+        told = (found.host, found.key, found.timestamp, found.nonce, found.signature)
+        assert told == (HOST[1], key, None, None, None)
+        assert (found.content_length, found.chunked, found.proxied) == (None, False, ())
+
+
+def test_a_body_and_its_framing_are_read_beside_everything_else() -> None:
+    """What is for this hop is kept apart from what passes on, and neither hides the length."""
+    sent = [HOST, (b"Content-Length", b"12"), (b"Connection", b"keep-alive"), (b"x", b"1")]
+    found = read(sent)
+    assert (found.content_length, found.chunked, found.passed) == (12, False, b"x: 1\r\n")
+    assert found.proxied == ((b"content-length", b"12"), (b"connection", b"keep-alive"))
+    assert read([HOST, (b"transfer-encoding", b"Chunked")]).chunked
+
+
+def test_a_length_spelt_with_an_underscore_is_no_length() -> None:
+    """It frames nothing, and it does not pass."""
+    found = read([HOST, (b"content_length", b"12"), (b"x", b"1")])
+    assert (found.content_length, found.passed_count) == (None, 1)
 
 
 def test_a_value_is_written_as_it_is() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.problems import Refusal
 from gateway.sources import parse_source
 from gateway.stages import limit_source
 from gateway.stages.limit_source import LimitSource
+from policies import gcra
 from policies.gcra import Limit
 
 LIMIT = Limit(name="source", rate=1, per_us=1_000_000, burst=2)
@@ -19,15 +22,15 @@ class Clock:
     now_ms = 0
 
     def __call__(self) -> int:
-        return self.now_ms * 1000
+        return self.now_ms * 1_000_000
 
 
 def at(stage: LimitSource, now_ms: int, address: str) -> None:
     """One request from an address at a time."""
-    clock = stage._clock_us
+    clock = stage._clock_ns
     assert isinstance(clock, Clock)
     clock.now_ms = now_ms
-    stage.check(parse_source(address))
+    stage(parse_source(address))
 
 
 def limiter() -> LimitSource:
@@ -78,7 +81,7 @@ def test_memory_stays_bounded_whatever_addresses_come(monkeypatch: pytest.Monkey
     stage = limiter()
     for number in range(1000):
         at(stage, 0, str(ip_address(number)))
-    assert len(stage._arrivals) <= 100
+    assert len(stage._booked_until) <= 100
 
 
 def test_forgetting_idle_sources_keeps_those_in_debt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +95,30 @@ def test_forgetting_idle_sources_keeps_those_in_debt(monkeypatch: pytest.MonkeyP
     at(stage, 1500, "203.0.113.10")
     with pytest.raises(Refusal):
         at(stage, 1500, noisy)
+
+
+@given(
+    st.builds(
+        Limit,
+        name=st.just("source"),
+        rate=st.integers(1, 50),
+        per_us=st.just(1_000_000),
+        burst=st.integers(1, 5),
+    ),
+    st.lists(st.integers(0, 400), max_size=40),
+)
+def test_it_counts_as_every_limit_is_counted(limit: Limit, pauses_ms: list[int]) -> None:
+    """The arithmetic is written out here, and is that of `policies.gcra` to the microsecond."""
+    stage, tat_us, now_ms = LimitSource(limit, Clock()), None, 0
+    for pause_ms in pauses_ms:
+        now_ms += pause_ms
+        verdict = gcra.admit(tat_us, now_ms * 1000, limit, 1)
+        if verdict.allowed:
+            at(stage, now_ms, "203.0.113.9")
+        else:
+            with pytest.raises(Refusal) as refused:
+                at(stage, now_ms, "203.0.113.9")
+            wait_s = max(1, -(-(verdict.retry_after_us // 1000) // 1000))
+            assert dict(refused.value.problem.headers)[b"retry-after"] == b"%d" % wait_s
+        tat_us = verdict.tat_us
+        assert stage._booked_until["203.0.113.9"] // 1000 == tat_us or not verdict.allowed

@@ -37,7 +37,7 @@ def traced(reason: str = "") -> Trace:
         trace.refuse(reason)
     trace.finish()
     # As if it had taken this long.
-    trace.total_ns, trace.total_us = 1_000_000, 1_000
+    trace.stages_us, trace.total_us = {"admit": 400, "answer": 600}, 1_000
     return trace
 
 
@@ -52,6 +52,32 @@ def test_one_request_is_one_line_of_json(sink: io.BytesIO) -> None:
     assert (told["request_id"], told["route"], told["partner"]) == ("r1", "orders", "acme")
     assert (told["decision"], told["reason"], told["total_us"]) == ("refused", "bad_signature", 1000)
     assert set(told["stages_us"]) == {"admit", "answer"}
+
+
+def test_a_line_begins_with_the_node_and_tells_each_field_once(sink: io.BytesIO) -> None:
+    """Lines are put together where they are written; whoever parses them sees one object a line, in this order."""
+    log = RequestLog(sink, 'a "node"\n')
+    for _ in range(2):
+        log.note(traced())
+    log.note_event("defect", where="here")
+    log.start()
+    log.stop()
+    first, second, event = [json.loads(line, object_pairs_hook=list) for line in sink.getvalue().splitlines()]
+    assert first[0] == ("node", 'a "node"\n')
+    assert [name for name, _ in first] == ["node", *Trace.__struct_fields__]
+    assert [name for name, _ in second] == [name for name, _ in first]
+    assert [name for name, _ in event] == ["node", "at", "event", "where"]
+
+
+def test_the_laps_of_a_request_are_its_stages_in_order_and_add_up() -> None:
+    """Each begins where the one before ends."""
+    trace = Trace(0, "r1", "GET")
+    for stage in ("authenticate", "admit_once", "answer"):
+        trace.enter(stage)
+    trace.finish()
+    assert list(trace.stages_us) == ["admit", "authenticate", "admit_once", "answer"]
+    assert trace.total_us == sum(trace.stages_us.values())
+    assert list(trace.began.values()) == sorted(trace.began.values())
 
 
 def test_lines_beyond_the_bound_are_counted_and_dropped(
@@ -81,6 +107,17 @@ def test_a_sink_that_fails_is_survived() -> None:
     assert log.dropped == 1
 
 
+def test_a_request_is_finished_and_told_to_the_log_and_the_metrics(sink: io.BytesIO) -> None:
+    """Once each."""
+    log, metrics = RequestLog(sink, "node"), Metrics({})
+    Observers(log, metrics).note(Trace(0, "r1", "GET"))
+    log.start()
+    log.stop()
+    (line,) = sink.getvalue().splitlines()
+    assert list(json.loads(line)["stages_us"]) == ["admit"]
+    assert metrics.totals().requests == {" allowed ": 1}
+
+
 def test_a_defect_is_noted_by_place_and_type_only(sink: io.BytesIO) -> None:
     """What an unknown failure says may hold a secret."""
     log = RequestLog(sink, "node")
@@ -105,6 +142,8 @@ def test_metrics_count_by_route_decision_and_reason() -> None:
     assert 'portreeve_store_errors_total{store="admission"} 1.0' in text
     assert 'portreeve_stage_seconds_count{stage="admit"} 3.0' in text
     assert 'portreeve_request_seconds_bucket{le="0.001"} 3.0' in text
+    assert "portreeve_request_seconds_sum 0.003" in text
+    assert 'portreeve_stage_seconds_sum{stage="admit"} 0.0012' in text
     assert "portreeve_key_cache_age_seconds 1.5" in text
 
 
@@ -130,16 +169,38 @@ def test_a_half_written_file_of_another_worker_is_passed_over(tmp_path: Path) ->
     assert SharedTotals(tmp_path, "2", Metrics({}).totals).others() == []
 
 
-@given(st.lists(st.integers(0, 2_000_000_000) | st.sampled_from([bound * 1000 for bound in BOUNDS_US])))
-def test_durations_taken_together_fall_where_each_would(durations_ns: list[int]) -> None:
+@given(st.lists(st.integers(0, 2_000_000) | st.sampled_from(BOUNDS_US)))
+def test_durations_taken_together_fall_where_each_would(durations_us: list[int]) -> None:
     """A bound belongs to the bucket below it, as `le` says."""
     each_alone = [0] * (len(BOUNDS_US) + 1)
-    for duration_ns in durations_ns:
-        each_alone[bisect_left(BOUNDS_US, duration_ns / 1000)] += 1
+    for duration_us in durations_us:
+        each_alone[bisect_left(BOUNDS_US, duration_us)] += 1
     histogram = Histogram()
-    histogram.observe_all(durations_ns)
+    histogram.observe_all(durations_us)
     assert histogram.counts == each_alone
-    assert histogram.total_ns == sum(durations_ns)
+    assert histogram.total_us == sum(durations_us)
+
+
+def test_requests_are_counted_apart_by_the_stages_they_came_to() -> None:
+    """One that was refused early has no part in the later stages, and lends its time to none."""
+    metrics, early = Metrics({}), Trace(0, "r2", "GET")
+    early.enter("answer")
+    early.enter("forward")
+    early.refuse("upstream_timeout")
+    early.finish()
+    early.stages_us, early.total_us = {"admit": 1, "answer": 2, "forward": 3}, 6
+    for trace in (traced(), early, traced("upstream_timeout"), early):
+        metrics.note(trace)
+    totals = metrics.totals()
+    sums = {stage: histogram.total_us for stage, histogram in totals.stages.items()}
+    assert sums == {"admit": 802, "answer": 1_204, "forward": 6}
+    assert (sum(totals.total.counts), totals.total.total_us) == (4, 2_012)
+    assert totals.upstream_errors == {"paper upstream_timeout": 1, " upstream_timeout": 2}
+    assert totals.requests == {
+        "orders allowed ": 1,
+        "orders refused upstream_timeout": 1,
+        " refused upstream_timeout": 2,
+    }
 
 
 def test_no_request_is_missing_from_the_totals() -> None:

@@ -47,7 +47,7 @@ def test_passes_every_target_of_the_signing_vectors(target: str) -> None:
 def test_keeps_a_canonical_target_as_it_was_sent(raw: bytes) -> None:
     """Nothing is decoded, and the query is the caller's own business."""
     path, _, query = raw.decode().partition("?")
-    assert canonical_target(raw) == paths.Target(raw, path, path.encode(), query.encode())
+    assert canonical_target(raw) == paths.Target(raw, path, path.encode(), query.encode(), path)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +127,32 @@ def test_refuses_everything_else_and_names_what_was_wrong(raw: bytes, complaint:
     with pytest.raises(MalformedPath) as caught:
         canonical_target(raw)
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"/a", b"/a?b=c", b"/a?", b"/" + b"a" * 1_000])
+def test_a_target_that_is_kept_is_what_it_would_be_made_anew(raw: bytes) -> None:
+    """Seen before or not, short or long."""
+    for _ in range(2):
+        assert paths.canonical[raw] == canonical_target(raw)
+
+
+@pytest.mark.parametrize("raw", [b"/a/../b", b"/%61", b"/a?b c"])
+def test_a_target_that_was_refused_is_refused_again(raw: bytes) -> None:
+    """Nothing is kept of it."""
+    for _ in range(2):
+        with pytest.raises(MalformedPath):
+            paths.canonical[raw]
+
+
+def test_few_targets_are_kept_and_no_long_ones() -> None:
+    """Whoever asks for something else each time fills no memory."""
+    for number in range(2 * paths._MOST_KEPT):
+        assert paths.canonical[b"/a?%d" % number].query == b"%d" % number
+    assert len(paths.canonical) == paths._MOST_KEPT
+    paths.canonical[b"/" + b"a" * paths._LONGEST_KEPT]
+    assert max(map(len, paths.canonical)) <= paths._LONGEST_KEPT
+
+
+def test_what_is_shown_of_a_long_path_is_its_beginning() -> None:
+    """A log line is not eight kilobytes long."""
+    assert canonical_target(b"/" + b"a" * 1_000 + b"?q").shown == "/" + "a" * 255

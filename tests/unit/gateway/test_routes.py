@@ -296,3 +296,20 @@ def test_whoami_is_a_local_route_of_its_own() -> None:
     assert (whoami.public, whoami.permission, whoami.environment) == (False, None, None)
     with pytest.raises(NoRoute):
         compile_routes(configured, whoami=False).match(b"h", "GET", "/edge/v1/whoami")
+
+
+def test_every_kind_of_pattern_of_a_host_comes_before_those_of_any() -> None:
+    """Literal or not, on either side; and what the host has no pattern for falls to those of any."""
+    table = RouteTable(
+        [
+            route("host-literal", "/a/b", host="one.example"),
+            route("host-wild", "/a/{id}", host="one.example"),
+            route("any-literal", "/a/c"),
+            route("any-wild", "/a/**"),
+        ]
+    )
+    on_host = [find(table, path, host="one.example:443") for path in ("/a/b", "/a/c", "/a/x/y", "/b")]
+    assert on_host == ["host-literal", "host-wild", "any-wild", None]
+    for elsewhere in ("two.example", "", None):
+        found = [find(table, path, host=elsewhere) for path in ("/a/b", "/a/c", "/b")]
+        assert found == ["any-wild", "any-literal", None]
