@@ -8,8 +8,8 @@ Refuses: a field with a line end in it, since that could make one request read a
 
 from typing import Final
 
-LABEL: Final = "PORTREEVE1"
 _LINE_ENDS: Final = 7
+_LINES: Final = b"PORTREEVE1" + _LINE_ENDS * b"\n%b"
 
 
 class AmbiguousField(ValueError):
@@ -17,10 +17,15 @@ class AmbiguousField(ValueError):
 
 
 def string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in the order of the contract
-    timestamp: str, nonce: str, key_id: str, method: str, path: bytes, query: bytes, body_sha256_hex: str
+    timestamp: bytes,
+    nonce: bytes,
+    key_id: bytes,
+    method: bytes,
+    path: bytes,
+    query: bytes,
+    body_sha256_hex: bytes,
 ) -> bytes:
-    head = f"{LABEL}\n{timestamp}\n{nonce}\n{key_id}\n{method}".encode("ascii")
-    canonical = b"\n".join((head, path, query, body_sha256_hex.encode("ascii")))
+    canonical = _LINES % (timestamp, nonce, key_id, method, path, query, body_sha256_hex)
     if canonical.count(b"\n") != _LINE_ENDS:
         raise AmbiguousField("a field of the string to sign holds a line end")
     return canonical

@@ -23,6 +23,8 @@ LONGEST_WINDOW_MS: Final = 60_000
 _TIMESTAMP: Final = re.compile(rb"([1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?")
 _NONCE: Final = re.compile(rb"[A-Za-z0-9_-]{16,64}")
 _SIGNATURE: Final = re.compile(rb"[0-9a-f]{64}(?:[0-9a-f]{64})?")
+# The three at once, a line each. None of them has room for a line end, so what matches divides in one way only.
+_LINES: Final = re.compile(b"\n".join((_TIMESTAMP.pattern, _NONCE.pattern, _SIGNATURE.pattern)))
 
 
 class MissingCredentials(Exception):
@@ -43,10 +45,10 @@ class MalformedCredentials(Exception):
 
 class SignedCredential(msgspec.Struct, frozen=True, gc=False):
     key_id: str
-    timestamp: str  # verbatim, window included: this is what was signed
+    timestamp: bytes  # verbatim, window included: this is what was signed
     at_ms: int
     window_ms: int | None
-    nonce: str
+    nonce: bytes
     signature: bytes
 
 
@@ -60,35 +62,21 @@ def parse(
 ) -> SignedCredential:
     if key_id is None or timestamp is None or nonce is None or signature is None:
         raise _incomplete(key_id, timestamp, nonce, signature)
-    at_ms, window_ms = _parse_timestamp(timestamp, max_window_ms)
-    if _NONCE.fullmatch(nonce) is None:
-        raise MalformedCredentials("Portreeve-Nonce", "must be 16 to 64 characters of A-Z a-z 0-9 _ -")
-    if _SIGNATURE.fullmatch(signature) is None:
-        raise MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
+    found = _LINES.fullmatch(b"\n".join((timestamp, nonce, signature)))
+    if found is None:
+        raise _malformed(timestamp, nonce)
+    at_digits, window_digits = found.groups()
+    window_ms = None if window_digits is None else _parse_window(window_digits, max_window_ms)
     return SignedCredential(
-        _parse_key_id(key_id),
-        timestamp.decode("ascii"),
-        at_ms,
-        window_ms,
-        nonce.decode("ascii"),
-        unhexlify(signature),
+        _parse_key_id(key_id), timestamp, int(at_digits), window_ms, nonce, unhexlify(signature)
     )
 
 
-def _parse_timestamp(timestamp: bytes, max_window_ms: int) -> tuple[int, int | None]:
-    found = _TIMESTAMP.fullmatch(timestamp)
-    if found is None:
-        raise MalformedCredentials(
-            "Portreeve-Timestamp",
-            "must be Unix milliseconds, optionally followed by / and a window in milliseconds",
-        )
-    at_digits, window_digits = found.groups()
-    if window_digits is None:
-        return int(at_digits), None
-    window_ms = int(window_digits)
+def _parse_window(digits: bytes, max_window_ms: int) -> int:
+    window_ms = int(digits)
     if window_ms > max_window_ms:
         raise MalformedCredentials("Portreeve-Timestamp", f"asks for a window over {max_window_ms} ms")
-    return int(at_digits), window_ms
+    return window_ms
 
 
 # A key id comes back with every request of its partner, and its check need not be computed anew. Bounded, because
@@ -102,6 +90,18 @@ def _parse_key_id(key_id: bytes) -> str:
         # `from None`: the cause holds what the client sent, which belongs in no log.
         raise MalformedCredentials("Portreeve-Key", "is not a Portreeve key id") from None
     return text
+
+
+def _malformed(timestamp: bytes, nonce: bytes) -> MalformedCredentials:
+    """The first header that is outside its grammar, where one of the three is."""
+    if _TIMESTAMP.fullmatch(timestamp) is None:
+        return MalformedCredentials(
+            "Portreeve-Timestamp",
+            "must be Unix milliseconds, optionally followed by / and a window in milliseconds",
+        )
+    if _NONCE.fullmatch(nonce) is None:
+        return MalformedCredentials("Portreeve-Nonce", "must be 16 to 64 characters of A-Z a-z 0-9 _ -")
+    return MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
 
 
 def _incomplete(

@@ -8,17 +8,17 @@ Refuses: any wrong signature with `BadSignature`; after a right one, a key that 
 frozen, or whose partner is. None of those states shows to anyone who cannot sign for the key.
 """
 
-import hmac
 from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from auth import credential as credentials
 from keys import served
+from keys.records import Algorithm
 from keys.secret import HmacKey
+from keys.verifiers import Ed25519Verifier, Verifier
 
 AuditReason = Literal["unknown_key", "other_algorithm", "wrong_signature"]
 
@@ -27,7 +27,6 @@ _DECOY_SECRET_BYTES: Final = 32
 # An active version and a retiring one. A refusal always makes this many checks, so that it tells
 # neither whether the key exists nor whether it is being rotated.
 _CHECKS: Final = 2
-_VERIFYING_STATES: Final = ("active", "retiring")
 
 
 class BadSignature(Exception):
@@ -75,86 +74,38 @@ class SignatureAuthenticator:
         self, find: Callable[[str], served.ServedKey | None], *, entropy: Callable[[int], bytes]
     ) -> None:
         self._find = find
-        self._decoy_secret = HmacKey(entropy(_DECOY_SECRET_BYTES))
+        self._hmac_decoy = HmacKey(entropy(_DECOY_SECRET_BYTES))
         # The private half is dropped here; a signature made with it would be refused all the same.
-        self._decoy_public_key = ed25519.Ed25519PrivateKey.from_private_bytes(entropy(32)).public_key()
+        private_key = ed25519.Ed25519PrivateKey.from_private_bytes(entropy(32))
+        self._ed25519_decoy = Ed25519Verifier(private_key.public_key())
 
     def verify(self, credential: credentials.SignedCredential, canonical: bytes, now_ms: int) -> VerifiedKey:
-        key = self._find(credential.key_id)
-        if len(credential.signature) == _HMAC_SIGNATURE_BYTES:
-            version = self._find_hmac_version(key, credential.signature, canonical)
-        else:
-            version = self._find_ed25519_version(key, credential.signature, canonical)
-        if key is None or version is None:
-            raise BadSignature(credential.key_id, _audit_reason(key, credential.signature))
-        _require_usable(key, now_ms)
-        return VerifiedKey(key, version)
-
-    def _find_hmac_version(
-        self, key: served.ServedKey | None, signature: bytes, canonical: bytes
-    ) -> int | None:
+        key, signature = self._find(credential.key_id), credential.signature
+        algorithm: Algorithm = "hmac-sha256" if len(signature) == _HMAC_SIGNATURE_BYTES else "ed25519"
         checks = 0
-        for version in _verifying_versions(key, "hmac-sha256"):
-            if version.secret is None:
-                continue
-            checks += 1
-            if _hmac_matches(version.secret, canonical, signature):
-                return version.version
+        if key is not None and key.algorithm == algorithm:
+            for version, verifier in key.verifiers:
+                if verifier.verifies(signature, canonical):
+                    if now_ms >= key.refused_from:
+                        raise _refusal(key, now_ms)
+                    return VerifiedKey(key, version)
+                checks += 1
+        decoy: Verifier = self._hmac_decoy if algorithm == "hmac-sha256" else self._ed25519_decoy
         for _ in range(checks, _CHECKS):
-            _hmac_matches(self._decoy_secret, canonical, signature)
-        return None
-
-    def _find_ed25519_version(
-        self, key: served.ServedKey | None, signature: bytes, canonical: bytes
-    ) -> int | None:
-        checks = 0
-        for version in _verifying_versions(key, "ed25519"):
-            if version.public_key is None:
-                continue
-            checks += 1
-            if _ed25519_matches(version.public_key, canonical, signature):
-                return version.version
-        for _ in range(checks, _CHECKS):
-            _ed25519_matches(self._decoy_public_key, canonical, signature)
-        return None
+            decoy.verifies(signature, canonical)
+        raise BadSignature(credential.key_id, _audit_reason(key, algorithm))
 
 
-def _verifying_versions(key: served.ServedKey | None, algorithm: str) -> list[served.ServedVersion]:
-    if key is None or key.algorithm != algorithm:
-        return []
-    return [
-        version
-        for version in key.versions
-        # A revoked key keeps its last versions, so that whoever holds the secret hears `KeyRevoked`.
-        if version.algorithm == algorithm and (key.revoked or version.state in _VERIFYING_STATES)
-    ]
-
-
-def _hmac_matches(secret: HmacKey, canonical: bytes, signature: bytes) -> bool:
-    return hmac.compare_digest(secret.sign(canonical), signature)
-
-
-def _ed25519_matches(public_key: ed25519.Ed25519PublicKey, canonical: bytes, signature: bytes) -> bool:
-    try:
-        public_key.verify(signature, canonical)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _require_usable(key: served.ServedKey, now_ms: int) -> None:
+def _refusal(key: served.ServedKey, now_ms: int) -> KeyRefused:
+    """Of several states the most final one."""
     if key.revoked:
-        raise KeyRevoked(key)
+        return KeyRevoked(key)
     if key.expires_at is not None and now_ms >= key.expires_at:
-        raise KeyExpired(key)
-    if key.frozen:
-        raise KeyFrozen(key)
-    if key.partner_frozen:
-        raise PartnerFrozen(key)
+        return KeyExpired(key)
+    return KeyFrozen(key) if key.frozen else PartnerFrozen(key)
 
 
-def _audit_reason(key: served.ServedKey | None, signature: bytes) -> AuditReason:
+def _audit_reason(key: served.ServedKey | None, asked: Algorithm) -> AuditReason:
     if key is None:
         return "unknown_key"
-    asked = "hmac-sha256" if len(signature) == _HMAC_SIGNATURE_BYTES else "ed25519"
     return "wrong_signature" if key.algorithm == asked else "other_algorithm"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 
+import msgspec
+
 from gateway.server.exchange import Exchange
 from gateway.trace import Trace
 
 
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """Status, headers and a body that is either whole (`bytes`) or streamed.
 
     `lines` are the headers as they are written, each with its line end; none of them frames the body or speaks of the
@@ -16,31 +18,21 @@ class Answer:
     body whose length is known. `last`: the connection ends with it.
     """
 
-    __slots__ = ("body", "close", "last", "length", "lines", "status")
-
-    def __init__(
-        self,
-        status: int,
-        lines: bytes,
-        body: bytes | AsyncIterable[bytes],
-        close: Callable[[], Awaitable[None]] | None = None,
-        length: int | None = None,
-    ) -> None:
-        self.status = status
-        self.lines = lines
-        self.body = body
-        self.close = close
-        self.length = length
-        self.last = False
+    status: int
+    lines: bytes
+    body: bytes | AsyncIterable[bytes]
+    close: Callable[[], Awaitable[None]] | None = None
+    length: int | None = None
+    last: bool = False
 
     def write_at_once(self, exchange: Exchange, trace: Trace) -> bool:
         """Whether it could be: whole, and the client ready for it."""
-        body = self.body
-        if not (isinstance(body, bytes) and exchange.is_ready()):
+        body, status = self.body, self.status
+        if not isinstance(body, bytes):
             return False
-        trace.status = self.status
-        trace.sent_bytes = len(body)
-        exchange.answer(self.status, self.lines, body, self.length, last=self.last)
+        if not exchange.answer(status, self.lines, body, self.length, last=self.last):
+            return False
+        trace.status, trace.sent_bytes = status, len(body)
         return True
 
     async def write(self, exchange: Exchange, trace: Trace) -> None:

@@ -66,7 +66,11 @@ class Edge:
         trace = arrival.trace
         try:
             try:
-                admitted = self._admit_or_charge(arrival)
+                try:
+                    admitted = self._admit(arrival)
+                except (Refusal, MalformedPath, MethodNotAllowed):
+                    self._charge(arrival)
+                    raise
                 if admitted.target.path.startswith(self._looked_at) and self._is_ours(admitted, exchange):
                     await self._serve_ours(admitted, exchange)
                     return
@@ -91,17 +95,13 @@ class Edge:
             self._refuse_door(admitted)
         return path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI
 
-    def _admit_or_charge(self, arrival: Arrival) -> Admitted:
+    def _charge(self, arrival: Arrival) -> None:
         """What cannot be admitted still counts against whoever sent it."""
-        try:
-            return self._admit(arrival)
-        except (Refusal, MalformedPath, MethodNotAllowed):
-            source = self._admit.find_charged(arrival)
-            arrival.trace.source = source.text if source is not None else arrival.peer
-            arrival.trace.path = _loggable(arrival.target)
-            if source is not None:
-                self._limit_source(source)
-            raise
+        source = self._admit.find_charged(arrival)
+        arrival.trace.source = source.text if source is not None else arrival.peer
+        arrival.trace.path = _loggable(arrival.target)
+        if source is not None:
+            self._limit_source(source)
 
     def _refuse_door(self, admitted: Admitted) -> NoReturn:
         """A path that this port does not serve is no route, and asking for it is not free."""

@@ -55,7 +55,10 @@ class Pipeline:
         stages.limit_source(admitted.source)
         routed = stages.match_route(admitted)
         began["authenticate"] = perf_counter_ns() // 1000
-        authenticated = await stages.authenticate(routed, hold)
+        if hold is None:
+            authenticated = stages.authenticate.without_body(routed)
+        else:
+            authenticated = await stages.authenticate.with_body(routed, hold)
         authorized = stages.authorize(authenticated)
         began["admit_once"] = perf_counter_ns() // 1000
         states = await stages.admit_once.ask(authorized)

@@ -57,11 +57,11 @@ def explain(described: Described, body: bytes, max_window_ms: int) -> dict[str, 
     built = canonical.string_to_sign(
         claim.timestamp,
         claim.nonce,
-        claim.key_id,
-        described.method,
+        claim.key_id.encode(),
+        described.method.encode(),
         target.path.encode(),
         target.query,
-        digest,
+        digest.encode(),
     ).decode("ascii")
     answer: dict[str, Any] = {"canonical": built, "body_sha256": digest, "body_bytes": len(body)}
     if described.canonical is not None:

@@ -1,10 +1,11 @@
-"""Values that must not be seen: wrappers whose text comes out only through `reveal`, and a key that only signs.
+"""Values that must not be seen: wrappers whose text comes out only through `reveal`, and a key that only verifies.
 
 Invariant: no path that turns a value into text or bytes for someone else (repr, str, format, %,
 pickle, copy, a traceback that shows locals) carries the secret. They refuse `==`, which stops at the first
 different byte, and hashing: compare with `hmac.compare_digest` on what `reveal` gives.
 """
 
+from hmac import compare_digest
 from typing import Generic, NoReturn, TypeVar
 
 from cryptography.hazmat.primitives import hashes, hmac
@@ -51,7 +52,7 @@ class SecretBytes(_Wrapped[bytes]):
 
 
 class HmacKey(_Unseen):
-    """An opened HMAC-SHA256 key. All it does is sign, and what it was made of cannot be had back from it.
+    """An opened HMAC-SHA256 key. All it does is verify: neither what it was made of nor a signature can be had from it.
 
     The key is worked into the hash state once, when it is opened: a request then costs two copies of a state, and the
     time that takes does not depend on the length of the secret.
@@ -62,7 +63,7 @@ class HmacKey(_Unseen):
     def __init__(self, secret: bytes) -> None:
         self._primed = hmac.HMAC(secret, hashes.SHA256())
 
-    def sign(self, message: bytes) -> bytes:
+    def verifies(self, signature: bytes, message: bytes) -> bool:
         signing = self._primed.copy()
         signing.update(message)
-        return signing.finalize()
+        return compare_digest(signing.finalize(), signature)

@@ -5,7 +5,10 @@ the last two it had, so that a right signature can be told that the key is revok
 compare with `==`, because a comparison would reach the secrets; they are told apart by identity.
 """
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
+from math import inf
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from keys.environment import Environment
 from keys.records import Algorithm, VersionState
 from keys.secret import HmacKey
+from keys.verifiers import Ed25519Verifier, Verifier
 
 
 class ServedVersion(msgspec.Struct, frozen=True, eq=False):
@@ -23,6 +27,12 @@ class ServedVersion(msgspec.Struct, frozen=True, eq=False):
     algorithm: Algorithm
     secret: HmacKey | None = None
     public_key: Ed25519PublicKey | None = None
+
+    def find_verifier(self) -> Verifier | None:
+        """None where what it would verify by is gone."""
+        if self.algorithm == "hmac-sha256":
+            return self.secret
+        return None if self.public_key is None else Ed25519Verifier(self.public_key)
 
 
 class Entitlement(msgspec.Struct, frozen=True, eq=False):
@@ -41,7 +51,8 @@ class Entitlement(msgspec.Struct, frozen=True, eq=False):
     networks: tuple[IPv4Network | IPv6Network, ...]
 
 
-_DERIVED = Entitlement("", "", "", "paper", (), None, ())
+_DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())
+_VERIFYING_STATES: Final = ("active", "retiring")
 
 
 class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -61,6 +72,10 @@ class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     revision: int
     # Derived: whatever a caller passes is overwritten.
     entitlement: Entitlement = _DERIVED
+    # What a signature may verify by, under the key's own algorithm, each with the number of its version.
+    verifiers: tuple[tuple[int, Verifier], ...] = ()
+    # From this time on, in milliseconds, the key is refused: always, never, or once it expires.
+    refused_from: float = -inf
 
     def __post_init__(self) -> None:
         entitlement = Entitlement(
@@ -73,3 +88,18 @@ class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             self.networks,
         )
         msgspec.structs.force_setattr(self, "entitlement", entitlement)
+        msgspec.structs.force_setattr(self, "verifiers", tuple(self._find_verifiers()))
+        msgspec.structs.force_setattr(self, "refused_from", self._refused_from())
+
+    def _find_verifiers(self) -> Iterator[tuple[int, Verifier]]:
+        for version in self.versions:
+            # A revoked key keeps its last versions, so that whoever holds the secret hears that it is revoked.
+            serves = self.revoked or version.state in _VERIFYING_STATES
+            verifier = version.find_verifier()
+            if serves and verifier is not None and version.algorithm == self.algorithm:
+                yield version.version, verifier
+
+    def _refused_from(self) -> float:
+        if self.revoked or self.frozen or self.partner_frozen:
+            return -inf
+        return inf if self.expires_at is None else self.expires_at

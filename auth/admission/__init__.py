@@ -41,7 +41,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     """What one request asks of the store. A nonce is single-use among those of the charges' holder."""
 
     charges: Charges
-    nonce: str | None
+    nonce: bytes | None
 
 
 class BucketState(msgspec.Struct, frozen=True, gc=False):

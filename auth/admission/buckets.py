@@ -25,17 +25,20 @@ class LocalBuckets:
     def charge(self, charges: Charges, now_us: int, *, known: bool = True) -> Admitted:
         """Charge all or none; raises `RateLimited`, or `LimiterUnavailable` when the table is full."""
         tats, names = self._tats, charges.names
-        after = []
+        after: dict[Name, int] = {}
+        booked_us: list[int] = []
         for name, limit, cost in zip(names, charges.limits, charges.costs, strict=True):
             tat_us = gcra.charge(tats.get(name), now_us, limit, cost)
             if tat_us is None:
                 raise counting.limited(charges, self._booked(charges, now_us))
-            after.append(tat_us)
+            after[name] = tat_us
+            booked_us.append(tat_us - now_us)
         most = self._max if known else self._max // 2
-        if len(tats) + len(names) > min(self._sweep_at, most):
+        size = len(tats) + charges.size
+        if size > self._sweep_at or size > most:
             self._make_room(names, now_us, most)
-        self._tats.update(zip(names, after, strict=True))
-        return Admitted(charges, [tat_us - now_us for tat_us in after])
+        self._tats.update(after)
+        return Admitted(charges, booked_us)
 
     def __len__(self) -> int:
         return len(self._tats)

@@ -11,6 +11,7 @@ for each request.
 from asyncio import Future, TimerHandle, get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 # Who waits for its answer, and until when.
 _Waiting = tuple[Question, Future[Answer], float]
+_question_of, _answer_of = itemgetter(0), itemgetter(1)
 
 
 class Unavailable(Exception):
@@ -65,17 +67,15 @@ class Lane(Generic[Question, Answer]):
     def ask(self, question: Question) -> Future[Answer]:
         loop, queue = get_running_loop(), self._queue
         answer: Future[Answer] = loop.create_future()
-        deadline = loop.time() + self._timeout_s
+        each = (question, answer, loop.time() + self._timeout_s)
         if self._closed or len(queue) >= self._max_waiting:
-            self._settle_without([(question, answer, deadline)], "closed" if self._closed else "overloaded")
+            self._settle_without((each,), "closed" if self._closed else "overloaded")
             return answer
-        queue.append((question, answer, deadline))
+        queue.append(each)
         if not self._busy:
             # Soon and not now: whoever asks in the same turn of the loop goes along.
             self._busy = True
             loop.call_soon(self._next)
-        if self._watchdog is None:
-            self._watchdog = loop.call_at(deadline, self._expire)
         return answer
 
     def answer(self, outcomes: Sequence[Answer | Exception]) -> None:
@@ -111,7 +111,9 @@ class Lane(Generic[Question, Answer]):
         waiting = self._in_flight = self._take()
         self._busy = bool(waiting)
         if waiting:
-            self._begin([question for question, _, _ in waiting])
+            if self._watchdog is None:
+                self._watchdog = get_running_loop().call_at(waiting[0][2], self._expire)
+            self._begin(list(map(_question_of, waiting)))
 
     def _take(self) -> list[_Waiting[Question, Answer]]:
         """What goes out next. Whoever has given up is left out: what nobody waits for is not asked."""
@@ -122,9 +124,10 @@ class Lane(Generic[Question, Answer]):
                 queue.clear()
             else:
                 taken = [queue.popleft() for _ in range(most)]
-            waiting = [each for each in taken if not each[1].done()]
-            if waiting:
-                return waiting
+            if any(map(Future.done, map(_answer_of, taken))):
+                taken = [each for each in taken if not each[1].done()]
+            if taken:
+                return taken
         return []
 
     def _settle_without(self, waiting: Iterable[_Waiting[Question, Answer]], reason: OutageReason) -> None:

@@ -175,11 +175,13 @@ class _Line(asyncio.Protocol):
             return
         try:
             reader.feed(data)
-            while len(replies) < self._expected:
+            while True:
                 reply = reader.gets()
                 if reply is _INCOMPLETE:
                     return
                 replies.append(reply)
+                if len(replies) == self._expected:
+                    break
             surplus = reader.has_data()
         except Exception:  # noqa: BLE001  what is no Redis protocol makes the parser raise more than its own
             self._break_off("refused")

@@ -24,30 +24,33 @@ class StandaloneRoute:
         self._script = script
         self._lane: Lane[Admission, Admitted] = Lane(self._begin, self._link.drop, without_store, bounds)
         self.ask = self._lane.ask
+        # What was asked last, and whether the script went along.
         self._batch: list[Admission] = []
+        self._with_body = False
 
     async def aclose(self) -> None:
         self._lane.close()
         await self._link.aclose()
 
     def _begin(self, batch: list[Admission]) -> None:
-        self._batch = batch
+        self._batch, self._with_body = batch, False
         self._link.send(self._script.command(batch), 1, self._receive, self._lane.fail)
 
     def _receive(self, replies: list[object]) -> None:
-        if isinstance(replies[0], NoScriptError):
-            # The server says that it ran nothing, so sending it again, with the body, can't count twice.
-            command = self._script.command(self._batch, with_body=True)
-            self._link.send(command, 1, self._receive_last, self._lane.fail)
-        else:
-            self._receive_last(replies)
-
-    def _receive_last(self, replies: list[object]) -> None:
         try:
             outcomes = wire.parse_reply(replies[0], self._batch)
         except wire.MalformedReply:
-            # An error, or no answer to this question at all: either way nothing more is read from this peer.
-            self._link.drop()
-            self._lane.fail("refused")
+            self._receive_none(replies[0])
+        else:
+            self._lane.answer(outcomes)
+
+    def _receive_none(self, reply: object) -> None:
+        if isinstance(reply, NoScriptError) and not self._with_body:
+            # The server says that it ran nothing, so sending it again, with the body, can't count twice.
+            self._with_body = True
+            command = self._script.command(self._batch, with_body=True)
+            self._link.send(command, 1, self._receive, self._lane.fail)
             return
-        self._lane.answer(outcomes)
+        # An error, or no answer to this question at all: either way nothing more is read from this peer.
+        self._link.drop()
+        self._lane.fail("refused")

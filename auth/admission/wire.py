@@ -5,6 +5,7 @@ Refuses any reply that is not exactly what the script answers to what was asked.
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -18,6 +19,7 @@ LIMITED: Literal[2] = 2
 _INTEGERS = frozenset([int])
 # Beside keys and what each admission brings: the script's name, the number of keys, and two arguments for all.
 _FIXED_PARTS = 5
+_KEPT_NUMBERS = 1024
 
 Outcome = Admitted | AdmissionRefused
 
@@ -36,6 +38,8 @@ class Script:
         self._by_digest = resp.bulk(b"EVALSHA") + resp.bulk(name.encode())
         self._by_body = resp.bulk(b"EVAL") + resp.bulk(body)
         self._nonce_ttl = resp.integer(nonce_ttl_ms)
+        # Batches of few sizes come again and again.
+        self._numbers = lru_cache(_KEPT_NUMBERS)(self._count)
 
     def command(self, batch: Sequence[Admission], *, with_body: bool = False) -> bytes:
         """One command for the whole batch; with the body where the server doesn't know the script yet."""
@@ -48,19 +52,16 @@ class Script:
                 arguments.append(charges.arguments)
             else:
                 arguments.append(charges.arguments_with_nonce)
-                nonce_keys.append(charges.nonce_key_head + digest(charges.nonce_scope, nonce) + b"\r\n")
-        keys = len(nonce_keys) + buckets
-        parts = [
-            b"*%d\r\n" % (_FIXED_PARTS + keys + len(batch) + 2 * buckets),
-            self._by_body if with_body else self._by_digest,
-            resp.integer(keys),
-            *nonce_keys,
-            *bucket_keys,
-            self._nonce_ttl,
-            resp.integer(len(nonce_keys)),
-            *arguments,
-        ]
-        return b"".join(parts)
+                nonce_keys.append(b"%b%b\r\n" % (charges.nonce_key_head, digest(charges.nonce_scope, nonce)))
+        size, key_count, common = self._numbers(len(batch), len(nonce_keys), buckets)
+        script = self._by_body if with_body else self._by_digest
+        return b"".join((size, script, key_count, *nonce_keys, *bucket_keys, common, *arguments))
+
+    def _count(self, admissions: int, nonces: int, buckets: int) -> tuple[bytes, bytes, bytes]:
+        """How many parts the command has, how many of them are keys, and the arguments that are common to all."""
+        keys = nonces + buckets
+        parts = _FIXED_PARTS + keys + admissions + 2 * buckets
+        return b"*%d\r\n" % parts, resp.integer(keys), self._nonce_ttl + resp.integer(nonces)
 
 
 def parse_reply(reply: object, batch: Sequence[Admission]) -> list[Outcome]:
@@ -72,8 +73,7 @@ def parse_reply(reply: object, batch: Sequence[Admission]) -> list[Outcome]:
     at = 0
     try:
         for admission in batch:
-            charges, status = admission.charges, reply[at]
-            begins = at + 1
+            charges, status, begins = admission.charges, reply[at], at + 1
             at = begins + charges.size
             if status == ADMITTED:
                 outcomes.append(Admitted(charges, reply[begins:at]))

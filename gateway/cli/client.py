@@ -73,8 +73,15 @@ def sign(  # noqa: PLR0913  the parts of a request, and the two that make each s
             "a target begins with / and is printable ASCII without spaces: %-encode the rest"
         )
     path, _, query = target.encode("ascii").partition(b"?")
-    digest = hashlib.sha256(body).hexdigest()
-    message = canonical.string_to_sign(timestamp, nonce, key.id, method, path, query, digest)
+    message = canonical.string_to_sign(
+        timestamp.encode("ascii"),
+        nonce.encode("ascii"),
+        key.id.encode("ascii"),
+        method.encode("ascii"),
+        path,
+        query,
+        hashlib.sha256(body).hexdigest().encode("ascii"),
+    )
     return [
         ("Portreeve-Key", key.id),
         ("Portreeve-Timestamp", timestamp),

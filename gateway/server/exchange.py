@@ -14,10 +14,11 @@ import urllib.parse
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 if TYPE_CHECKING:
-    from gateway.server.protocol import StrictProtocol
+    from gateway.server.protocol import StrictProtocol  # noqa: TC004  a circle: each is made with the other
 
 Header = tuple[bytes, bytes]
 Serve = Callable[["Exchange"], Coroutine[Any, Any, None]]
@@ -35,42 +36,29 @@ class ClientGone(OSError):
     """The client went away, or stopped reading, before its answer was whole."""
 
 
-class Exchange:
-    # How it stands before anything has happened.
-    more_body = True
-    broken = False
-    disconnected = False
-    response_started = False
-    response_complete = False
+class Exchange(msgspec.Struct, eq=False):
+    protocol: StrictProtocol
+    method: str
+    # As it was sent: a bare `?`, a fragment and an absolute form are only visible here.
+    target: bytes
+    http_version: str
+    # In any case, in the order of the values.
+    names: tuple[bytes, ...]
+    values: list[bytes]
+    oversized: str | None
+    keep_alive: bool
+    body: bytes | bytearray = b""
+    more_body: bool = True
+    broken: bool = False
+    disconnected: bool = False
+    response_started: bool = False
+    response_complete: bool = False
     # Made when somebody waits: most requests are whole before they are asked for more.
     _arrived: asyncio.Event | None = None
-    _asked = False
-    _bodiless = False
+    _asked: bool = False
+    _bodiless: bool = False
     # Of a body with a declared length, what is still to come; None for one in chunks.
     _left: int | None = 0
-
-    def __init__(  # noqa: PLR0913, PLR0917  what the head of a request tells; made once per request, so by position
-        self,
-        protocol: StrictProtocol,
-        method: str,
-        target: bytes,
-        http_version: str,
-        names: tuple[bytes, ...],
-        values: list[bytes],
-        oversized: str | None,
-        keep_alive: bool,
-    ) -> None:
-        self.protocol = protocol
-        self.method = method
-        # As it was sent: a bare `?`, a fragment and an absolute form are only visible here.
-        self.target = target
-        self.http_version = http_version
-        # In any case, in the order of the values.
-        self.names = names
-        self.values = values
-        self.oversized = oversized
-        self.keep_alive = keep_alive
-        self.body = bytearray()
 
     def abort(self) -> None:
         """Ends the connection in the middle of the answer: the client must see that it is not whole."""
@@ -119,23 +107,24 @@ class Exchange:
 
     # The answer -------------------------------------------------------------------------------------------
 
-    def answer(self, status: int, lines: bytes, body: bytes, length: int | None, *, last: bool) -> None:
-        """A whole answer leaves in one write, to a client that is ready. `length`: what is declared where it is not
-        that of the body.
+    def answer(self, status: int, lines: bytes, body: bytes, length: int | None, *, last: bool) -> bool:
+        """A whole answer leaves in one write. Whether it did: the client may not be ready for it. `length`: what is
+        declared where it is not that of the body.
 
         Names in `lines` are in lower case, and none of them frames the body or speaks of the connection.
         """
+        if not self.is_ready():
+            return False
         opening, transport = self._opening(status, lines, last=last), self.protocol.transport
+        declared = len(body) if length is None else length
         if status not in _WITHOUT_BODY and self.method != "HEAD":
-            declared = len(body) if length is None else length
             transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (opening, declared, body))
         elif length is None and not body:
             transport.write(opening + b"\r\n")
         else:
-            transport.write(
-                b"%bcontent-length: %d\r\n\r\n" % (opening, len(body) if length is None else length)
-            )
+            transport.write(b"%bcontent-length: %d\r\n\r\n" % (opening, declared))
         self._finish()
+        return True
 
     async def begin(self, status: int, lines: bytes, length: int | None) -> None:
         """The head of an answer whose body comes piece by piece, in chunks if its length is not known."""
@@ -204,7 +193,8 @@ class Exchange:
 
     def _finish(self) -> None:
         self.response_complete = True
-        self.wake()
+        if self._arrived is not None:
+            self._arrived.set()
         if self.keep_alive:
             self.protocol.on_response_complete()
         else:

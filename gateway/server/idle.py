@@ -1,7 +1,7 @@
-"""How long a connection may be idle between two requests: one timer for many of them.
+"""How long a connection may be idle between two requests: one timer for all of them.
 
 A timer that is set and cancelled around every request costs more than looking at a clock; so this one is left running,
-and when it rings it asks whether the connection is idle now, and since when.
+and when it rings, it asks for how long.
 """
 
 from __future__ import annotations
@@ -11,36 +11,32 @@ from collections.abc import Callable
 
 
 class IdleWatch:
-    __slots__ = ("_end", "_loop", "_seconds", "_timer", "_until")
+    """Whoever knows when the connection becomes idle writes the loop's time into `since`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, end: Callable[[], None]) -> None:
+    `overdue` is called once that is so many seconds ago; whether the connection has been in use since, it must know.
+    """
+
+    __slots__ = ("_loop", "_overdue", "_seconds", "_timer", "since")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, overdue: Callable[[], None]) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._end = end
-        self._until: float | None = None
+        self._overdue = overdue
         self._timer: asyncio.TimerHandle | None = None
+        self.since = 0.0
 
-    def begin(self) -> None:
-        self._until = self._loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._seconds, self._ring)
+    def start(self) -> None:
+        self.since = self._loop.time()
+        self._timer = self._loop.call_later(self._seconds, self._ring)
 
-    def interrupt(self) -> None:
-        """Something has arrived: the connection is not idle."""
-        self._until = None
-
-    def cancel(self) -> None:
-        self._until = None
+    def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _ring(self) -> None:
-        self._timer = None
-        if self._until is None:
-            return
-        left = self._until - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._ring)
-        else:
-            self._end()
+        left = self.since + self._seconds - self._loop.time()
+        # While the connection is in use, its next idle time has not begun, and will not be over before this one.
+        self._timer = self._loop.call_later(left if left > 0 else self._seconds, self._ring)
+        if left <= 0:
+            self._overdue()

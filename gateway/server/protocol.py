@@ -18,28 +18,16 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
 from gateway.server.idle import IdleWatch
+from gateway.server.limits import Limits
+from gateway.server.plain_head import PlainReader
 from gateway.server.turns import Turns
 
-
-class Limits(msgspec.Struct, frozen=True):
-    """What a client may ask of one connection before it has proved anything."""
-
-    max_connections: int
-    header_timeout_s: float
-    body_timeout_s: float
-    max_header_bytes: int
-    max_headers: int
-    max_target_bytes: int
-    write_timeout_s: float = 30.0
-    max_pipelined: int = 32
-    linger_s: float = 2.0
-    linger_bytes: int = 4 * 1024 * 1024
+__all__ = ["Limits", "Refuse", "StrictProtocol", "strict_protocol"]
 
 
 # What the server needs to refuse by itself: code, detail, client → the status, headers and body to send.
@@ -50,6 +38,7 @@ class StrictProtocol(HttpToolsProtocol):
     """One client connection; `strict_protocol` makes the subclass that carries one server's limits."""
 
     limits: Limits
+    read_plain: Callable[[StrictProtocol, bytes], Exchange | None]
     refuse: Refuse
     serve: Serve
     is_draining: Callable[[], bool]
@@ -61,6 +50,8 @@ class StrictProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
         self._door: int | None = None
+        # Nothing has come since the last answer ended, or since the connection was made; and it is listened to.
+        self._at_rest = False
         self._begun = False
         self._in_head = True
         self._head_bytes = 0
@@ -72,8 +63,10 @@ class StrictProtocol(HttpToolsProtocol):
         # Bytes since the body last grew: chunk extensions and trailers never show otherwise.
         self._silent_bytes = 0
         self._body_grew = False
-        self._idle = IdleWatch(self.loop, self.timeout_keep_alive, self.end)
+        self._idle = IdleWatch(self.loop, self.timeout_keep_alive, self._idle_overdue)
+        # The newest; and what is to be served once the read that it came in has been looked through.
         self.cycle: Any = None
+        self._begins: Exchange | None = None
         self._turns = Turns(self.loop, self.tasks, type(self).serve)
 
     # Connection ------------------------------------------------------------------------------------------
@@ -89,12 +82,14 @@ class StrictProtocol(HttpToolsProtocol):
         if self.open_at[self._door] > self.limits.max_connections:
             self._reject("overloaded", "This node holds as many connections as it may.")
             return
+        self._at_rest = True
+        self._idle.start()
         self._arm(self.limits.header_timeout_s, self._head_overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open_at[self._door] -= 1
         self._disarm()
-        self._idle.cancel()
+        self._idle.stop()
         self._turns.end()
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
@@ -126,16 +121,39 @@ class StrictProtocol(HttpToolsProtocol):
         else:
             self.end()
 
+    def _idle_overdue(self) -> None:
+        # A connection that has had no answer yet has the deadline of a head instead.
+        if self._at_rest and self._deadline is None:
+            self.end()
+
     def _body_overdue(self) -> None:
         self._break("The request body did not arrive in time.")
 
     # Reading ---------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._idle.interrupt()
+        if self._at_rest:
+            self._at_rest = False
+            exchange = self.read_plain(self, data)
+            if exchange is not None:
+                self.cycle = exchange
+                if self._deadline is not None:
+                    self._disarm()
+                self._turns.take(exchange)
+                return
         if self._deaf:
             self._discard(len(data))
             return
+        running = self.cycle
+        self._parse(data)
+        # Only now, because both may answer at once: what the rest of the read says of them has to be known before.
+        if running is not None and (running.body or not running.more_body):
+            running.wake()
+        begins, self._begins = self._begins, None
+        if begins is not None:
+            self._turns.take(begins)
+
+    def _parse(self, data: bytes) -> None:
         self._read_is_shared = not self._in_head
         try:
             self.parser.feed_data(data)
@@ -223,25 +241,15 @@ class StrictProtocol(HttpToolsProtocol):
             http_version,
             names,
             values,
-            self._oversized(names, values),
+            self.limits.find_oversized(self.url, names, values),
             http_version == "1.1" and parser.should_keep_alive(),
         )
         if running is None or running.response_complete:
-            self._turns.take(exchange)
+            self._begins = exchange
         else:
             self.flow.pause_reading()
             in_line: Any = (exchange, self.app)
             self.pipeline.appendleft(in_line)
-
-    def _oversized(self, names: tuple[bytes, ...], values: list[bytes]) -> str | None:
-        limits = self.limits
-        if len(self.url) > limits.max_target_bytes:
-            return f"The request target is over {limits.max_target_bytes} bytes."
-        if len(names) > limits.max_headers:
-            return f"There are more than {limits.max_headers} headers."
-        if len(b"".join(names)) + len(b"".join(values)) + 4 * len(names) > limits.max_header_bytes:
-            return f"The headers are over {limits.max_header_bytes} bytes."
-        return None
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -251,7 +259,6 @@ class StrictProtocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.wake()
 
     def on_message_complete(self) -> None:
         if self._deaf:
@@ -262,7 +269,6 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._in_head = True
         self.cycle.more_body = False
-        self.cycle.wake()
 
     # Refusing --------------------------------------------------------------------------------------------
 
@@ -331,26 +337,27 @@ class StrictProtocol(HttpToolsProtocol):
     def default_lines(self) -> bytes:
         """What every answer carries unless it says it itself: the date, which uvicorn sets anew each second."""
         headers = self.server_state.default_headers
-        known, lines = type(self).rendered
+        known, lines = self.rendered
         if headers is not known:
             lines = b"".join([b"%b: %b\r\n" % header for header in headers])
             type(self).rendered = headers, lines
         return lines
 
     def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         if self.pipeline:
             queued: Any = self.pipeline.pop()
-            self._turns.take(queued[0])
             self._watch(0)
+            self._turns.take(queued[0])
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self._deaf:
             self.linger(whole=False)
         elif not self._begun:
-            self._idle.begin()
+            self._at_rest = True
+            self._idle.since = self.loop.time()
 
     def shutdown(self) -> None:
         """Called when the server stops: what is being answered is answered, and is the connection's last."""
@@ -369,6 +376,7 @@ def strict_protocol(
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
     parts = {
         "limits": limits,
+        "read_plain": PlainReader(limits).read,
         "refuse": staticmethod(refuse),
         "serve": staticmethod(serve),
         "is_draining": staticmethod(is_draining),

@@ -14,7 +14,6 @@ import msgspec
 from auth import canonical, credential, freshness
 from auth.signature import SignatureAuthenticator, VerifiedKey
 from gateway import bodies
-from gateway.arrival import Receive
 from gateway.stages.match_route import Routed
 
 EMPTY_SHA256 = sha256(b"").hexdigest()
@@ -25,12 +24,14 @@ class Authenticated(msgspec.Struct, frozen=True, gc=False):
 
     routed: Routed
     caller: VerifiedKey | None
-    nonce: str | None
+    nonce: bytes | None
     body: bytes
     body_sha256: str
 
 
 class Authenticate:
+    """`with_body` where a body has to be read first, `without_body` where the head is all there is to a request."""
+
     def __init__(
         self,
         signatures: SignatureAuthenticator,
@@ -41,12 +42,25 @@ class Authenticate:
         self._rules = rules
         self._clock = clock
 
-    async def __call__(self, routed: Routed, hold: bodies.Hold | None) -> Authenticated:
-        headers = routed.admitted.headers
-        bodies.refuse_declared(headers.content_length, routed.route.max_body_bytes)
+    async def with_body(self, routed: Routed, hold: bodies.Hold) -> Authenticated:
+        headers, route = routed.admitted.headers, routed.route
+        bodies.refuse_declared(headers.content_length, route.max_body_bytes)
+        if route.public:
+            return _nobody(routed)
+        claim = self._claim(routed)
+        body = await bodies.read_whole(routed.admitted.arrival.receive, route.max_body_bytes, hold)
+        # Asked now, not when the head came: a key may have expired while its body took its time.
+        return self._verify(routed, claim, self._clock(), body, sha256(body).hexdigest())
+
+    def without_body(self, routed: Routed) -> Authenticated:
         if routed.route.public:
-            return Authenticated(routed, None, None, b"", EMPTY_SHA256)
-        rules, arrival = self._rules, routed.admitted.arrival
+            return _nobody(routed)
+        # Nothing was waited for since the head came, so it is still the time at which it did.
+        return self._verify(routed, self._claim(routed), routed.admitted.arrival.at_ms, b"", EMPTY_SHA256)
+
+    def _claim(self, routed: Routed) -> credential.SignedCredential:
+        rules, admitted = self._rules, routed.admitted
+        headers, arrival = admitted.headers, admitted.arrival
         claim = credential.parse(
             headers.key,
             headers.timestamp,
@@ -56,29 +70,25 @@ class Authenticate:
         )
         arrival.trace.credential = claim.key_id
         freshness.check(claim.at_ms, claim.window_ms, arrival.at_ms, rules)
-        has_body = headers.chunked or headers.content_length
-        return self._verify(routed, claim, await _read_body(routed, hold) if has_body else b"")
+        return claim
 
-    def _verify(self, routed: Routed, claim: credential.SignedCredential, body: bytes) -> Authenticated:
+    def _verify(
+        self, routed: Routed, claim: credential.SignedCredential, now_ms: int, body: bytes, digest: str
+    ) -> Authenticated:
         arrival, target = routed.admitted.arrival, routed.admitted.target
-        digest = sha256(body).hexdigest() if body else EMPTY_SHA256
         signed = canonical.string_to_sign(
             claim.timestamp,
             claim.nonce,
-            claim.key_id,
-            arrival.method,
+            claim.key_id.encode("ascii"),
+            arrival.method.encode("ascii"),
             target.path_bytes,
             target.query,
-            digest,
+            digest.encode("ascii"),
         )
-        # Asked now, not when the head came: a key may have expired while its body took its time.
-        caller = self._signatures.verify(claim, signed, self._clock())
+        caller = self._signatures.verify(claim, signed, now_ms)
         arrival.trace.partner = caller.key.partner
         return Authenticated(routed, caller, claim.nonce, body, digest)
 
 
-async def _read_body(routed: Routed, hold: bodies.Hold | None) -> bytes:
-    if hold is None:
-        raise TypeError("a body is read under a hold")
-    receive: Receive = routed.admitted.arrival.receive
-    return await bodies.read_whole(receive, routed.route.max_body_bytes, hold)
+def _nobody(routed: Routed) -> Authenticated:
+    return Authenticated(routed, None, None, b"", EMPTY_SHA256)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.support import rawhttp
@@ -293,6 +295,46 @@ def test_one_request_byte_by_byte_is_one_request(edge: Deployment) -> None:
             connection.send(wire[at : at + 1])
         assert connection.read().status == 200
     assert [(request.target, request.body) for request in edge.paper.requests] == [(b"/echo?a=b", body)]
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (HEAD + b"Content-Length: %d\r\n\r\n" % len(INNER), b""),
+        (HEAD + CHUNKED + b"\r\n%x\r\n" % len(INNER), b"\r\n0\r\n\r\n"),
+        (HEAD + b"Content-Length: 0\r\nX-A: ", b""),
+        (HEAD + b"Content-Length: 0\r\nX-A: b\r\n", b""),
+        (b"POST ", b""),
+    ],
+    ids=["a body", "a chunk", "a value", "a header", "a target"],
+)
+@pytest.mark.parametrize("kept", [False, True], ids=["first", "later"])
+def test_a_packet_that_looks_like_a_request_inside_another_is_part_of_it(
+    edge: Deployment, before: bytes, behind: bytes, *, kept: bool
+) -> None:
+    """Whoever chooses the borders of packets, such as a proxy's buffers, chooses no requests."""
+    with edge.node.connect() as connection:
+        if kept:
+            assert connection.ask(plain_request("GET", b"/pub/first")).status == 200
+        for packet in (before, INNER, behind):
+            connection.send(packet)
+            time.sleep(0.02)
+        assert connection.read().status in {200, 400}
+    bodies = [request.body for request in edge.paper.requests if request.target == b"/pub/x"]
+    assert bodies in ([INNER], [])
+    nothing_slipped_in(edge)
+
+
+@pytest.mark.parametrize("wire", REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_refused_is_refused_behind_a_good_request_too(edge: Deployment, wire: bytes) -> None:
+    """On a connection that has been of use before."""
+    with edge.node.connect() as connection:
+        assert connection.ask(plain_request("GET", b"/pub/first")).status == 200
+        answer = connection.ask(wire)
+        assert answer.status in {400, 505}, str(answer)
+        assert connection.closes()
+    assert [request.target for request in edge.paper.requests] == [b"/pub/first"]
+    nothing_slipped_in(edge)
 
 
 def test_a_body_with_binary_and_chunk_like_bytes_arrives_unchanged(edge: Deployment) -> None:

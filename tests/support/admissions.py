@@ -8,4 +8,4 @@ def admission(slot: str, named: str | None, buckets: tuple[Bucket, ...]) -> Admi
     if named is None:
         return Admission(compile_charges(slot, buckets), None)
     holder, _, nonce = named.partition(":")
-    return Admission(compile_charges(slot, buckets, holder), nonce)
+    return Admission(compile_charges(slot, buckets, holder), nonce.encode())

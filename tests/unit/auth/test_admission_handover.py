@@ -117,9 +117,12 @@ async def test_a_nonce_that_was_handed_over_stays_taken() -> None:
     """A request accepted before the restart is a replay after it."""
     before, after = (MemoryAdmission(lambda: 0, nonce_ttl_ms=122_000) for _ in range(2))
     await before.admit(admission("acme", "key:nonce", ()))
-    after.recall(before.all_taken())
-    with pytest.raises(Replayed):
-        await after.admit(admission("acme", "key:nonce", ()))
+    await before.admit(admission("acme", "key:other", ()))
+    for nonce in before.all_taken():
+        after.recall((nonce,))
+    for named in ("key:nonce", "key:other"):
+        with pytest.raises(Replayed):
+            await after.admit(admission("acme", named, ()))
 
 
 async def test_one_partner_cannot_fill_the_memory_for_all() -> None:

@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 
 def nonce(number: int) -> bytes:
-    return nonces.digest(b"acme\0key:", str(number))
+    return nonces.digest(b"acme\0key:", b"%d" % number)
 
 
 @pytest.mark.parametrize("taken_at", [0, 1, LIFETIME_US // 2, LIFETIME_US - 1])
@@ -75,13 +75,24 @@ def test_with_no_room_left_no_nonce_can_be_taken() -> None:
     taken.take("acme", nonce(3), 3 * LIFETIME_US)
 
 
+def test_one_slot_takes_half_of_the_room_whenever_it_took_it() -> None:
+    """What it took in the generation before counts until that is gone; the others have the rest."""
+    taken = TakenNonces(LIFETIME_US, 4)
+    taken.take("acme", nonce(0), 0)
+    taken.take("acme", nonce(1), LIFETIME_US)
+    with pytest.raises(ReplayStoreUnavailable):
+        taken.take("acme", nonce(2), LIFETIME_US)
+    taken.take("beta", nonce(2), LIFETIME_US)
+    taken.take("acme", nonce(3), 2 * LIFETIME_US)
+
+
 def test_a_hundred_thousand_nonces_stay_small() -> None:
     """Less than fifteen megabytes, however long the nonces are."""
     taken = TakenNonces(LIFETIME_US, 200_000)
     tracemalloc.start()
     try:
         for number in range(100_000):
-            taken.take("acme", nonces.digest(b"acme\0key:", f"{number:064}"), number)
+            taken.take("acme", nonces.digest(b"acme\0key:", b"%064d" % number), number)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

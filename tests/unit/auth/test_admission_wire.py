@@ -56,6 +56,15 @@ def test_the_body_is_sent_where_the_digest_is_not_known() -> None:
     assert by_body[2:] == bulks(script.command([NONCE_ONLY]))[2:]
 
 
+def test_commands_of_batches_of_equal_size_share_only_their_numbers() -> None:
+    """What is worked out once for a size says nothing of whose admissions they are."""
+    script = Script(122_000)
+    one, other = (admission(slot, "key:n", (Bucket("k:1", LIMIT, 1),)) for slot in ("acme", "beta"))
+    script.command([one])
+    assert script.command([other]) == Script(122_000).command([other])
+    assert script.command([other, TWO_BUCKETS]) == Script(122_000).command([other, TWO_BUCKETS])
+
+
 def test_nonces_take_the_same_room_however_long_they_are() -> None:
     """And two nonces, or one in two slots, never share a key."""
     asked = [

@@ -24,10 +24,10 @@ def test_all_four_headers_become_a_credential() -> None:
     """Every header is kept verbatim or decoded, and nothing is looked up."""
     assert parse(timestamp=b"1763596800123/5000") == credential.SignedCredential(
         key_id=KEY_ID.decode(),
-        timestamp="1763596800123/5000",
+        timestamp=b"1763596800123/5000",
         at_ms=1763596800123,
         window_ms=5_000,
-        nonce="k3J9s0Qe7Lx2Vb5N",
+        nonce=b"k3J9s0Qe7Lx2Vb5N",
         signature=b"\x0f" * 32,
     )
 
@@ -137,7 +137,7 @@ def test_the_longest_window_follows_the_configuration() -> None:
 @pytest.mark.parametrize("nonce", [b"a" * 16, b"a" * 64, b"AZaz09_-AZaz09_-"])
 def test_nonces_of_the_grammar_parse(nonce: bytes) -> None:
     """Sixteen to sixty-four characters of the alphabet, both ends included."""
-    assert parse(nonce=nonce).nonce == nonce.decode()
+    assert parse(nonce=nonce).nonce == nonce
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,39 @@ def test_other_signatures_are_refused(signature: bytes) -> None:
     with pytest.raises(credential.MalformedCredentials) as refused:
         parse(signature=signature)
     assert refused.value.header == "Portreeve-Signature"
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "nonce", "signature"),
+    [
+        (b"%b\n%b" % (TIMESTAMP, NONCE), NONCE, SIGNATURE),
+        (b"%b\n%b\n%b" % (TIMESTAMP, NONCE, SIGNATURE), b"", b""),
+        (TIMESTAMP, b"%b\n%b" % (NONCE, SIGNATURE), b""),
+        (TIMESTAMP, NONCE, b"\n" + SIGNATURE),
+        (b"", b"%b\n%b" % (TIMESTAMP, NONCE), SIGNATURE),
+    ],
+)
+def test_no_header_reaches_into_the_place_of_another(
+    timestamp: bytes, nonce: bytes, signature: bytes
+) -> None:
+    """They are matched together, and what divides them fits into none."""
+    with pytest.raises(credential.MalformedCredentials):
+        parse(timestamp=timestamp, nonce=nonce, signature=signature)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"timestamp": b"0", "nonce": b"", "signature": b""}, "Portreeve-Timestamp"),
+        ({"nonce": b"", "signature": b"", "key_id": b""}, "Portreeve-Nonce"),
+        ({"signature": b"", "key_id": b""}, "Portreeve-Signature"),
+    ],
+)
+def test_of_several_malformed_headers_the_first_is_named(wrong: dict[str, bytes], named: str) -> None:
+    """Always the same one, whatever else is wrong."""
+    with pytest.raises(credential.MalformedCredentials) as refused:
+        parse(**wrong)
+    assert refused.value.header == named
 
 
 def test_an_ed25519_signature_is_128_digits() -> None:

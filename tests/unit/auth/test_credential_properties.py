@@ -25,9 +25,8 @@ signatures = st.one_of(st.binary(min_size=32, max_size=32), st.binary(min_size=6
 
 def write(parsed: credential.SignedCredential) -> list[bytes]:
     window = "" if parsed.window_ms is None else f"/{parsed.window_ms}"
-    assert parsed.timestamp == f"{parsed.at_ms}{window}"
-    headers = (parsed.key_id, parsed.timestamp, parsed.nonce, parsed.signature.hex())
-    return [header.encode() for header in headers]
+    assert parsed.timestamp == f"{parsed.at_ms}{window}".encode()
+    return [parsed.key_id.encode(), parsed.timestamp, parsed.nonce, parsed.signature.hex().encode()]
 
 
 written = st.tuples(key_ids, timestamps, nonces, signatures).map(

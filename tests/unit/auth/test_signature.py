@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auth import credential, signature
 from keys import served
 from keys.secret import HmacKey
+from keys.verifiers import Ed25519Verifier
 from tests.support import served_keys
 
 NOW: Final = 1_763_596_800_123
@@ -35,7 +36,7 @@ def ed25519_of(
 
 
 def claim(key_id: str, raw: bytes) -> credential.SignedCredential:
-    return credential.SignedCredential(key_id, str(NOW), NOW, None, "k3J9s0Qe7Lx2Vb5N", raw)
+    return credential.SignedCredential(key_id, b"%d" % NOW, NOW, None, b"k3J9s0Qe7Lx2Vb5N", raw)
 
 
 def verify(
@@ -197,18 +198,18 @@ class Work(Counter[tuple[str, int]]):
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     counted = Work()
-    by_hmac, by_ed25519 = signature._hmac_matches, signature._ed25519_matches
+    by_hmac, by_ed25519 = HmacKey.verifies, Ed25519Verifier.verifies
 
-    def count_hmac(secret: HmacKey, canonical: bytes, raw: bytes) -> bool:
+    def count_hmac(self: HmacKey, raw: bytes, message: bytes) -> bool:
         counted["hmac", len(raw)] += 1
-        return by_hmac(secret, canonical, raw)
+        return by_hmac(self, raw, message)
 
-    def count_ed25519(public_key: Any, canonical: bytes, raw: bytes) -> bool:  # noqa: ANN401  of the library
+    def count_ed25519(self: Ed25519Verifier, raw: bytes, message: bytes) -> bool:
         counted["ed25519", len(raw)] += 1
-        return by_ed25519(public_key, canonical, raw)
+        return by_ed25519(self, raw, message)
 
-    monkeypatch.setattr(signature, "_hmac_matches", count_hmac)
-    monkeypatch.setattr(signature, "_ed25519_matches", count_ed25519)
+    monkeypatch.setattr(HmacKey, "verifies", count_hmac)
+    monkeypatch.setattr(Ed25519Verifier, "verifies", count_ed25519)
     return counted
 
 

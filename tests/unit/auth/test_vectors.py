@@ -25,7 +25,7 @@ def by_name(vector: dict[str, Any]) -> str:
 
 def verify(key: served.ServedKey, raw: bytes, message: bytes, now_ms: int = 0) -> signature.VerifiedKey:
     authenticator = signature.SignatureAuthenticator({key.id: key}.get, entropy=bytes)
-    claimed = credential.SignedCredential(key.id, "0", 0, None, "k3J9s0Qe7Lx2Vb5N", raw)
+    claimed = credential.SignedCredential(key.id, b"0", 0, None, b"k3J9s0Qe7Lx2Vb5N", raw)
     return authenticator.verify(claimed, message, now_ms)
 
 
@@ -47,13 +47,13 @@ def signing_key(vector: dict[str, Any]) -> served.ServedKey:
 def build(vector: dict[str, Any]) -> bytes:
     path, _, query = vector["target"].encode().partition(b"?")
     return canonical.string_to_sign(
-        vector["timestamp"],
-        vector["nonce"],
-        vector["key_id"],
-        vector["method"],
+        vector["timestamp"].encode(),
+        vector["nonce"].encode(),
+        vector["key_id"].encode(),
+        vector["method"].encode(),
         path,
         query,
-        hashlib.sha256(bytes.fromhex(vector["body_hex"])).hexdigest(),
+        hashlib.sha256(bytes.fromhex(vector["body_hex"])).hexdigest().encode(),
     )
 
 

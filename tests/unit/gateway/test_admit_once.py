@@ -59,7 +59,7 @@ class Stage:
         self.admit_once = AdmitOnce(self.store, POLICIES, lambda *use: self.uses.append(use))
 
     async def ask(
-        self, route: routes.Route, key: ServedKey | None = None, nonce: str | None = "n"
+        self, route: routes.Route, key: ServedKey | None = None, nonce: bytes | None = b"n"
     ) -> list[tuple[str, str, int]]:
         """The buckets that the store was asked to charge: key, limit and cost of each."""
         caller = None if key is None else VerifiedKey(key, 1)
@@ -81,7 +81,7 @@ async def test_a_key_is_charged_for_itself_its_partner_and_the_route() -> None:
     ]
     assert await stage.ask(msgspec.structs.replace(READ, cost=2), KEY) == [(*each[:2], 2) for each in own]
     assert [asked.charges.slot for asked in stage.store.asked] == ["acme"] * 3
-    assert [asked.nonce for asked in stage.store.asked] == ["n"] * 3
+    assert [asked.nonce for asked in stage.store.asked] == [b"n"] * 3
 
 
 async def test_what_is_charged_is_worked_out_once_for_a_key_and_again_when_it_changes() -> None:
@@ -131,7 +131,7 @@ async def test_only_what_was_admitted_is_a_use() -> None:
 async def test_to_ask_is_not_yet_a_use() -> None:
     """The two halves of the stage: what is asked of the store, and what is counted once it has said yes."""
     stage = Stage()
-    authenticated = Authenticated(Routed(admitted(), READ), VerifiedKey(KEY, 1), "n", b"", EMPTY_SHA256)
+    authenticated = Authenticated(Routed(admitted(), READ), VerifiedKey(KEY, 1), b"n", b"", EMPTY_SHA256)
     authorized = Authorized(authenticated, None)
     states = await stage.admit_once.ask(authorized)
     assert stage.uses == []

@@ -34,7 +34,7 @@ class Issuer:
 
 def stated(route: routes.Route, principal: Principal | None = CALLER) -> tuple[str | None, list[Any]]:
     issuer = Issuer()
-    authenticated = Authenticated(Routed(admitted(), route), None, "n", b"{}", "hash of the body")
+    authenticated = Authenticated(Routed(admitted(), route), None, b"n", b"{}", "hash of the body")
     counted = Counted(Authorized(authenticated, principal), NOTHING_CHARGED)
     asserted = AssertIdentity(cast("Assertions", issuer))(counted)
     return asserted.assertion, issuer.asked

@@ -39,7 +39,7 @@ WRITE = msgspec.structs.replace(READ, permission="orders:write", trading=True)
 
 def authenticated(route: routes.Route, role: str) -> Authenticated:
     key = make_hmac_key(roles=(role,))
-    return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
+    return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
 
 
 def authorize(age_ms: int = 0) -> Authorize:
@@ -86,7 +86,7 @@ def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
     before = sys.getrefcount(secret)
     key = make_hmac_key(roles=("viewer",), versions=(make_hmac_version(secret=secret),))
     stage = authorize()
-    asked = Authenticated(Routed(admitted(), READ), VerifiedKey(key, 1), "n", b"", EMPTY_SHA256)
+    asked = Authenticated(Routed(admitted(), READ), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
     assert stage(asked).principal is not None
     assert sys.getrefcount(secret) > before
     del key, asked

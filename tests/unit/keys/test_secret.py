@@ -112,16 +112,20 @@ def test_reveal_gives_the_value() -> None:
     assert SecretBytes(b"k").reveal() == b"k"
 
 
-def test_an_hmac_key_signs_each_message_anew() -> None:
+def test_an_hmac_key_verifies_each_message_anew() -> None:
     """What was signed before leaves no trace in the key, whatever the length of the secret."""
     for secret in (b"k", b"k" * 59, b"k" * 200):
         key = HmacKey(secret)
         for message in (b"m", b"", b"m" * 1000):
-            assert key.sign(message) == hmac.digest(secret, message, "sha256")
+            signature = hmac.digest(secret, message, "sha256")
+            assert key.verifies(signature, message)
+            assert not key.verifies(signature, message + b"\0")
+            assert not key.verifies(signature[:-1], message)
+            assert not key.verifies(b"", message)
 
 
 def test_an_hmac_key_gives_nothing_back() -> None:
-    """It signs; the secret it was made of is not to be had from it."""
+    """It verifies; neither the secret it was made of nor a signature by it is to be had."""
     key = HmacKey(HIDDEN.encode())
     assert not hasattr(key, "reveal")
     assert not hasattr(key, "__dict__")

@@ -1,0 +1,342 @@
+"""The one-look reader: whatever it takes, the parser reads exactly so; and what it has to leave to the parser."""
+
+from __future__ import annotations
+
+import functools
+import random
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from gateway.server.exchange import Exchange
+from gateway.server.plain_head import PlainReader, _find_places
+from gateway.server.protocol import Limits, StrictProtocol, strict_protocol
+from tests.support import mutations
+from tests.support.front_line import LIMITS, refuse, replaced
+from tests.support.signing import Signer
+
+HOST = b"Host: gateway.test\r\n"
+GET = b"GET /pub/x?a=b HTTP/1.1\r\n" + HOST
+POST = b"POST /pub/x HTTP/1.1\r\n" + HOST
+WHOLE = POST + b"Content-Length: 5\r\n\r\nhello"
+# As deployments have them: what is fuzzed is longer than the front line's test limits allow.
+ORDINARY = replaced(max_header_bytes=32_768, max_headers=100, max_target_bytes=8_192)
+# Everything of an exchange that is made from its request.
+FACTS = (
+    "method",
+    "target",
+    "http_version",
+    "names",
+    "values",
+    "oversized",
+    "keep_alive",
+    "body",
+    "more_body",
+)
+
+
+class StillLoop:
+    """Time does not pass in it."""
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, _seconds: float, _callback: Any) -> Any:  # noqa: ANN401  stands for a timer
+        return SimpleNamespace(cancel=lambda: None)
+
+
+class Transport:
+    """Nobody is at the other end; what is written is kept."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+
+class Taken(list[Exchange]):
+    """Stands for the turns, and serves nothing."""
+
+    take = list.append
+
+    def end(self) -> None:
+        pass
+
+
+@functools.cache
+def config() -> uvicorn.Config:
+    async def app(_scope: object, _receive: object, _send: object) -> None: ...
+
+    return uvicorn.Config(app, interface="asgi3", lifespan="off")
+
+
+def facts(exchange: Exchange) -> dict[str, Any]:
+    return {name: getattr(exchange, name) for name in FACTS}
+
+
+class Readers:
+    """The one-look reader, and the parser behind the same protocol, which never gets to see a plain request."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._build = strict_protocol(limits, refuse)
+        self.accepted = 0
+        self.refused = 0
+
+    def compare(self, data: bytes) -> None:
+        plain = self._build.read_plain(cast("Any", None), data)
+        if plain is None:
+            self.refused += 1
+            return
+        self.accepted += 1
+        protocol, taken = self._connected()
+        protocol._at_rest = False
+        protocol.data_received(data)
+        assert [facts(exchange) for exchange in taken] == [facts(plain)], data
+        # And there it ends: nothing is half-read or in line, nothing was answered, and the next one would be heard.
+        left = (
+            protocol._begun,
+            protocol._deaf,
+            len(protocol.pipeline),
+            cast("Any", protocol.transport).written,
+        )
+        assert left == (False, False, 0, b""), data
+        protocol.connection_lost(None)
+
+    def _connected(self) -> tuple[StrictProtocol, Taken]:
+        protocol = self._build(config(), ServerState(), {}, cast("Any", StillLoop()))
+        taken = Taken()
+        protocol._turns = cast("Any", taken)
+        protocol.connection_made(cast("Any", Transport()))
+        return protocol, taken
+
+
+def test_what_it_takes_of_ten_thousand_mutated_requests_the_parser_reads_the_same() -> None:
+    """Seeded, over signed and unsigned requests, with and without bodies."""
+    chance, readers = random.Random(20260119), Readers(ORDINARY)
+    makers = mutations.seeds([Signer("pk_live_0123456789abcdef", "hmac-sha256", "secret")])
+    for _ in range(10_000):
+        readers.compare(mutations.mutated(chance, makers))
+    assert readers.accepted > 500
+    assert readers.refused > 5_000
+
+
+@pytest.mark.parametrize("good", [WHOLE, GET + b"Connection: close\r\nA:b \r\n\r\n"])
+def test_with_any_byte_changed_added_or_lost_the_parser_reads_the_same(good: bytes) -> None:
+    """Every place in a request, and every byte there is."""
+    readers = Readers(LIMITS)
+    for at in range(len(good) + 1):
+        readers.compare(good[:at] + good[at + 1 :])
+        for byte in range(256):
+            readers.compare(good[:at] + bytes([byte]) + good[at:])
+            readers.compare(good[:at] + bytes([byte]) + good[at + 1 :])
+    assert readers.accepted > 5_000
+    assert readers.refused > 5_000
+
+
+# The parts of a request: what is usual there, and what is not.
+PARTS = {
+    "method": (b"GET|POST|HEAD|PUT|DELETE|PATCH|OPTIONS", b"CONNECT|TRACE|PROPFIND|get|"),
+    "blank": (b" ", b"  |\t|"),
+    "target": (b"/|/a?b=%20|//x|/?|/a;b", b"*|http://h/|/a#b||/\x80|/\x00|h:1|?a"),
+    "version": (b"HTTP/1.1", b"HTTP/1.0|HTTP/2.0|http/1.1|HTTP/1.1 |"),
+    "line end": (b"\r\n", b"\n|\r||\r\n |\r\n\r\n"),
+    "name": (
+        b"Host|accept|X-A|Content-Type|x_b|a^~|Content_Length|Keep-Alive",
+        b"Content-Length|content-length|Connection|proxy-connection|Expect|Transfer-Encoding|Upgrade|| a|a |\xe9|(",
+    ),
+    "colon": (b":|: |:   ", b"| :|\t:|:\t"),
+    "value": (
+        b'x|| a b |:|a: b|5|close|keep-alive|chunked|"|%',
+        b"x\t|a\tb|\xe9|\x00|\x7f|a\rb|a\nb|+5|5,5|05|5 |close, x|100-continue",
+    ),
+    "connection": (
+        b"|Connection: close\r\n|CONNECTION:keep-alive\r\n|",
+        b"Connection: Upgrade\r\n|connection:\r\n",
+    ),
+    "length": (b"%d", b"0%d|%d |+%d|%d,%d|1%d|"),
+    "end": (b"\r\n", b"\n|\r|"),
+    "behind": (b"", b"\r\n|\r\n\r\n|G|\x00|0\r\n\r\n|GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+}
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """Unusual in two respects at most, so that each stands alone often enough."""
+    unusual = draw(st.sets(st.sampled_from([*PARTS]), max_size=2))
+
+    def part(name: str) -> bytes:
+        return draw(st.sampled_from(PARTS[name][name in unusual].split(b"|")))
+
+    start = [part("method"), part("blank"), part("target"), part("blank"), part("version"), part("line end")]
+    lines = [
+        part("name") + part("colon") + part("value") + part("line end")
+        for _ in range(draw(st.integers(0, 4)))
+    ]
+    lines.append(part("connection"))
+    body = draw(st.sampled_from([b"", b"", b"hello", b"\r\n\r\n", b"\x00" * 20]))
+    if body or "length" in unusual:
+        lines.append(b"Content-Length: " + part("length").replace(b"%d", b"%d" % len(body)) + b"\r\n")
+    return b"".join([*start, *draw(st.permutations(lines)), part("end"), body, part("behind")])
+
+
+STRICT = Readers(LIMITS)
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(requests())
+def test_whatever_a_request_is_put_together_from_the_parser_reads_the_same(data: bytes) -> None:
+    """From usual parts and unusual ones."""
+    STRICT.compare(data)
+
+
+TAKEN = {
+    "no body": (GET + b"\r\n", ("GET", b"/pub/x?a=b", True, b"")),
+    "a body": (WHOLE, ("POST", b"/pub/x", True, b"hello")),
+    "a body that looks like heads": (POST + b"Content-Length: 8\r\n\r\n\r\n\r\nab\r\n", None),
+    "a body of no bytes": (POST + b"content-length: 0\r\n\r\n", ("POST", b"/pub/x", True, b"")),
+    "to be kept": (GET + b"Connection: keep-alive\r\n\r\n", ("GET", b"/pub/x?a=b", True, b"")),
+    "to be closed": (GET + b"connection:close\r\n\r\n", ("GET", b"/pub/x?a=b", False, b"")),
+    "as many headers as are looked at": (GET + b"a:b\r\n" * 9 + b"\r\n", None),
+    "a target at its bound": (GET.replace(b"/pub/x?a=b", b"/" + b"a" * 255) + b"\r\n", None),
+}
+
+
+@pytest.mark.parametrize(("data", "told"), TAKEN.values(), ids=TAKEN)
+def test_what_is_ordinary_is_taken(data: bytes, told: tuple[str, bytes, bool, bytes] | None) -> None:
+    """Or all the rest would hold of a reader that takes nothing."""
+    readers = Readers(LIMITS)
+    readers.compare(data)
+    assert readers.accepted == 1
+    exchange = PlainReader(LIMITS).read(cast("Any", None), data)
+    assert exchange is not None
+    if told is not None:
+        assert (exchange.method, exchange.target, exchange.keep_alive, bytes(exchange.body)) == told
+
+
+def test_names_and_values_are_as_they_were_sent() -> None:
+    """But for the blanks in front of a value."""
+    data = GET + b"x-A:  a b \r\nX_b:\r\nC:   \r\nd:e:f\r\n\r\n"
+    exchange = PlainReader(LIMITS).read(cast("Any", None), data)
+    assert exchange is not None
+    assert exchange.names == (b"Host", b"x-A", b"X_b", b"C", b"d")
+    assert exchange.values == [b"gateway.test", b"a b ", b"", b"", b"e:f"]
+
+
+LEFT = {
+    "HTTP/1.0": b"GET / HTTP/1.0\r\n" + HOST + b"\r\n",
+    "HTTP/2.0": b"GET / HTTP/2.0\r\n" + HOST + b"\r\n",
+    "CONNECT": b"CONNECT / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "TRACE": b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "another method": b"PROPFIND / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a method in lower case": b"get / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no target": b"GET  HTTP/1.1\r\n" + HOST + b"\r\n",
+    "an absolute target": b"GET http://h/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a star": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a fragment": b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a control character in the target": b"GET /a\x01 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a byte past ASCII in the target": b"GET /a\x80 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "two blanks": b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a blank behind the version": b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n",
+    "a blank line first": b"\r\n" + GET + b"\r\n",
+    "no headers": b"GET / HTTP/1.1\r\n\r\n",
+    "half a head": GET,
+    "nothing": b"",
+    "a header without a colon": GET + b"words\r\n\r\n",
+    "a header without a name": GET + b": b\r\n\r\n",
+    "a blank before the colon": GET + b"a : b\r\n\r\n",
+    "a name that is no token": GET + b"a(b: c\r\n\r\n",
+    "a folded line": GET + b"a: b\r\n c: d\r\n\r\n",
+    "a folded line without a colon": GET + b"a: b\r\n c\r\n\r\n",
+    "a bare LF": GET + b"a: b\nc: d\r\n\r\n",
+    "a bare CR": GET + b"a: b\rc: d\r\n\r\n",
+    "a NUL in a value": GET + b"a: b\x00c\r\n\r\n",
+    "a tab in a value": GET + b"a: b\tc\r\n\r\n",
+    "a DEL in a value": GET + b"a: b\x7fc\r\n\r\n",
+    "a byte past ASCII in a value": GET + b"a: \xe9\r\n\r\n",
+    "chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n",
+    "any coding": POST + b"tRANSFER-eNCODING: identity\r\n\r\n",
+    "an upgrade": GET + b"Upgrade: h2c\r\n\r\n",
+    "an expectation": POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+    "what some proxies call Connection": GET + b"Proxy-Connection: close\r\n\r\n",
+    "a connection that names a header": GET + b"Connection: close, a\r\n\r\n",
+    "a connection of nothing": GET + b"Connection: \r\n\r\n",
+    "two connections": GET + b"Connection: keep-alive\r\nconnection: close\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\nhello",
+    "a length with a zero in front": POST + b"Content-Length: 05\r\n\r\nhello",
+    "a length with a blank behind it": POST + b"Content-Length: 5 \r\n\r\nhello",
+    "a length with a sign": POST + b"Content-Length: +5\r\n\r\nhello",
+    "a length of nothing": POST + b"Content-Length: \r\n\r\n",
+    "a body that is not whole": POST + b"Content-Length: 5\r\n\r\nhell",
+    "a body that has not begun": POST + b"Content-Length: 5\r\n\r\n",
+    "more than the body": WHOLE + b"x",
+    "another request behind the body": WHOLE + GET + b"\r\n",
+    "another request behind the head": GET + b"\r\n" + GET + b"\r\n",
+    "half a request behind the head": GET + b"\r\nG",
+    "a blank line behind the head": GET + b"\r\n\r\n",
+    "too many headers": GET + b"a:b\r\n" * 10 + b"\r\n",
+    "a target past its bound": GET.replace(b"/pub/x?a=b", b"/" + b"a" * 256) + b"\r\n",
+    "headers past their bound": GET + b"a: " + b"b" * 1_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", LEFT.values(), ids=LEFT)
+def test_what_is_in_any_doubt_is_left_to_the_parser(data: bytes) -> None:
+    """Right or wrong: another judges."""
+    assert PlainReader(LIMITS).read(cast("Any", None), data) is None
+
+
+def test_nothing_oversized_is_taken_whatever_the_bounds_are() -> None:
+    """The length of a read stands for that of its headers; so many of the shortest are where that is closest."""
+    for most_bytes in range(20, 200):
+        readers = Readers(replaced(max_header_bytes=most_bytes, max_headers=20))
+        for count in range(1, 25):
+            readers.compare(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * count + b"\r\n")
+
+
+def test_bounds_past_all_reason_are_no_failure() -> None:
+    """They come from a file that somebody wrote."""
+    limits = replaced(max_header_bytes=1 << 40, max_headers=1 << 40, max_target_bytes=1 << 40)
+    assert PlainReader(limits).read(cast("Any", None), WHOLE) is not None
+
+
+@pytest.mark.parametrize(
+    "headers", [b"a:b\r\n" * 33, b"a" * 65 + b":b\r\n"], ids=["more names", "a longer name"]
+)
+def test_what_strangers_can_make_it_keep_is_bounded(headers: bytes) -> None:
+    """Names are kept; so few of them are, and only short ones."""
+    kept = _find_places.cache_info()
+    assert kept.maxsize == 512
+    assert PlainReader(ORDINARY).read(cast("Any", None), b"GET / HTTP/1.1\r\n" + headers + b"\r\n") is None
+    assert _find_places.cache_info().misses == kept.misses
+
+
+def test_a_body_for_which_reading_would_pause_is_left_to_the_parser() -> None:
+    """Which pauses it."""
+    limits = replaced(max_header_bytes=1 << 20)
+    head = POST + b"Content-Length: 65530\r\n\r\n"
+    assert PlainReader(limits).read(cast("Any", None), head + b"x" * 65_530) is None
+    assert PlainReader(limits).read(cast("Any", None), WHOLE) is not None
