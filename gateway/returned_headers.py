@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal
-
 from gateway.headers import NAMESPACE
-
-Header = tuple[bytes, bytes]
 
 # Framing is the gateway's own; limits are; and a proxy in front of it must not be steered from behind it.
 _NOT_RETURNED = frozenset({b"content-length", b"alt-svc", b"ratelimit", b"ratelimit-policy", b"x-sendfile"})
 _NOT_RETURNED_FAMILIES = (NAMESPACE, b"x-accel-")
-_LONGEST_KEPT = 2048
-_Fate = Literal["returned", "relocated", "dropped"]
 
 
-def returnable(
-    names: tuple[bytes, ...], headers: list[Header], authority: bytes, prefix: bytes
-) -> list[Header]:
-    """`names` are those of `headers`: they alone decide whether anything has to be looked at."""
-    fates = _kept_fates(names) if sum(map(len, names)) <= _LONGEST_KEPT else _fates(names)
-    if fates is None:
-        return headers
-    returned = []
-    for (name, value), fate in zip(headers, fates, strict=True):
-        if fate == "returned":
-            returned.append((name, value))
-        elif fate == "relocated":
-            returned.append((name, relocated(value, authority, prefix)))
-    return returned
+def is_returned(name: bytes) -> bool:
+    """`name` in lower case. Nothing but the name decides it."""
+    return name not in _NOT_RETURNED and not name.startswith(_NOT_RETURNED_FAMILIES)
 
 
-def _fates(names: tuple[bytes, ...]) -> tuple[_Fate, ...] | None:
-    """None if all of them return as they are, which is the rule."""
-    fates = tuple([_fate(name) for name in names])
-    return None if set(fates) <= {"returned"} else fates
-
-
-# An upstream answers with the same few names. Bounded in number and, where it is asked, in size.
-_kept_fates = lru_cache(maxsize=256)(_fates)
-
-
-def _fate(name: bytes) -> _Fate:
-    if name in _NOT_RETURNED or name.startswith(_NOT_RETURNED_FAMILIES):
-        return "dropped"
-    return "relocated" if name == b"location" else "returned"
+def location_lines(locations: tuple[bytes, ...], authority: bytes, prefix: bytes) -> bytes:
+    return b"".join([b"location: %b\r\n" % relocated(value, authority, prefix) for value in locations])
 
 
 def relocated(location: bytes, authority: bytes, prefix: bytes) -> bytes:

@@ -9,11 +9,9 @@ from gateway import bodies, outbound, returned_headers
 from gateway.answer import Answer
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import state_lines
-from gateway.server.exchange import written
-from gateway.stages.admit_once import Counted
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
-from gateway.upstream import OutboundRequest, UpstreamPool, UpstreamResponse
+from gateway.upstream import UpstreamPool, UpstreamResponse
 
 
 class Forward:
@@ -29,9 +27,8 @@ class Forward:
         if route.public:
             return await self._forward_public(pool, asserted, routed)
         # A signed body is whole already.
-        request = _outbound_request(asserted, routed, authenticated.body, None)
-        response = await pool.send(request, route.timeouts)
-        return _answer(response, asserted.counted, pool.authority, route.strip_prefix)
+        request = outbound.request_for(pool.authority, asserted, routed, authenticated.body)
+        return _answer(await pool.send(request, route.timeouts), pool, asserted, routed)
 
     async def _forward_public(self, pool: UpstreamPool, asserted: Asserted, routed: Routed) -> Answer:
         """Strangers hold a connection for as long as they send or read slowly: together they get half of them."""
@@ -40,9 +37,8 @@ class Forward:
             raise Refusal("overloaded", "Public requests take as much of this upstream as they may.")
         self._strangers[name] += 1
         try:
-            request = _outbound_request(asserted, routed, *_public_body(routed))
-            response = await pool.send(request, routed.route.timeouts)
-            answer = _answer(response, asserted.counted, pool.authority, routed.route.strip_prefix)
+            request = outbound.request_for(pool.authority, asserted, routed, *_public_body(routed))
+            answer = _answer(await pool.send(request, routed.route.timeouts), pool, asserted, routed)
         except BaseException:
             self._strangers[name] -= 1
             raise
@@ -62,22 +58,6 @@ class Forward:
         answer.close = close_and_release
 
 
-def _outbound_request(
-    asserted: Asserted, routed: Routed, body: bytes | AsyncIterator[bytes], length: int | None
-) -> OutboundRequest:
-    admitted = routed.admitted
-    lines, count = outbound.lines_for(asserted, routed)
-    return OutboundRequest(
-        admitted.arrival.method.encode("ascii"),
-        routed.route.upstream_target(admitted.target),
-        [],
-        body,
-        length,
-        admitted.headers.passed + lines,
-        admitted.headers.passed_count + count,
-    )
-
-
 def _public_body(routed: Routed) -> tuple[bytes | AsyncIterator[bytes], int | None]:
     """That of a public route goes through as it comes."""
     admitted, length = routed.admitted, routed.admitted.headers.content_length
@@ -86,11 +66,12 @@ def _public_body(routed: Routed) -> tuple[bytes | AsyncIterator[bytes], int | No
     return bodies.read_chunks(admitted.arrival.receive, routed.route.max_body_bytes), length
 
 
-def _answer(response: UpstreamResponse, counted: Counted, authority: bytes, prefix: bytes) -> Answer:
-    head = response.get_head()
-    returned = returned_headers.returnable(head.names, head.headers, authority, prefix)
-    lines = written(returned) + state_lines(counted.states)
-    whole = response.find_whole_body()
+def _answer(response: UpstreamResponse, pool: UpstreamPool, asserted: Asserted, routed: Routed) -> Answer:
+    lines, whole = response.lines + state_lines(asserted.counted.states), response.whole
+    if response.locations:
+        lines += returned_headers.location_lines(
+            response.locations, pool.authority, routed.route.strip_prefix
+        )
     if whole is None:
-        return Answer(head.status, lines, response, response.aclose, head.content_length)
-    return Answer(head.status, lines, whole, None, head.content_length)
+        return Answer(response.status, lines, response, response.aclose, response.content_length)
+    return Answer(response.status, lines, whole, None, response.content_length)

@@ -14,6 +14,7 @@ from gateway.upstream.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.pool import UpstreamPool
+from gateway.upstream.request_head import prepare
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.tls import client_context
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
@@ -34,4 +35,5 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnreachable",
     "client_context",
+    "prepare",
 ]

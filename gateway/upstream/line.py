@@ -19,17 +19,17 @@ class Line(Generic[Item]):
     def __init__(self, longest: int, give_back: Callable[[Item], None]) -> None:
         self._longest = longest
         self._give_back = give_back
-        self._waiting: OrderedDict[asyncio.Future[Item], None] = OrderedDict()
+        self.waiting: OrderedDict[asyncio.Future[Item], None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     async def wait(self, seconds: float) -> Item:
-        if len(self._waiting) >= self._longest:
+        if len(self.waiting) >= self._longest:
             raise PoolExhausted("full")
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[Item] = loop.create_future()
-        self._waiting[turn] = None
+        self.waiting[turn] = None
         timer = loop.call_later(seconds, self._give_up, turn)
         try:
             return await turn
@@ -39,25 +39,25 @@ class Line(Generic[Item]):
             raise
         finally:
             timer.cancel()
-            self._waiting.pop(turn, None)
+            self.waiting.pop(turn, None)
 
     def hand_over(self, item: Item) -> bool:
         """False if nobody waits."""
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
+        while self.waiting:
+            turn, _ = self.waiting.popitem(last=False)
             if not turn.done():
                 turn.set_result(item)
                 return True
         return False
 
     def refuse_all(self, error: Exception) -> None:
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
+        while self.waiting:
+            turn, _ = self.waiting.popitem(last=False)
             if not turn.done():
                 turn.set_exception(error)
                 turn.exception()
 
     def _give_up(self, turn: asyncio.Future[Item]) -> None:
-        self._waiting.pop(turn, None)
+        self.waiting.pop(turn, None)
         if not turn.done():
             turn.set_exception(PoolExhausted("waited"))

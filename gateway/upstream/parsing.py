@@ -80,10 +80,6 @@ class ResponseParser:
             if self._silence > self._limits.silence_bytes:
                 raise UpstreamBroken("malformed" if self.head else "headers_too_large")
 
-    def has_heard(self) -> bool:
-        """Whether a single byte has come since `expect`."""
-        return self._silence > 0 or self.head is not None
-
     def take_pieces(self) -> list[bytes]:
         pieces, self.pieces = self.pieces, []
         return pieces

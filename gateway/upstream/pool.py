@@ -18,11 +18,13 @@ from gateway.upstream import sending
 from gateway.upstream.dialling import dial
 from gateway.upstream.errors import ConnectionWasStale, UpstreamUnreachable
 from gateway.upstream.line import Line
-from gateway.upstream.request_head import Prepared, prepare
+from gateway.upstream.plain_response import PlainReader
 from gateway.upstream.response import READ_SIZE, UpstreamResponse
 from gateway.upstream.timeouts import Clock
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
 from gateway.upstream.wire import Connection
+
+_SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class UpstreamPool:
@@ -33,12 +35,13 @@ class UpstreamPool:
         self.authority = target.authority
         self._clock = clock
         self._limits = limits or ResponseLimits()
+        self._plain = PlainReader(self._limits)
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._slots = 0
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         # None stands for a free slot: whoever gets it opens a connection.
-        self._line: Line[Connection | None] = Line(target.max_waiting, self.release)
+        self._line: Line[Connection | None] = Line(target.max_waiting, self._give_back)
         self._keep_alive_s = target.keep_alive_ms / 1000
         self._closing = False
         self._emptied: asyncio.Future[None] | None = None
@@ -46,10 +49,8 @@ class UpstreamPool:
     async def send(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse:
         """Returns with the response's head, the body still coming.
 
-        Raises `UpstreamError`, `ValueError` for a request that is not clean, or what the request's own body
-        raised.
+        Raises `UpstreamError`, or what the request's own body raised.
         """
-        prepared = prepare(request, self.authority)
         now = self._clock()
         total_at = now + timeouts.total_ms / 1000
         connection = self._find_idle()
@@ -57,15 +58,15 @@ class UpstreamPool:
             connection = await self._obtain(now + timeouts.connect_ms / 1000, total_at)
             now = self._clock()
         while True:
-            response = connection.ask(prepared, timeouts, now, total_at)
+            response = connection.ask(request, timeouts, now, total_at)
             try:
-                if prepared.rest is None:
+                if request.rest is None:
                     await response.arrived
                 else:
-                    await _send_and_wait(connection, prepared.rest, prepared.length, response)
+                    await _send_and_wait(connection, request.rest, request.length, response)
             except BaseException as error:
                 # A fresh connection cannot have been stale, so this is the last but one time at most.
-                if not self._may_repeat(connection, prepared, response, error):
+                if not self._may_repeat(connection, request, response, error):
                     raise
             else:
                 return response
@@ -92,13 +93,18 @@ class UpstreamPool:
         )
 
     def _may_repeat(
-        self, connection: Connection, request: Prepared, response: UpstreamResponse, error: BaseException
+        self,
+        connection: Connection,
+        request: OutboundRequest,
+        response: UpstreamResponse,
+        error: BaseException,
     ) -> bool:
         """Ends the exchange; unless it is repeated, its slot is free, or that of the response that has begun."""
         connection.abandon(response)
-        if request.repeatable and isinstance(error, ConnectionWasStale):
+        is_small = request.rest is None
+        if is_small and request.method in _SAFE_METHODS and isinstance(error, ConnectionWasStale):
             return True
-        if response.head is None:
+        if not response.has_begun:
             self._free_slot()
         return False
 
@@ -127,13 +133,15 @@ class UpstreamPool:
         """Takes over a slot, and frees it unless it returns."""
         seconds = min(connect_by, total_at) - self._clock()
         loop = asyncio.get_running_loop()
-        connection = Connection(self, loop, self._clock, self._limits, self._buffer)
+        connection = Connection(self, loop, self._clock, self._limits, self._plain, self._buffer)
         try:
             self._require_open()
             await dial(connection, self.target, seconds, "connect" if connect_by <= total_at else "total")
             self._require_open()
         except BaseException:
             connection.close()
+            # uvloop, when cancelled just after it was made, closes it and never says so.
+            self.lost(connection)
             self._free_slot()
             raise
         return connection
@@ -147,15 +155,15 @@ class UpstreamPool:
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)
 
-    def release(self, connection: Connection | None) -> None:
-        """A slot, with a connection in it or none, goes to whoever waits longest, or back."""
-        if connection is None or self._closing or not connection.reusable:
-            if connection is not None:
-                connection.close()
+    def release(self, connection: Connection) -> None:
+        """It goes to whoever waits longest, or back to the idle ones; its slot does, if it serves no more."""
+        if not connection.reusable:
+            connection.close()
             self._free_slot()
             return
         connection.deadlines.await_next(self._clock() + self._keep_alive_s)
-        if not self._line.hand_over(connection):
+        # Nearly always nobody waits.
+        if not (self._line.waiting and self._line.hand_over(connection)):
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
@@ -164,6 +172,13 @@ class UpstreamPool:
             self._idle.remove(connection)
             self._free_slot()
         self._note_emptied()
+
+    def _give_back(self, connection: Connection | None) -> None:
+        """A slot, with a connection in it or none."""
+        if connection is None:
+            self._free_slot()
+        else:
+            self.release(connection)
 
     def _free_slot(self) -> None:
         if not self._line.hand_over(None):

@@ -3,6 +3,8 @@
 Invariant: iteration ends without an exception only where the upstream ended the body. Whatever broke off,
 timed out or was closed raises, after what had come before; so a truncated body can't pass for a whole one.
 Memory: what has come and was not taken is at most the high-water mark and one read of the socket.
+
+Nothing wakes whoever waits but `wake`, called by the connection when all else is done, and `fail`.
 """
 
 from __future__ import annotations
@@ -33,59 +35,53 @@ class Source(Protocol):
 
 
 class UpstreamResponse:
-    """Iterate it once, or close it. `head` is there once `arrived` is done without an exception."""
+    """Iterate it once, or close it. The head is there once `arrived` is done without an exception."""
 
-    __slots__ = ("_chunks", "_failure", "_held", "_source", "_whole", "arrived", "head")
+    # How it stands before anything has come. Most responses come whole, and need no more than this.
+    status = 0
+    lines = b""
+    locations: tuple[bytes, ...] = ()
+    content_length: int | None = None
+    # All that is left of the body, once its end has come.
+    whole: bytes | None = None
+    _failure: BaseException | None = None
+    _chunks: list[bytes]
+    _held: int
 
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
-        self.head: ResponseHead | None = None
         # The head at first; after it, whenever somebody waits, more of the body.
         self.arrived: asyncio.Future[None] = loop.create_future()
         self._source = source
-        self._chunks: list[bytes] = []
-        self._held = 0
-        self._whole = False
-        self._failure: BaseException | None = None
 
     # For the caller.
-
-    def get_head(self) -> ResponseHead:
-        if self.head is None:
-            raise RuntimeError("asked for before it has arrived")
-        return self.head
 
     def __aiter__(self) -> UpstreamResponse:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._chunks:
+        while self.whole is None:
+            if self._chunks:
+                return self._take()
             if self._failure is not None:
                 raise self._failure
-            if self._whole:
-                raise StopAsyncIteration
             self.arrived = self.arrived.get_loop().create_future()
             try:
                 await self.arrived
-            except asyncio.CancelledError:
+            except BaseException:
                 # The client went away. Whoever cancelled may never look at this response again.
-                await self.aclose()
+                self._abandon()
                 raise
-        return self._take()
-
-    def find_whole_body(self) -> bytes | None:
-        """What is left of the body, if all of it is here already: a small answer then needs no iteration at all."""
-        # What came in one piece is not copied by this.
-        return b"".join(self._chunks) if self._whole else None
+        left, self.whole = self.whole, b""
+        if not left:
+            raise StopAsyncIteration
+        return left
 
     async def aclose(self) -> None:
         """Does nothing to a response that has come whole; closes the connection of any other.
 
         To read on afterwards raises `UpstreamBroken`, or what had broken the response before.
         """
-        if self._whole:
-            return
-        self._source.abandon(self)
-        self._chunks.clear()
+        self._abandon()
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,13 +89,22 @@ class UpstreamResponse:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self._abandon()
 
     # For the pool and the connection.
 
+    @property
+    def has_begun(self) -> bool:
+        return self.status > 0
+
     def begin(self, head: ResponseHead) -> None:
-        self.head = head
-        self._wake()
+        """Wakes nobody yet: there may be more in the same read."""
+        self.status = head.status
+        self.lines = head.lines
+        self.locations = head.locations
+        self.content_length = head.content_length
+        self._chunks = []
+        self._held = 0
 
     def push(self, chunks: list[bytes]) -> None:
         """The list itself is the response's from now on."""
@@ -108,28 +113,32 @@ class UpstreamResponse:
         else:
             self._chunks = chunks
         self._held += sum(map(len, chunks)) + _PER_CHUNK * len(chunks)
-        self._wake()
 
     def is_full(self) -> bool:
         return self._held > HIGH_WATER
 
-    def end(self, head: ResponseHead | None, last_chunks: list[bytes]) -> None:
-        """What comes in one read comes here with its head, and is never counted as held."""
-        self.head = head
-        self._whole = True
-        if self._chunks:
-            self._chunks += last_chunks
-        else:
-            self._chunks = last_chunks
-        self._wake()
+    def end(self) -> None:
+        # What came in one piece is not copied by this.
+        self.whole = b"".join(self._chunks)
+        self._chunks.clear()
 
     def fail(self, error: BaseException) -> None:
         self._failure = error
-        if self.head is None and not self.arrived.done():
+        if not self.has_begun and not self.arrived.done():
             self.arrived.set_exception(error)
             # Looked at here, or a caller cancelled in this very moment would leave a complaint in the log.
             self.arrived.exception()
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        # Done already if nobody waits, or whoever did was cancelled a moment ago and has not run yet.
+        if not self.arrived.done():
+            self.arrived.set_result(None)
+
+    def _abandon(self) -> None:
+        if self.whole is None:
+            self._source.abandon(self)
+            self._chunks.clear()
 
     def _take(self) -> bytes:
         chunks = self._chunks
@@ -139,13 +148,7 @@ class UpstreamResponse:
             count += 1
         body = chunks[0] if count == 1 else b"".join(chunks[:count])
         del chunks[:count]
-        if not self._whole:
-            self._held -= size + _PER_CHUNK * count
-            if not chunks:
-                self._source.resume_body(self)
+        self._held -= size + _PER_CHUNK * count
+        if not chunks:
+            self._source.resume_body(self)
         return body
-
-    def _wake(self) -> None:
-        # Done already if nobody waits, or whoever did was cancelled a moment ago and has not run yet.
-        if not self.arrived.done():
-            self.arrived.set_result(None)

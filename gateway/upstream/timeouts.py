@@ -52,7 +52,16 @@ class Deadlines:
         """An exchange, which begins by waiting for the head unless another wait is told."""
         self._timeouts = timeouts
         self._total_at = total_at
-        self._expect(now + timeouts.first_byte_ms / 1000, "first_byte")
+        deadline = now + timeouts.first_byte_ms / 1000
+        # As `_expect` does it; every request comes here, and a call would cost as much again.
+        if deadline < total_at:
+            self._deadline = deadline
+            self._which = "first_byte"
+        else:
+            self._deadline = total_at
+            self._which = "total"
+        if self._deadline < self._armed_for:
+            self._arm()
 
     def await_head(self) -> None:
         self._expect(self._clock() + self._timeouts.first_byte_ms / 1000, "first_byte")

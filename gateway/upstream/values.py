@@ -8,8 +8,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-Header = tuple[bytes, bytes]
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -71,20 +69,15 @@ class ResponseLimits(Struct, frozen=True):
 
 
 class OutboundRequest(Struct, frozen=True):
-    """All that the upstream is told but Host, which is its own, and the framing.
-
-    The names of `headers` are checked here. `own` is `own_count` whole lines, each with its line end, whose names the
-    caller answers for; they come last. Neither can bring a line more than it is counted for. A body that is an
-    iterator is sent with `content_length` if that is given, in chunks otherwise.
+    """As it goes out: `first` is written at once; `rest`, if any, follows piece by piece, in chunks if its `length` is
+    None. `request_head` makes it.
     """
 
     method: bytes
-    target: bytes
-    headers: list[Header]
-    body: bytes | AsyncIterator[bytes] = b""
-    content_length: int | None = None
-    own: bytes = b""
-    own_count: int = 0
+    first: bytes
+    head_only: bool
+    rest: AsyncIterator[bytes] | None = None
+    length: int | None = None
 
 
 class PoolStats(Struct, frozen=True):

@@ -21,10 +21,10 @@ from gateway.upstream.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.parsing import ResponseParser
-from gateway.upstream.request_head import Prepared
+from gateway.upstream.plain_response import LONGEST_PLAIN, PlainReader
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.timeouts import Awaited, Clock, Deadlines
-from gateway.upstream.values import ResponseLimits, Timeouts
+from gateway.upstream.values import OutboundRequest, ResponseLimits, Timeouts
 
 
 class Owner(Protocol):
@@ -41,11 +41,14 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_buffer",
         "_drained",
+        "_head_only",
+        "_heard",
         "_is_made",
         "_loop",
         "_owner",
         "_parser",
         "_paused",
+        "_plain",
         "_poll",
         "_response",
         "_saw_eof",
@@ -59,16 +62,18 @@ class Connection(asyncio.BufferedProtocol):
 
     _transport: asyncio.Transport
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  the pool makes it, of what its connections share
         self,
         owner: Owner,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         limits: ResponseLimits,
+        plain: PlainReader,
         buffer: memoryview,
     ) -> None:
         """`buffer` may serve many connections: what is read into it is taken in before the loop reads again."""
         self._owner = owner
+        self._plain = plain
         self._buffer = buffer
         self._loop = loop
         self.deadlines = Deadlines(loop, clock, self.deadline_passed)
@@ -77,6 +82,9 @@ class Connection(asyncio.BufferedProtocol):
         self._response: UpstreamResponse | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_made = False
+        self._head_only = False
+        # Whether anything of the response has come that is not taken in yet. If not, the parser knows nothing of it.
+        self._heard = False
         self._sending = False
         self._paused = False
         self._served = False
@@ -94,10 +102,12 @@ class Connection(asyncio.BufferedProtocol):
         """
         return self.reusable and not self._transport.is_closing() and not self._poll.poll(0)
 
-    def ask(self, request: Prepared, timeouts: Timeouts, now: float, total_at: float) -> UpstreamResponse:
+    def ask(
+        self, request: OutboundRequest, timeouts: Timeouts, now: float, total_at: float
+    ) -> UpstreamResponse:
         """Writes what goes in one piece. `request.rest` is for `sending.send_body`, with this as its sink."""
         response = self._response = UpstreamResponse(self, self._loop)
-        self._parser.expect(head_only=request.head_only)
+        self._head_only = request.head_only
         self.deadlines.begin(timeouts, now, total_at)
         if request.rest is not None:
             self._sending = True
@@ -109,9 +119,9 @@ class Connection(asyncio.BufferedProtocol):
         response, self._response = self._response, None
         self.close()
         if response is not None:
-            response.fail(error)
-            if response.head is not None:
+            if response.has_begun:
                 self._owner.release(self)
+            response.fail(error)
 
     def close(self) -> None:
         """At once: nothing is left to send that the upstream would have to see."""
@@ -164,13 +174,24 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, size: int) -> None:
-        self.take_in(self._buffer[:size])
-
-    def take_in(self, received: bytes | memoryview) -> None:
-        response, parser = self._response, self._parser
+        received, response = self._buffer[:size], self._response
         if response is None:
             self.close()
-            return
+        elif (
+            self._heard
+            or self._sending
+            or size > LONGEST_PLAIN
+            or not self._plain.read(bytes(received), response, self._head_only)
+        ):
+            self._parse(received, response)
+        else:
+            self._finish(response)
+
+    def _parse(self, received: memoryview, response: UpstreamResponse) -> None:
+        parser = self._parser
+        if not self._heard:
+            self._heard = True
+            parser.expect(head_only=self._head_only)
         try:
             parser.feed(received)
         except UpstreamBroken as error:
@@ -178,15 +199,31 @@ class Connection(asyncio.BufferedProtocol):
             self._hand_on(response)
             self.fail(error)
             return
-        if parser.complete:
-            self._finish(response)
-            return
         self._hand_on(response)
+        if parser.complete:
+            self.reusable = self.reusable and parser.may_go_on
+            self._finish_parsed(response)
+        elif response.has_begun:
+            self._await_more(response)
+            response.wake()
+
+    def _hand_on(self, response: UpstreamResponse) -> None:
+        """What the last read brought of head and body."""
+        parser = self._parser
+        if parser.head is not None:
+            if not response.has_begun:
+                response.begin(parser.head)
+            if self._sending:
+                self._give_up_sending()
+        if parser.pieces:
+            response.push(parser.take_pieces())
+
+    def _await_more(self, response: UpstreamResponse) -> None:
         if response.is_full():
             self._paused = True
             self._transport.pause_reading()
             self.deadlines.await_caller()
-        elif response.head is not None:
+        else:
             self.deadlines.await_progress()
 
     def eof_received(self) -> None:
@@ -195,20 +232,23 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True
         self.reusable = False
-        response, head = self._response, self._parser.head
-        # Only an orderly close ends a body; over TLS that is one that the upstream has signed off, as far as
-        # the loop can tell: uvloop can, the standard loop takes every close for an orderly one.
-        orderly = error is None and self._saw_eof
-        if response is not None and head is not None and head.ends == "at close" and orderly:
-            self._finish(response)
-        elif response is not None:
-            failure = self._why_lost(error)
-            failure.__cause__ = error
-            self.fail(failure)
         self._stop_sending()
         self.deadlines.cancel()
         self._parser.close()
         self._owner.lost(self)
+        response = self._response
+        if response is None:
+            return
+        head = self._parser.head
+        # Only an orderly close ends a body; over TLS that is one that the upstream has signed off, as far as
+        # the loop can tell: uvloop can, the standard loop takes every close for an orderly one.
+        orderly = error is None and self._saw_eof
+        if response.has_begun and head is not None and head.ends == "at close" and orderly:
+            self._finish_parsed(response)
+        else:
+            failure = self._why_lost(error)
+            failure.__cause__ = error
+            self.fail(failure)
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
@@ -226,29 +266,21 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.fail(UpstreamTimeout(which))
 
-    def _hand_on(self, response: UpstreamResponse) -> None:
-        """What the last read brought of head and body, of a response that goes on."""
-        parser = self._parser
-        if response.head is None and parser.head is not None:
-            if self._sending:
-                self._give_up_sending()
-            response.begin(parser.head)
-        if parser.pieces:
-            response.push(parser.take_pieces())
-
-    def _finish(self, response: UpstreamResponse) -> None:
-        parser = self._parser
-        self._response = None
-        self._served = True
-        if self._sending:
-            self._give_up_sending()
-        # An answer that came before the last byte of a small request had left is an early answer too.
-        if not parser.may_go_on or self._transport.get_write_buffer_size():
-            self.reusable = False
+    def _finish_parsed(self, response: UpstreamResponse) -> None:
+        self._heard = False
         if self._paused:
             self._resume_reading()
-        response.end(parser.head, parser.pieces)
+        response.end()
+        self._finish(response)
+
+    def _finish(self, response: UpstreamResponse) -> None:
+        self._response = None
+        self._served = True
+        # An answer that came before the last byte of a small request had left is an early answer too.
+        if self._transport.get_write_buffer_size():
+            self.reusable = False
         self._owner.release(self)
+        response.wake()
 
     def _give_up_sending(self) -> None:
         """An early answer: the rest of the request would only be in the way, and without it the upstream may take
@@ -272,7 +304,7 @@ class Connection(asyncio.BufferedProtocol):
             drained.set_result(None)
 
     def _why_lost(self, error: Exception | None) -> UpstreamError:
-        if self._parser.has_heard():
+        if self._heard:
             return UpstreamBroken("truncated")
         if isinstance(error, ssl.SSLError):
             return UpstreamUnreachable("tls")

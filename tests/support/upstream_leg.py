@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse
+from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse, prepare
+from gateway.upstream.response import READ_SIZE
+from gateway.upstream.wire import Connection
 
 # Far beyond what any step takes: a test that reaches it hangs, and would rather fail.
 PATIENCE_S = 10.0
 # Longer still: what a test waits for must come from what it did, not from a deadline that passed.
 PATIENT = Timeouts(connect_ms=60_000, first_byte_ms=60_000, idle_ms=60_000, total_ms=60_000)
+AUTHORITY = b"upstream.test:8080"
 
 
 def request(
     method: bytes = b"GET", body: bytes | AsyncIterator[bytes] = b"", *, length: int | None = None
 ) -> OutboundRequest:
-    return OutboundRequest(method, b"/orders?side=buy", [(b"x-sent", b"1")], body, length)
+    return prepare(AUTHORITY, method, b"/orders?side=buy", b"x-sent: 1\r\n", 1, body, length)
 
 
 OpenPool = Callable[..., UpstreamPool]
@@ -39,7 +42,15 @@ async def ask(
 ) -> tuple[int, bytes]:
     async with asyncio.timeout(PATIENCE_S):
         response = await pool.send(request(method, body), PATIENT)
-        return response.get_head().status, await read(response)
+        return response.status, await read(response)
+
+
+def feed(connection: Connection, received: bytes) -> None:
+    """What the loop does when this has come, in one read if it fits into one."""
+    for start in range(0, len(received), READ_SIZE):
+        piece = received[start : start + READ_SIZE]
+        connection.get_buffer(-1)[: len(piece)] = piece
+        connection.buffer_updated(len(piece))
 
 
 async def until_true(condition: Callable[[], object]) -> None:

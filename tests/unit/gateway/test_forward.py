@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from gateway.answer import Answer
 from gateway.problems import Refusal
 from gateway.stages.forward import Forward
 from gateway.upstream import UpstreamPool, UpstreamResponse, UpstreamTarget, UpstreamUnreachable
-from gateway.upstream.framing import ResponseHead
 from tests.support.stage_values import PUBLIC, READ, admitted, asserted
 
 
 class SlowResponse:
     """An answer whose body has not come."""
 
-    def get_head(self) -> ResponseHead:
-        return ResponseHead(200, [], (), None, "at last chunk", keep_alive=True)
-
-    def find_whole_body(self) -> bytes | None:
-        return None
+    status = 200
+    lines = b""
+    locations: tuple[bytes, ...] = ()
+    content_length: int | None = None
+    whole: bytes | None = None
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
 
 class WholeResponse(SlowResponse):
-    def find_whole_body(self) -> bytes | None:
-        return b"{}"
+    whole = b"{}"
 
 
 class Pool:
@@ -76,3 +75,15 @@ async def test_what_is_over_is_not_held(outcome: type[SlowResponse] | Exception)
                 await ask(stage, public=True)
         else:
             assert (await ask(stage, public=True)).body == b"{}"
+
+
+class MovedResponse(WholeResponse):
+    lines = b"x-a: b\r\n"
+    locations = (b"/orders/1",)
+
+
+async def test_a_place_to_go_to_is_told_as_one_on_the_gateway() -> None:
+    """Below the prefix that was taken off on the way there."""
+    route = msgspec.structs.replace(READ, strip_prefix=b"/paper")
+    answer = await forward(MovedResponse)(asserted(admitted(), route))
+    assert answer.lines == b"x-a: b\r\nlocation: /paper/orders/1\r\n"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.upstream import UpstreamPool
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, feed, read, request, until, until_true
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -125,6 +125,25 @@ async def test_a_body_that_ends_with_the_connection_is_whole_and_the_connection_
         assert pool.stats.slots == 0
 
 
+@pytest.mark.parametrize(
+    "before", [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(OK), CHUNKED + b"%x\r\n" % len(OK)]
+)
+async def test_a_body_that_looks_like_an_answer_is_a_body(open_pool: OpenPool, before: bytes) -> None:
+    """Also where it comes in a read of its own."""
+
+    async def silent(wire: Wire) -> None:
+        await wire.wait_hung_up()
+
+    async with hostile_upstream(silent) as upstream:
+        pool = open_pool(upstream)
+        sending = asyncio.create_task(pool.send(request(), PATIENT))
+        await until_true(lambda: pool._open and next(iter(pool._open))._response)
+        (connection,) = pool._open
+        feed(connection, before)
+        feed(connection, OK)
+        assert await anext(await sending) == OK
+
+
 async def test_an_answer_to_head_ends_with_its_head(open_pool: OpenPool) -> None:
     """It names the length of what it does not carry, and its connection goes on."""
 
@@ -143,7 +162,7 @@ async def test_an_answer_to_head_ends_with_its_head(open_pool: OpenPool) -> None
         lengths = []
         for _ in range(4):
             response = await pool.send(request(b"HEAD"), PATIENT)
-            lengths.append(response.get_head().content_length)
+            lengths.append(response.content_length)
             assert await read(response) == b""
             assert await ask(pool) == (200, b"ok")
         assert lengths == [5000, None, None, 0]

@@ -12,7 +12,17 @@ import pytest
 from gateway.upstream import UpstreamBroken, UpstreamUnreachable, client_context
 from gateway.upstream.response import HIGH_WATER, READ_SIZE
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENCE_S, PATIENT, OpenPool, ask, read, request, until, until_true
+from tests.support.upstream_leg import (
+    PATIENCE_S,
+    PATIENT,
+    OpenPool,
+    ask,
+    feed,
+    read,
+    request,
+    until,
+    until_true,
+)
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
 
@@ -61,7 +71,7 @@ async def test_a_response_closed_before_its_end_takes_its_connection_along(open_
     async with hostile_upstream(_answer_in_part) as upstream:
         pool = open_pool(upstream)
         async with await pool.send(request(), PATIENT) as response:
-            assert response.get_head().status == 200
+            assert response.status == 200
         await until(upstream.wires[0].hung_up)
         with pytest.raises(UpstreamBroken) as broken:
             await anext(response)
@@ -110,7 +120,7 @@ async def test_a_cancelled_caller_whose_answer_is_here_does_not_harm_the_next(op
         second = asyncio.create_task(ask(pool))
         await asyncio.sleep(0)
         (connection,) = pool._open
-        connection.take_in(OK)
+        feed(connection, OK)
         first.cancel()
         release.set()
         with pytest.raises(asyncio.CancelledError):
@@ -127,7 +137,7 @@ async def test_a_cancelled_caller_whose_head_is_here_leaves_no_connection(open_p
         task = asyncio.create_task(pool.send(request(), PATIENT))
         await until_true(lambda: upstream.asked)
         (connection,) = pool._open
-        connection.take_in(PARTIAL)
+        feed(connection, PARTIAL)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -145,7 +155,7 @@ async def test_an_answer_that_comes_just_after_its_caller_was_cancelled_is_still
         await until_true(lambda: upstream.asked)
         (connection,) = pool._open
         task.cancel()
-        connection.take_in(OK)
+        feed(connection, OK)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (pool.stats.slots, pool.stats.idle) == (1, 1)
@@ -294,9 +304,9 @@ async def test_a_connection_whose_reading_was_paused_to_the_end_is_read_again(op
         pool = open_pool(upstream)
         response = await pool.send(request(), PATIENT)
         (connection,) = pool._open
-        connection.take_in(b"x" * 150_000)
+        feed(connection, b"x" * 150_000)
         assert connection._paused
-        connection.take_in(b"x" * 150_000)
+        feed(connection, b"x" * 150_000)
         assert await ask(pool) == (200, b"ok")
         assert len(await read(response)) == 300_000
         assert len(upstream.wires) == 1
@@ -317,4 +327,18 @@ async def test_a_body_of_single_bytes_is_held_by_what_it_costs(open_pool: OpenPo
         await until_true(lambda: connection._paused)
         assert len(response._chunks) <= (HIGH_WATER + 64 * READ_SIZE // 6) // 64 + 1
         assert await read(response) == b"x" * 200_000
+        assert await ask(pool) == (200, b"ok")
+
+
+async def test_a_caller_that_leaves_while_it_connects_leaves_nothing(open_pool: OpenPool) -> None:
+    """However far the connection has come; a loop may close it and never tell."""
+    async with hostile_upstream(serve_ok) as upstream:
+        pool = open_pool(upstream)
+        for turns in range(6):
+            caller = asyncio.create_task(pool.send(request(), PATIENT))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            caller.cancel()
+            await asyncio.wait((caller,))
+            await until_true(lambda: pool.stats.slots == pool.stats.idle == pool.stats.open)
         assert await ask(pool) == (200, b"ok")

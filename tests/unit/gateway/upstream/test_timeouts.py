@@ -24,7 +24,7 @@ def _ring(pool: UpstreamPool) -> None:
 async def _read_until_paused(pool: UpstreamPool, response: UpstreamResponse) -> None:
     (connection,) = pool._open
     await until_true(lambda: connection._paused)
-    assert response.find_whole_body() is None
+    assert response.whole is None
 
 
 async def _silent(wire: Wire) -> None:

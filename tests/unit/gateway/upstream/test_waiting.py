@@ -8,7 +8,7 @@ import pytest
 
 from gateway.upstream import PoolExhausted, Timeouts, UpstreamPool, UpstreamUnreachable
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import PATIENT, OpenPool, ask, read, request, until_true
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, feed, read, request, until_true
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
 
@@ -103,7 +103,7 @@ async def test_a_connection_handed_to_one_who_is_just_cancelled_is_not_lost(open
         response = await pool.send(request(), PATIENT)
         second, third = await _occupy(pool, 2)
         (connection,) = pool._open
-        connection.take_in(b"cd")
+        feed(connection, b"cd")
         second.cancel()  # in the same turn of the loop in which it was handed the connection
         assert await third == (200, b"ok")
         with pytest.raises(asyncio.CancelledError):
@@ -122,8 +122,8 @@ async def test_a_connection_that_dies_as_it_is_handed_over_is_replaced(open_pool
         waiting = asyncio.create_task(ask(pool, b"POST", b"{}"))
         await asyncio.sleep(0)
         (connection,) = pool._open
-        connection.take_in(b"cd")
-        connection.take_in(b"unasked")
+        feed(connection, b"cd")
+        feed(connection, b"unasked")
         gate._answer = (OK,)
         assert await waiting == (200, b"ok")
         assert await read(response) == b"abcd"
