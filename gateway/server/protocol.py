@@ -256,7 +256,11 @@ class StrictProtocol(HttpToolsProtocol):
         self._body_grew = True
         if self._deaf or cycle.response_complete or cycle.broken:
             return
-        cycle.body += body
+        if cycle.body:
+            cycle.body += body
+        else:
+            # What grows is no bytes: each piece would copy all that came before it.
+            cycle.body = bytearray(body)
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
