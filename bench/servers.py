@@ -62,7 +62,7 @@ def commands(port: int) -> dict[str, list[str]]:
 def serve_strict(port: int) -> None:
     """The same application behind our own protocol, without its application."""
     from gateway.server import listening, run  # noqa: PLC0415  only this process needs it
-    from gateway.server.protocol import Limits  # noqa: PLC0415  the same
+    from gateway.server.limits import Limits  # noqa: PLC0415  the same
 
     limits = Limits(
         max_connections=10_000,

@@ -26,7 +26,7 @@ from gateway.edge import Edge
 from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway
 from gateway.server import run as server
-from gateway.server.protocol import Limits
+from gateway.server.limits import Limits
 from gateway.settings import Settings, networks
 from gateway.sources import Sources
 from gateway.stages.admit import Admit
@@ -191,6 +191,6 @@ def serve_worker(
         keep_alive_s=bounds.keep_alive_ms / 1000,
         drain_s=bounds.drain_ms / 1000,
         serve=lambda exchange: gateway.edge(exchange),  # noqa: PLW0108  the edge is there once the life span began
-        is_draining=lambda: gateway.draining,
+        drain=gateway.drain,
         on_drain=gateway.begin_drain,
     )

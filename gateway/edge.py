@@ -10,7 +10,6 @@ Invariant: every answer carries `Portreeve-Request-Id`, and every request leaves
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from os import urandom
 from time import perf_counter_ns
 from typing import Any, NoReturn
 
@@ -23,6 +22,7 @@ from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
 from gateway.problems import Header, Problem, Refusal, Renderer
 from gateway.refusals import problem_of
+from gateway.request_ids import request_ids
 from gateway.routes import MethodNotAllowed, NoRoute
 from gateway.server.exchange import ClientGone, Exchange, written
 from gateway.stages.admit import Admit, Admitted
@@ -58,6 +58,7 @@ class Edge:
         self._renderer = renderer
         self._observers = observers
         self._clock = clock
+        self._ids = request_ids()
         # How a path begins that may be ours, or not be served on its port. Most paths are neither.
         self._looked_at = ("/",) if doors.are_divided else tuple(f"/{root}" for root in RESERVED_ROOTS)
 
@@ -151,8 +152,7 @@ class Edge:
         return problem
 
     def _arrival(self, exchange: Exchange) -> Arrival:
-        request_id, at_ms, protocol = urandom(16).hex(), self._clock(), exchange.protocol
-        client = protocol.client
+        request_id, at_ms, protocol = next(self._ids), self._clock(), exchange.protocol
         return Arrival(
             request_id,
             at_ms,
@@ -160,7 +160,7 @@ class Edge:
             exchange.target,
             exchange.names,
             exchange.values,
-            client[0] if client else "",
+            protocol.peer,
             protocol.scheme or "http",
             exchange.http_version,
             exchange.oversized,

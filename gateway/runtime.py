@@ -16,6 +16,7 @@ from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
 from gateway.server.exchange import Serve
+from gateway.server.limits import Drain
 from gateway.settings import Settings
 from gateway.shared_totals import SharedTotals
 from gateway.trace import Trace
@@ -42,7 +43,7 @@ class Gateway:
         self.remembers_since_ms = 0
         self.settings = settings
         self.clock = clock
-        self.draining = False
+        self.drain = Drain()
         self.renderer = Renderer(settings.service.docs_base)
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(
@@ -67,7 +68,7 @@ class Gateway:
         self.remembers_since_ms = self._bound_ms + self.settings.signing.future_skew_ms
 
     def begin_drain(self) -> None:
-        self.draining = True
+        self.drain.has_begun = True
 
     def refuse(self, code: str, detail: str, request_id: str, source: str) -> tuple[int, list[Header], bytes]:
         """A refusal by the server itself, of something that never became a request."""

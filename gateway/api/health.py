@@ -23,7 +23,7 @@ class HealthController(Controller):
     @route("/ready", http_method=_PROBES, sync_to_thread=False)
     def is_ready(self, state: State) -> dict[str, Any]:
         gateway = state.gateway
-        if gateway.draining:
+        if gateway.drain.has_begun:
             raise Refusal("draining", "This node finishes what it has and takes nothing new.")
         if gateway.clock() <= gateway.remembers_since_ms:
             raise Refusal("replay_store_unavailable", "The in-process replay store has only just begun.")

@@ -184,7 +184,7 @@ class Exchange(msgspec.Struct, eq=False):
         opening = STATUS_LINE[status] + lines
         if b"\r\ndate: " not in opening:
             opening += protocol.default_lines()
-        if last or self.more_body or not self.keep_alive or type(protocol).is_draining():
+        if last or self.more_body or not self.keep_alive or protocol.drain.has_begun:
             # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
             # answer starts is never read to its end as another request.
             self.keep_alive = False

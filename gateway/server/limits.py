@@ -7,6 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 
+class Drain:
+    """Whether the node is on its way out: it serves, and asks its clients to go elsewhere."""
+
+    has_begun = False
+
+
 class Limits(msgspec.Struct, frozen=True):
     max_connections: int
     header_timeout_s: float

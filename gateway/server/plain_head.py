@@ -35,8 +35,6 @@ _END_OF_HEAD = b"\r\n\r\n"
 _AFTER_NAME = b": "
 # The parser takes tabs and bytes past ASCII too, as parts of a value.
 _PRINTABLE = bytes(range(0x20, 0x7F))
-# What is left of so many headers without them.
-_LINE_ENDS = [_LINE_END * headers for headers in range(_MOST_HEADERS + 1)]
 _NAME = re.compile(rb"[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}" % _LONGEST_NAME)
 
 # Each of them changes how the rest of the connection is read, or wants an answer before the body.
@@ -47,13 +45,18 @@ _KEEPS_ALIVE = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Clo
 
 
 class _Plan(msgspec.Struct, frozen=True, gc=False):
-    """What the names of a head decide. `lines` are the headers with places for their values; the others tell where the
-    values of Content-Length and Connection stand, None for one that was not sent.
+    """What the names of a head decide: the headers with places for their values, and where the values of Content-Length
+    and Connection stand, None for one that was not sent.
     """
 
-    lines: bytes
+    head: bytes
+    count: int
+    # All that is not to be seen in such a head.
+    line_ends: bytes
     length: int | None
     connection: int | None
+    # Neither of the two was sent.
+    is_simple: bool
 
 
 class PlainReader:
@@ -69,48 +72,45 @@ class PlainReader:
         self._match_line = re.compile(_REQUEST_LINE % (methods, longest_target - 1)).match
 
     def read(self, protocol: StrictProtocol, data: bytes) -> Exchange | None:
-        """None: it is for the parser."""
+        """None: it is for the parser.
+
+        It splits at all that may be a separator, and believes it only if what comes out makes the very same head. Names
+        hold no colon and no value holds a line end, so there is one way only to make a head.
+        """
         line = self._match_line(data) if len(data) <= self._longest else None
         if line is None:
             return None
         head, blank, body = data[line.end() :].partition(_END_OF_HEAD)
-        split = _split(head, self._most_headers) if blank else None
-        if split is None:
+        parts = head.replace(_AFTER_NAME, _LINE_END).split(_LINE_END)
+        names, values = tuple(parts[::2]), parts[1::2]
+        plan = _plans[names]
+        if plan is None or not blank or not len(values) == plan.count <= self._most_headers:
             return None
-        plan, names, values = split
-        # A body of another length is not whole, or has the next request behind it.
-        if plan.length is None:
-            if body:
-                return None
-        elif values[plan.length] != b"%d" % len(body):
+        if (
+            plan.head % tuple(values) != head
+            or head.translate(None, _PRINTABLE) != plan.line_ends
+            # Blanks in front of a value, which the parser drops, are left to it.
+            or b":  " in head
+            or (plan.is_simple and body)
+        ):
             return None
-        keep_alive = True
-        if plan.connection is not None:
-            asked = _KEEPS_ALIVE.get(values[plan.connection])
-            if asked is None:
-                return None
-            keep_alive = asked
+        keep_alive = True if plan.is_simple else _find_keep_alive(plan, values, body)
+        if keep_alive is None:
+            return None
         method, target = line.groups()
         return Exchange(
             protocol, _METHODS[method], target, "1.1", names, values, None, keep_alive, body, more_body=False
         )
 
 
-def _split(head: bytes, most_headers: int) -> tuple[_Plan, tuple[bytes, ...], list[bytes]] | None:
-    """Splits at all that may be a separator, and believes it only if what comes out makes the very same head.
-
-    Names hold no colon and no value holds a line end, so there is one way only to make a head. Blanks in front of a
-    value, which the parser drops, are left to it.
-    """
-    parts = head.replace(_AFTER_NAME, _LINE_END).split(_LINE_END)
-    names, values = tuple(parts[::2]), parts[1::2]
-    count = len(values)
-    if count != len(names) or count > most_headers or b":  " in head:
+def _find_keep_alive(plan: _Plan, values: list[bytes], body: bytes) -> bool | None:
+    """None if it is for the parser: a body of another length is not whole, or has the next request behind it."""
+    if plan.length is None:
+        if body:
+            return None
+    elif values[plan.length] != b"%d" % len(body):
         return None
-    plan = _plans[names]
-    if plan is None or plan.lines % tuple(values) != head + _LINE_END:
-        return None
-    return None if head.translate(None, _PRINTABLE) != _LINE_ENDS[count - 1] else (plan, names, values)
+    return True if plan.connection is None else _KEEPS_ALIVE.get(values[plan.connection])
 
 
 def _plan(names: tuple[bytes, ...]) -> _Plan | None:
@@ -120,10 +120,15 @@ def _plan(names: tuple[bytes, ...]) -> _Plan | None:
     lowered = [name.lower() for name in names]
     if not _UNUSUAL.isdisjoint(lowered) or lowered.count(_LENGTH) > 1 or lowered.count(_CONNECTION) > 1:
         return None
+    length = lowered.index(_LENGTH) if _LENGTH in lowered else None
+    connection = lowered.index(_CONNECTION) if _CONNECTION in lowered else None
     return _Plan(
-        b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in names]),
-        lowered.index(_LENGTH) if _LENGTH in lowered else None,
-        lowered.index(_CONNECTION) if _CONNECTION in lowered else None,
+        _LINE_END.join([b"%b: %%b" % name.replace(b"%", b"%%") for name in names]),
+        len(names),
+        _LINE_END * (len(names) - 1),
+        length,
+        connection,
+        is_simple=length is None and connection is None,
     )
 
 

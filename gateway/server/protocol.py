@@ -23,12 +23,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
 from gateway.server.idle import IdleWatch
-from gateway.server.limits import Limits
+from gateway.server.limits import Drain, Limits
 from gateway.server.plain_head import PlainReader
 from gateway.server.turns import Turns
-
-__all__ = ["Limits", "Refuse", "StrictProtocol", "strict_protocol"]
-
 
 # What the server needs to refuse by itself: code, detail, client → the status, headers and body to send.
 Refuse = Callable[[str, str, str | None], tuple[int, list[Header], bytes]]
@@ -41,7 +38,7 @@ class StrictProtocol(HttpToolsProtocol):
     read_plain: Callable[[StrictProtocol, bytes], Exchange | None]
     refuse: Refuse
     serve: Serve
-    is_draining: Callable[[], bool]
+    drain: Drain
     # Connections by the port they came in by: strangers at the partners' door do not close the control door.
     open_at: Counter[int | None]
     # The default headers as they were last seen, and as they are written.
@@ -50,6 +47,8 @@ class StrictProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
         self._door: int | None = None
+        # The address at the other end, if it has one.
+        self.peer = ""
         # Nothing has come since the last answer ended, or since the connection was made; and it is listened to.
         self._at_rest = False
         self._begun = False
@@ -74,6 +73,7 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._door = self.server[1] if self.server else None
+        self.peer = self.client[0] if self.client else ""
         self.open_at[self._door] += 1
         if self.open_at[self._door] > 2 * self.limits.max_connections:
             # Telling them takes a connection too: past twice the bound nobody is told.
@@ -374,7 +374,7 @@ class StrictProtocol(HttpToolsProtocol):
 def strict_protocol(
     limits: Limits,
     refuse: Refuse,
-    is_draining: Callable[[], bool] = lambda: False,
+    drain: Drain | None = None,
     serve: Serve = serve_asgi,
 ) -> type[StrictProtocol]:
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
@@ -383,7 +383,7 @@ def strict_protocol(
         "read_plain": PlainReader(limits).read,
         "refuse": staticmethod(refuse),
         "serve": staticmethod(serve),
-        "is_draining": staticmethod(is_draining),
+        "drain": drain or Drain(),
         "open_at": Counter(),
         "rendered": ([], b""),
     }

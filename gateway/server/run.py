@@ -14,7 +14,8 @@ import uvicorn
 from gateway.server import listening
 from gateway.server.exchange import Serve, serve_asgi
 from gateway.server.grace import GRACE_S
-from gateway.server.protocol import Limits, Refuse, strict_protocol
+from gateway.server.limits import Drain, Limits
+from gateway.server.protocol import Refuse, strict_protocol
 
 
 class Worker(uvicorn.Server):
@@ -52,14 +53,14 @@ def run(  # noqa: PLR0913  the composition root names each part
     refuse: Refuse,
     *,
     serve: Serve = serve_asgi,
-    is_draining: Callable[[], bool] = lambda: False,
+    drain: Drain | None = None,
     keep_alive_s: float,
     drain_s: float,
     on_drain: Callable[[], None],
 ) -> None:
     config = uvicorn.Config(
         app,
-        http=strict_protocol(limits, refuse, is_draining, serve),
+        http=strict_protocol(limits, refuse, drain, serve),
         ws="none",
         loop="uvloop",
         lifespan="on",

@@ -48,13 +48,8 @@ class Turns:
     async def _run(self) -> None:
         task = self._task
         try:
-            while not self._over or self._next is not None:
-                exchange, self._next = self._next, None
-                if exchange is None:
-                    self._tasks.discard(task)
-                    self._turn = self._loop.create_future()
-                    await self._turn
-                    continue
+            while (exchange := self._next) is not None:
+                self._next = None
                 try:
                     await self._serve(exchange)
                 except BaseException as failure:  # noqa: BLE001  the boundary: `_end` decides what goes on
@@ -62,6 +57,10 @@ class Turns:
                 else:
                     if not exchange.response_complete:
                         exchange.abort()
+                if self._next is None and not self._over:  # type: ignore[redundant-expr]  # it may have come meanwhile
+                    self._tasks.discard(task)
+                    self._turn = self._loop.create_future()
+                    await self._turn
         finally:
             self._tasks.discard(task)
             # A task holds what it runs, and that holds this: nothing here leaves a circle behind.

@@ -11,7 +11,8 @@ import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.server.protocol import Limits, strict_protocol
+from gateway.server.limits import Drain, Limits
+from gateway.server.protocol import strict_protocol
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -69,14 +70,14 @@ async def serving(
     limits: Limits = LIMITS,
     keep_alive_s: float = 1.0,
     on_lost: Callable[[], None] = lambda: None,
-    is_draining: Callable[[], bool] = lambda: False,
+    drain: Drain | None = None,
     doors: int = 1,
 ) -> AsyncIterator[Any]:
     """Yields the address; of several doors, all of theirs."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
     state = ServerState()
 
-    class Build(strict_protocol(limits, refuse, is_draining)):  # type: ignore[misc]  # a class made at run time
+    class Build(strict_protocol(limits, refuse, drain)):  # type: ignore[misc]  # a class made at run time
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             on_lost()

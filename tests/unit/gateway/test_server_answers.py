@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.server.limits import Drain
 from tests.support.front_line import (
     PLAIN,
     answer,
@@ -124,8 +125,10 @@ async def test_a_client_that_never_reads_loses_its_connection() -> None:
 
 async def test_a_draining_node_asks_its_clients_to_go_elsewhere() -> None:
     """A kept connection would be cut with a request on its way when the node stops."""
+    drain = Drain()
+    drain.has_begun = True
     async with (
-        serving(tell_target, is_draining=lambda: True) as address,
+        serving(tell_target, drain=drain) as address,
         connected(address) as (reader, writer),
     ):
         writer.write(PLAIN)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.server.protocol import Limits
+from gateway.server.limits import Limits
 from tests.support.front_line import (
     LIMITS,
     PLAIN,
