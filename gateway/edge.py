@@ -81,7 +81,7 @@ class Edge:
             except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
                 answer = self._refuse(failure, arrival)
             answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
-            trace.began["answer"] = perf_counter_ns() // 1000
+            trace.stages_us["answer"] = perf_counter_ns() // 1000
             if not answer.write_at_once(exchange, trace):
                 await self._write(answer, arrival, exchange)
         except ClientGone:
@@ -165,7 +165,7 @@ class Edge:
             exchange.http_version,
             exchange.oversized,
             exchange.receive,
-            Trace(at_ms, request_id, exchange.method),
+            Trace(at_ms, request_id, exchange.method, stages_us={"admit": perf_counter_ns() // 1000}),
         )
 
 

@@ -51,7 +51,7 @@ class Pipeline:
             return await self._run(admitted, hold)
 
     async def _run(self, admitted: Admitted, hold: bodies.Hold | None) -> Answer:
-        stages, began = self._stages, admitted.arrival.trace.began
+        stages, began = self._stages, admitted.arrival.trace.stages_us
         stages.limit_source(admitted.source)
         routed = stages.match_route(admitted)
         began["authenticate"] = perf_counter_ns() // 1000

@@ -74,10 +74,11 @@ def test_the_laps_of_a_request_are_its_stages_in_order_and_add_up() -> None:
     trace = Trace(0, "r1", "GET")
     for stage in ("authenticate", "admit_once", "answer"):
         trace.enter(stage)
+    began = trace.stages_us
     trace.finish()
     assert list(trace.stages_us) == ["admit", "authenticate", "admit_once", "answer"]
     assert trace.total_us == sum(trace.stages_us.values())
-    assert list(trace.began.values()) == sorted(trace.began.values())
+    assert list(began.values()) == sorted(began.values())
 
 
 def test_lines_beyond_the_bound_are_counted_and_dropped(
