@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from secrets import token_hex
 
+from gateway.kept import Kept
+from gateway.paths import Target
+from gateway.routes import Route
 from gateway.sources import parse_source
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
-from gateway.upstream import OutboundRequest, prepare
+from gateway.upstream import Opening, OutboundRequest, open_head, prepare, require_lines
 
 # Pieces of formatting rather than a list of headers that the leg would have to join again.
 _ORIGIN = (
@@ -24,17 +27,21 @@ _ORIGIN = (
     b"x-forwarded-proto: %b\r\n"
     b"x-forwarded-host: %b\r\n"
 )
+_ORIGIN_COUNT = _ORIGIN.count(b"\n")
 _PREFIX = b"x-forwarded-prefix: %b\r\n"
 _STATE = b"tracestate: %b\r\n"
-# Before it what the client passes on and the origin, which are lines already.
-_OF_STRANGER = b"%b%bportreeve-request-id: %b\r\ntraceparent: 00-%b-%b-%b\r\n"
+# Before it the origin, which is lines already. All values are the gateway's own: digits of ids, and a signed token.
+_OF_STRANGER = b"%bportreeve-request-id: %b\r\ntraceparent: 00-%b-%b-%b\r\n"
 _OF_CALLER = _OF_STRANGER + b"portreeve-identity: %b\r\n"
-_ORIGIN_COUNT, _STRANGER_COUNT, _CALLER_COUNT = [
-    lines.count(b"\n") for lines in (_ORIGIN, _OF_STRANGER, _OF_CALLER)
-]
 _SCHEMES = {b"http": "http", b"https": "https"}
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 _FIRST_FLAGS = b"01"
+
+# The upstream's authority, the method, by which route, and what for.
+_Asked = tuple[bytes, str, Route, Target]
+# Programs ask for few targets again and again, and those are short.
+_LONGEST_KEPT = 256
+_MOST_KEPT = 1024
 
 
 def request_for(
@@ -60,21 +67,34 @@ def request_for(
             if b"tracestate" in proxied:
                 passed += _STATE % proxied[b"tracestate"]
                 count += 1
-    origin, origin_count = _origin(admitted.source.text, scheme, headers.host, route.strip_prefix)
+    origin = _origin(admitted.source.text, scheme, headers.host, route.strip_prefix)
     if assertion is None:
-        lines = _OF_STRANGER % (passed, origin, request_id, trace_id, span_id, flags)
-        count += origin_count + _STRANGER_COUNT
+        own = _OF_STRANGER % (origin, request_id, trace_id, span_id, flags)
     else:
-        lines = _OF_CALLER % (passed, origin, request_id, trace_id, span_id, flags, assertion.encode())
-        count += origin_count + _CALLER_COUNT
-    method, target = arrival.method.encode("ascii"), route.upstream_target(admitted.target)
-    return prepare(authority, method, target, lines, count, body, length)
+        own = _OF_CALLER % (origin, request_id, trace_id, span_id, flags, assertion.encode())
+    opening = _openings[authority, arrival.method, route, admitted.target]
+    return prepare(opening, passed, count, own, body, length)
+
+
+def _open(asked: _Asked) -> Opening:
+    authority, method, route, target = asked
+    return open_head(authority, method.encode("ascii"), route.upstream_target(target))
+
+
+def _is_short(asked: _Asked) -> bool:
+    return len(asked[-1].raw) <= _LONGEST_KEPT
+
+
+_openings = Kept(_open, is_small=_is_short, most=_MOST_KEPT)
 
 
 # The same for every request of a client to a route. A host is at most a few hundred bytes: what is kept is small.
 @lru_cache(maxsize=4096)
-def _origin(source: str, scheme: str, host: bytes, prefix: bytes) -> tuple[bytes, int]:
-    """The lines about where a request comes from, and their count."""
+def _origin(source: str, scheme: str, host: bytes, prefix: bytes) -> bytes:
+    """The lines about where a request comes from."""
     known, proto = parse_source(source), scheme.encode()
-    lines = _ORIGIN % (known.node, proto, host, known.encoded, proto, host)
-    return (lines + _PREFIX % prefix, _ORIGIN_COUNT + 1) if prefix else (lines, _ORIGIN_COUNT)
+    lines, count = _ORIGIN % (known.node, proto, host, known.encoded, proto, host), _ORIGIN_COUNT
+    if prefix:
+        lines, count = lines + _PREFIX % prefix, count + 1
+    require_lines(lines, count)
+    return lines

@@ -28,7 +28,15 @@ class Forward:
             return await self._forward_public(pool, asserted, routed)
         # A signed body is whole already.
         request = outbound.request_for(pool.authority, asserted, routed, authenticated.body)
-        return _answer(await pool.send(request, route.timeouts), pool, asserted, routed)
+        response = pool.ask(request, route.timeouts)
+        if response is None:
+            response = await pool.send(request, route.timeouts)
+        else:
+            try:
+                await response.arrived
+            except BaseException as error:  # noqa: BLE001  it is raised again, unless the request is repeated
+                response = await pool.recover(response, request, route.timeouts, error)
+        return _answer(response, pool, asserted, routed)
 
     async def _forward_public(self, pool: UpstreamPool, asserted: Asserted, routed: Routed) -> Answer:
         """Strangers hold a connection for as long as they send or read slowly: together they get half of them."""

@@ -14,13 +14,14 @@ from gateway.upstream.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.pool import UpstreamPool
-from gateway.upstream.request_head import prepare
+from gateway.upstream.request_head import Opening, open_head, prepare, require_lines
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.tls import client_context
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
 
 __all__ = [
     "BodyLengthMismatch",
+    "Opening",
     "OutboundRequest",
     "PoolExhausted",
     "PoolStats",
@@ -35,5 +36,7 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnreachable",
     "client_context",
+    "open_head",
     "prepare",
+    "require_lines",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import methodcaller
+from itertools import repeat
 from typing import Any
 
 from msgspec import Struct
@@ -26,11 +26,14 @@ LONGEST_PLAIN = 16_384
 
 _END_OF_HEAD = b"\r\n\r\n"
 _END_OF_LINE = b"\r\n"
-_AT_COLON = methodcaller("partition", b":")
+# As often as there are lines.
+_COLON = repeat(b":")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [ -9;-~]*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # All but printable ASCII and the tab: control characters are refused, and what else there is is rare.
 _DOUBTFUL = bytes({*range(0x20), *range(0x7F, 0x100)} - {ord("\t")})
+# What holds none of them comes out of this as the same object: nothing is made, and nothing compared.
+_AS_DOUBTED = bytes.maketrans(_DOUBTFUL, b"?" * len(_DOUBTFUL))
 _NO_CONTENT = 204
 _PLAIN_HOP_BY_HOP = frozenset({b"connection", b"keep-alive"})
 
@@ -61,16 +64,16 @@ class PlainReader:
         # Bounded in number and, because longer heads are not looked at, in size.
         self._plan_of = lru_cache(maxsize=256)(self._plan)
 
-    def read(self, received: bytes, response: UpstreamResponse, head_only: bool) -> bool:
+    def read(self, received: bytes, response: UpstreamResponse) -> bool:
         """Fills `response` and wakes nobody; or does nothing, and the parser has to read it."""
         head, end, body = received.partition(_END_OF_HEAD)
         if not end or len(head) > self._longest_head:
             return False
         # One pass in C over all lines, rather than one of ours for each.
-        names, colons, written = zip(*map(_AT_COLON, head.split(_END_OF_LINE)))  # noqa: B905  three of each
-        plan = self._plan_of(names, colons, head_only)
+        names, colons, written = zip(*map(bytes.partition, head.split(_END_OF_LINE), _COLON))  # noqa: B905  three of each
+        plan = self._plan_of(names, colons, response.head_only)
         joined = b"".join(written)
-        if plan is None or joined.translate(None, _DOUBTFUL) != joined:
+        if plan is None or joined.translate(_AS_DOUBTED) != joined:
             return False
         values = [*map(bytes.strip, written)]
         if plan.is_simple:

@@ -1,4 +1,4 @@
-"""The connections to one upstream, and the one way to send it a request.
+"""The connections to one upstream: the ordinary way to send it a request, and the one for every other case.
 
 Invariant: at most `max_connections` slots, each one connection or one attempt to make one; a slot is held by
 exactly one of: the idle list, a request, a response that is still being read. The last used idle connection
@@ -46,32 +46,65 @@ class UpstreamPool:
         self._closing = False
         self._emptied: asyncio.Future[None] | None = None
 
+    def ask(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse | None:
+        """The ordinary way: asks at once, and whoever waits for the answer needs no coroutine of the pool's.
+
+        None if the body is streamed or no connection stands ready: only `send` can help then. Otherwise `arrived` is
+        to be awaited, and whatever that raises goes to `recover`.
+        """
+        idle = self._idle
+        # One that is not ready any more is left for `send` to clear away.
+        if not idle or request.rest is not None or not idle[-1].is_ready():
+            return None
+        now = self._clock()
+        return idle.pop().ask(request, timeouts, now, now + timeouts.total_s)
+
     async def send(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse:
-        """Returns with the response's head, the body still coming.
+        """Any way. Returns with the response's head, the body still coming.
 
         Raises `UpstreamError`, or what the request's own body raised.
         """
         now = self._clock()
-        total_at = now + timeouts.total_ms / 1000
+        total_at = now + timeouts.total_s
         connection = self._find_idle()
         if connection is None:
-            connection = await self._obtain(now + timeouts.connect_ms / 1000, total_at)
+            connection = await self._obtain(now + timeouts.connect_s, total_at)
             now = self._clock()
-        while True:
-            response = connection.ask(request, timeouts, now, total_at)
-            try:
-                if request.rest is None:
-                    await response.arrived
-                else:
-                    await _send_and_wait(connection, request.rest, request.length, response)
-            except BaseException as error:
-                # A fresh connection cannot have been stale, so this is the last but one time at most.
-                if not self._may_repeat(connection, request, response, error):
-                    raise
+        response = connection.ask(request, timeouts, now, total_at)
+        try:
+            if request.rest is None:
+                await response.arrived
             else:
-                return response
-            connection = await self._dial(self._clock() + timeouts.connect_ms / 1000, total_at)
-            now = self._clock()
+                await _send_and_wait(connection, request.rest, request.length, response)
+        except BaseException as error:  # noqa: BLE001  it is raised again, unless the request is repeated
+            return await self.recover(response, request, timeouts, error)
+        return response
+
+    async def recover(
+        self,
+        response: UpstreamResponse,
+        request: OutboundRequest,
+        timeouts: Timeouts,
+        error: BaseException,
+    ) -> UpstreamResponse:
+        """Ends an exchange that raised `error`. Raises it again, unless the request may be repeated.
+
+        What is raised leaves the slot free, or to the response if that has begun.
+        """
+        source = response.source
+        source.abandon(response)
+        if not _may_repeat(request, error):
+            if not response.has_begun:
+                self._free_slot()
+            raise error
+        connection = await self._dial(self._clock() + timeouts.connect_s, source.total_at)
+        again = connection.ask(request, timeouts, self._clock(), source.total_at)
+        try:
+            await again.arrived
+        except BaseException as last:  # noqa: BLE001  it is raised again
+            # A fresh connection cannot have been stale, so this time is the last.
+            return await self.recover(again, request, timeouts, last)
+        return again
 
     async def aclose(self) -> None:
         """Ends everything at once, and returns when the last socket is closed. Drain before, if need be."""
@@ -91,22 +124,6 @@ class UpstreamPool:
         return PoolStats(
             slots=self._slots, idle=len(self._idle), open=len(self._open), waiting=len(self._line)
         )
-
-    def _may_repeat(
-        self,
-        connection: Connection,
-        request: OutboundRequest,
-        response: UpstreamResponse,
-        error: BaseException,
-    ) -> bool:
-        """Ends the exchange; unless it is repeated, its slot is free, or that of the response that has begun."""
-        connection.abandon(response)
-        is_small = request.rest is None
-        if is_small and request.method in _SAFE_METHODS and isinstance(error, ConnectionWasStale):
-            return True
-        if not response.has_begun:
-            self._free_slot()
-        return False
 
     def _find_idle(self) -> Connection | None:
         while self._idle:
@@ -188,6 +205,11 @@ class UpstreamPool:
     def _note_emptied(self) -> None:
         if self._emptied is not None and not self._emptied.done() and not self._slots and not self._open:
             self._emptied.set_result(None)
+
+
+def _may_repeat(request: OutboundRequest, error: BaseException) -> bool:
+    is_small = request.rest is None
+    return is_small and request.method in _SAFE_METHODS and isinstance(error, ConnectionWasStale)
 
 
 async def _send_and_wait(

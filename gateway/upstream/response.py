@@ -13,6 +13,8 @@ import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
+from msgspec import Struct
+
 from gateway.upstream.framing import ResponseHead
 
 # Above this the socket is read no further, until the caller has taken everything. Two reads, so that not every
@@ -28,30 +30,33 @@ _PER_CHUNK = 64
 class Source(Protocol):
     """The connection, as its response sees it."""
 
+    @property
+    def total_at(self) -> float:
+        """When the exchange must be over."""
+
     def resume_body(self, response: UpstreamResponse) -> None: ...
 
     def abandon(self, response: UpstreamResponse) -> None:
         """Close the connection if it still serves this response; otherwise it is another's by now."""
 
 
-class UpstreamResponse:
+class UpstreamResponse(Struct, eq=False):
     """Iterate it once, or close it. The head is there once `arrived` is done without an exception."""
 
+    source: Source
+    # The head at first; after it, whenever somebody waits, more of the body.
+    arrived: asyncio.Future[None]
+    head_only: bool = False
     # How it stands before anything has come. Most responses come whole, and need no more than this.
-    status = 0
-    lines = b""
+    status: int = 0
+    lines: bytes = b""
     locations: tuple[bytes, ...] = ()
     content_length: int | None = None
     # All that is left of the body, once its end has come.
     whole: bytes | None = None
     _failure: BaseException | None = None
-    _chunks: list[bytes]
-    _held: int
-
-    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
-        # The head at first; after it, whenever somebody waits, more of the body.
-        self.arrived: asyncio.Future[None] = loop.create_future()
-        self._source = source
+    _chunks: list[bytes] = []
+    _held: int = 0
 
     # For the caller.
 
@@ -103,8 +108,6 @@ class UpstreamResponse:
         self.lines = head.lines
         self.locations = head.locations
         self.content_length = head.content_length
-        self._chunks = []
-        self._held = 0
 
     def push(self, chunks: list[bytes]) -> None:
         """The list itself is the response's from now on."""
@@ -137,7 +140,7 @@ class UpstreamResponse:
 
     def _abandon(self) -> None:
         if self.whole is None:
-            self._source.abandon(self)
+            self.source.abandon(self)
             self._chunks.clear()
 
     def _take(self) -> bytes:
@@ -150,5 +153,5 @@ class UpstreamResponse:
         del chunks[:count]
         self._held -= size + _PER_CHUNK * count
         if not chunks:
-            self._source.resume_body(self)
+            self.source.resume_body(self)
         return body

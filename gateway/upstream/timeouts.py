@@ -31,8 +31,8 @@ class Deadlines:
         "_on_passed",
         "_timeouts",
         "_timer",
-        "_total_at",
         "_which",
+        "total_at",
     )
 
     def __init__(
@@ -42,7 +42,7 @@ class Deadlines:
         self._clock = clock
         self._on_passed = on_passed
         self._timeouts = Timeouts()
-        self._total_at = math.inf
+        self.total_at = math.inf
         self._deadline = math.inf
         self._armed_for = math.inf
         self._which: Awaited = "total"
@@ -51,8 +51,8 @@ class Deadlines:
     def begin(self, timeouts: Timeouts, now: float, total_at: float) -> None:
         """An exchange, which begins by waiting for the head unless another wait is told."""
         self._timeouts = timeouts
-        self._total_at = total_at
-        deadline = now + timeouts.first_byte_ms / 1000
+        self.total_at = total_at
+        deadline = now + timeouts.first_byte_s
         # As `_expect` does it; every request comes here, and a call would cost as much again.
         if deadline < total_at:
             self._deadline = deadline
@@ -64,15 +64,15 @@ class Deadlines:
             self._arm()
 
     def await_head(self) -> None:
-        self._expect(self._clock() + self._timeouts.first_byte_ms / 1000, "first_byte")
+        self._expect(self._clock() + self._timeouts.first_byte_s, "first_byte")
 
     def await_progress(self) -> None:
         """The upstream's turn, to send or to take."""
-        self._expect(self._clock() + self._timeouts.idle_ms / 1000, "idle")
+        self._expect(self._clock() + self._timeouts.idle_s, "idle")
 
     def await_caller(self) -> None:
         """Our own side is slow, so no more than the total runs."""
-        self._expect(self._total_at, "total")
+        self._expect(self.total_at, "total")
 
     def await_next(self, until: float) -> None:
         """Between two exchanges no total runs."""
@@ -97,8 +97,8 @@ class Deadlines:
 
     def _expect(self, deadline: float, which: Awaited) -> None:
         """What is waited for from now on, but never past the total."""
-        if deadline >= self._total_at:
-            deadline, which = self._total_at, "total"
+        if deadline >= self.total_at:
+            deadline, which = self.total_at, "total"
         self._deadline = deadline
         self._which = which
         if deadline < self._armed_for:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -27,6 +27,15 @@ class Timeouts(Struct, frozen=True):
     first_byte_ms: int = 10_000
     idle_ms: int = 10_000
     total_ms: int = 30_000
+    # Derived, in seconds as clocks count: whatever a caller passes is overwritten.
+    connect_s: float = 0.0
+    first_byte_s: float = 0.0
+    idle_s: float = 0.0
+    total_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "first_byte", "idle", "total"):
+            structs.force_setattr(self, f"{name}_s", getattr(self, f"{name}_ms") / 1000)
 
 
 class UpstreamTarget(Struct, frozen=True):

@@ -41,15 +41,14 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_buffer",
         "_drained",
-        "_head_only",
         "_heard",
         "_is_made",
         "_loop",
         "_owner",
         "_parser",
         "_paused",
-        "_plain",
         "_poll",
+        "_read_plain",
         "_response",
         "_saw_eof",
         "_sending",
@@ -73,7 +72,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         """`buffer` may serve many connections: what is read into it is taken in before the loop reads again."""
         self._owner = owner
-        self._plain = plain
+        self._read_plain = plain.read
         self._buffer = buffer
         self._loop = loop
         self.deadlines = Deadlines(loop, clock, self.deadline_passed)
@@ -82,7 +81,6 @@ class Connection(asyncio.BufferedProtocol):
         self._response: UpstreamResponse | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_made = False
-        self._head_only = False
         # Whether anything of the response has come that is not taken in yet. If not, the parser knows nothing of it.
         self._heard = False
         self._sending = False
@@ -106,8 +104,8 @@ class Connection(asyncio.BufferedProtocol):
         self, request: OutboundRequest, timeouts: Timeouts, now: float, total_at: float
     ) -> UpstreamResponse:
         """Writes what goes in one piece. `request.rest` is for `sending.send_body`, with this as its sink."""
-        response = self._response = UpstreamResponse(self, self._loop)
-        self._head_only = request.head_only
+        arrived = self._loop.create_future()
+        response = self._response = UpstreamResponse(self, arrived, request.head_only)
         self.deadlines.begin(timeouts, now, total_at)
         if request.rest is not None:
             self._sending = True
@@ -131,6 +129,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     # For the response.
+
+    @property
+    def total_at(self) -> float:
+        return self.deadlines.total_at
 
     def resume_body(self, response: UpstreamResponse) -> None:
         if response is self._response and self._paused:
@@ -174,16 +176,16 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, size: int) -> None:
-        received, response = self._buffer[:size], self._response
+        response = self._response
         if response is None:
             self.close()
         elif (
             self._heard
             or self._sending
             or size > LONGEST_PLAIN
-            or not self._plain.read(bytes(received), response, self._head_only)
+            or not self._read_plain(bytes(self._buffer[:size]), response)
         ):
-            self._parse(received, response)
+            self._parse(self._buffer[:size], response)
         else:
             self._finish(response)
 
@@ -191,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
         parser = self._parser
         if not self._heard:
             self._heard = True
-            parser.expect(head_only=self._head_only)
+            parser.expect(head_only=response.head_only)
         try:
             parser.feed(received)
         except UpstreamBroken as error:
@@ -280,7 +282,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.get_write_buffer_size():
             self.reusable = False
         self._owner.release(self)
-        response.wake()
+        # As `wake` does it; every response comes here, and a call would cost as much again.
+        arrived = response.arrived
+        if not arrived.done():
+            arrived.set_result(None)
 
     def _give_up_sending(self) -> None:
         """An early answer: the rest of the request would only be in the way, and without it the upstream may take

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse, prepare
+from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse, open_head, prepare
 from gateway.upstream.response import READ_SIZE
 from gateway.upstream.wire import Connection
 
@@ -19,7 +19,8 @@ AUTHORITY = b"upstream.test:8080"
 def request(
     method: bytes = b"GET", body: bytes | AsyncIterator[bytes] = b"", *, length: int | None = None
 ) -> OutboundRequest:
-    return prepare(AUTHORITY, method, b"/orders?side=buy", b"x-sent: 1\r\n", 1, body, length)
+    opening = open_head(AUTHORITY, method, b"/orders?side=buy")
+    return prepare(opening, b"x-sent: 1\r\n", 1, b"", body, length)
 
 
 OpenPool = Callable[..., UpstreamPool]

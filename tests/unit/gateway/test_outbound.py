@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway import outbound, routes
+from gateway import outbound, paths, routes
+from gateway.stages.admit import Admitted
 from gateway.stages.match_route import Routed
 from tests.support.stage_values import PUBLIC, REQUEST_ID, SOURCE, admitted, asserted
 
@@ -112,3 +113,48 @@ def test_a_value_that_brings_a_line_of_its_own_is_refused(assertion: str | None)
     request = admitted((b"traceparent", TRACE), (b"tracestate", b"a\r\nx: b"), via_proxy=True)
     with pytest.raises(ValueError, match="header"):
         outbound.request_for(b"u", asserted(request, PUBLIC, assertion), Routed(request, PUBLIC), b"")
+
+
+def test_a_host_or_a_prefix_that_brings_a_line_of_its_own_is_refused() -> None:
+    """What is kept was looked at when it was made, whoever had proved it before."""
+    request = admitted()
+    host = msgspec.structs.replace(request.headers, host=b"a\r\nx: b")
+    injected = msgspec.structs.replace(request, headers=host)
+    prefixed = msgspec.structs.replace(PUBLIC, strip_prefix=b"/a\r\nx: b")
+    for spoilt, route in ((injected, PUBLIC), (request, prefixed)):
+        with pytest.raises(ValueError, match="header"):
+            outbound.request_for(b"u", asserted(spoilt, route), Routed(spoilt, route), b"")
+
+
+def opening(authority: bytes, request: Admitted, route: routes.Route) -> tuple[bytes, bytes]:
+    """The first two lines of what is sent."""
+    prepared = outbound.request_for(authority, asserted(request, route), Routed(request, route), b"")
+    line, host, _ = prepared.first.split(b"\r\n", 2)
+    return line, host
+
+
+def asked(target: bytes, method: str = "GET") -> Admitted:
+    request = admitted()
+    arrival = msgspec.structs.replace(request.arrival, method=method)
+    return msgspec.structs.replace(request, arrival=arrival, target=paths.canonical_target(target))
+
+
+def test_what_is_kept_of_a_request_line_is_for_the_same_request_only() -> None:
+    """Upstream, method, route and target each make another one, also the second time."""
+    stripped = msgspec.structs.replace(PUBLIC, strip_prefix=b"/a")
+    for _ in range(2):
+        assert opening(b"u", asked(b"/a/b"), PUBLIC) == (b"GET /a/b HTTP/1.1", b"host: u")
+        assert opening(b"v", asked(b"/a/b"), PUBLIC) == (b"GET /a/b HTTP/1.1", b"host: v")
+        assert opening(b"u", asked(b"/a/b", "HEAD"), PUBLIC) == (b"HEAD /a/b HTTP/1.1", b"host: u")
+        assert opening(b"u", asked(b"/a/b"), stripped) == (b"GET /b HTTP/1.1", b"host: u")
+        assert opening(b"u", asked(b"/a/b?c"), PUBLIC) == (b"GET /a/b?c HTTP/1.1", b"host: u")
+
+
+def test_request_lines_are_kept_bounded_in_number_and_size() -> None:
+    """Strangers choose targets."""
+    for number in range(1_100):
+        opening(b"u", asked(b"/%d" % number), PUBLIC)
+    assert len(outbound._openings) == 1_024
+    long = asked(b"/" + b"a" * 300)
+    assert opening(b"u", long, PUBLIC)[0] == b"GET /" + b"a" * 300 + b" HTTP/1.1"
+    assert (b"u", "GET", PUBLIC, long.target) not in outbound._openings

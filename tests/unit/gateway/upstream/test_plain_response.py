@@ -102,6 +102,8 @@ SPOIL: list[mutations.Mutation] = [
 class Source:
     """No connection: nothing here is streamed."""
 
+    total_at = 0.0
+
     def resume_body(self, _response: UpstreamResponse) -> None:
         raise AssertionError
 
@@ -109,18 +111,12 @@ class Source:
         raise AssertionError
 
 
-class NobodyWaits:
-    """A loop for responses that nobody waits for."""
-
-    def create_future(self) -> None: ...
-
-
-LOOP = cast("asyncio.AbstractEventLoop", NobodyWaits())
+NOBODY_WAITS = cast("asyncio.Future[None]", None)
 
 
 def look(raw: bytes, *, head_only: bool, reader: PlainReader | None = None) -> tuple[UpstreamResponse, bool]:
-    response = UpstreamResponse(Source(), LOOP)
-    return response, (reader or PlainReader(ResponseLimits())).read(raw, response, head_only)
+    response = UpstreamResponse(Source(), NOBODY_WAITS, head_only)
+    return response, (reader or PlainReader(ResponseLimits())).read(raw, response)
 
 
 def as_parsed(raw: bytes, *, head_only: bool) -> tuple[object, ...]:

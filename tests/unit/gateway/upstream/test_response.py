@@ -14,6 +14,8 @@ HEAD = ResponseHead(200, b"", (), None, "at last chunk", keep_alive=True)
 class Source:
     """A connection that counts how often it is told to go on."""
 
+    total_at = 0.0
+
     def __init__(self) -> None:
         self.resumed = 0
 
@@ -26,7 +28,7 @@ class Source:
 
 def response_of(*chunks: bytes) -> tuple[UpstreamResponse, Source]:
     source = Source()
-    response = UpstreamResponse(source, asyncio.get_running_loop())
+    response = UpstreamResponse(source, asyncio.get_running_loop().create_future())
     response.begin(HEAD)
     response.push(list(chunks))
     return response, source

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.upstream import UpstreamBroken, UpstreamPool, UpstreamTarget, UpstreamUnreachable
 from tests.support.hostile_upstream import OK, Wire, hostile_upstream, serve_ok
-from tests.support.upstream_leg import OpenPool, ask
+from tests.support.upstream_leg import PATIENT, OpenPool, ask, request
 
 
 async def _serve_once_then_hang_up_on_a_request(wire: Wire) -> None:
@@ -166,3 +166,22 @@ async def test_the_answers_of_one_connection_stay_with_their_requests(open_pool:
         pool = open_pool(upstream)
         assert await ask(pool) == (200, b"ok")
         assert await ask(pool) == (200, b"ok")
+
+
+async def test_only_a_whole_body_is_asked_at_once_and_only_on_an_idle_connection(open_pool: OpenPool) -> None:
+    """What streams a body, or opens a connection, has more to await than the answer."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"once"
+
+    async with hostile_upstream(serve_ok) as upstream:
+        pool = open_pool(upstream)
+        assert pool.ask(request(), PATIENT) is None
+        await ask(pool)
+        assert pool.ask(request(b"POST", body()), PATIENT) is None
+        response = pool.ask(request(b"POST", b"{}"), PATIENT)
+        assert response is not None
+        assert pool.ask(request(), PATIENT) is None
+        await response.arrived
+        assert (response.status, response.whole) == (200, b"ok")
+        assert (pool.stats.slots, pool.stats.idle) == (1, 1)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.upstream import BodyLengthMismatch, UpstreamBroken, prepare
+from gateway.upstream import BodyLengthMismatch, UpstreamBroken, open_head, prepare
 from tests.support.hostile_upstream import Wire, hostile_upstream, serve_ok
 from tests.support.upstream_leg import (
     AUTHORITY,
@@ -23,6 +23,8 @@ from tests.support.upstream_leg import (
 )
 
 EARLY = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
+
+OPENING = open_head(AUTHORITY, b"GET", b"/")
 
 
 class Body:
@@ -285,7 +287,14 @@ async def test_no_more_is_taken_from_the_client_than_the_upstream_takes(open_poo
 def test_a_request_line_that_could_be_read_in_two_ways_is_refused(method: bytes, target: bytes) -> None:
     """One method, one target."""
     with pytest.raises(ValueError, match=r"request line|NUL"):
-        prepare(AUTHORITY, method, target, b"", 0)
+        open_head(AUTHORITY, method, target)
+
+
+@pytest.mark.parametrize("authority", [b"", b"u\r\nevil: 1", b"u\nevil: 1", b"u\r", b"u\0", b"u v"])
+def test_an_authority_that_could_add_a_line_is_refused(authority: bytes) -> None:
+    """It is the operator's, and stands in the same lines."""
+    with pytest.raises(ValueError, match="authority"):
+        open_head(authority, b"GET", b"/")
 
 
 @pytest.mark.parametrize(
@@ -306,8 +315,8 @@ def test_a_request_line_that_could_be_read_in_two_ways_is_refused(method: bytes,
 def test_lines_are_counted_and_hold_nothing_that_could_end_one(lines: bytes, body: bytes) -> None:
     """What stands in them is partly a client's: no more lines than names, no fewer, and each ends as lines do."""
     with pytest.raises(ValueError, match="header"):
-        prepare(AUTHORITY, b"GET", b"/", lines, 1, body)
-    assert b"\r\na: 1\r\n" in prepare(AUTHORITY, b"GET", b"/", b"a: 1\r\n", 1, body).first
+        prepare(OPENING, lines, 1, b"b: 1\r\n", body)
+    assert b"\r\na: 1\r\nb: 1\r\n" in prepare(OPENING, b"a: 1\r\n", 1, b"b: 1\r\n", body).first
 
 
 def test_a_negative_length_is_refused() -> None:

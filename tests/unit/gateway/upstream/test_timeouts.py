@@ -31,6 +31,17 @@ async def _silent(wire: Wire) -> None:
     await wire.wait_hung_up()
 
 
+def test_what_clocks_count_is_derived_and_cannot_be_passed() -> None:
+    """One deadline has one length."""
+    timeouts = Timeouts(1_500, 2_500, 3_500, 4_500, 9.0, 9.0, 9.0, 9.0)
+    assert (timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s) == (
+        1.5,
+        2.5,
+        3.5,
+        4.5,
+    )
+
+
 async def test_connect_covers_the_handshake_too(open_pool: OpenPool) -> None:
     """An upstream that accepts and then says nothing of TLS is not connected."""
     async with hostile_upstream(_silent) as upstream:
