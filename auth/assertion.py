@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auth import identity
 
 _JTI_BYTES: Final = 16
-_CacheKey = tuple[str, str, str, tuple[str, ...], str, str]
 
 
 class Signer(Protocol):
@@ -42,6 +41,26 @@ class Caller(Protocol):
     def environment(self) -> str: ...
     @property
     def roles(self) -> tuple[str, ...]: ...
+
+
+class Statement(msgspec.Struct, frozen=True, cache_hash=True):
+    """About whom, to whom, and by which permission: all that an assertion says but its times, its id and its signer.
+
+    Equal ones are one. Whoever keeps it has its hash worked out once.
+    """
+
+    partner: str
+    credential: str
+    environment: str
+    roles: tuple[str, ...]
+    permission: str
+    upstream: str
+
+
+def state(caller: Caller, upstream: str, permission: str) -> Statement:
+    return Statement(
+        caller.partner, caller.credential, caller.environment, caller.roles, permission, upstream
+    )
 
 
 class RequestBinding(msgspec.Struct, frozen=True, gc=False):
@@ -85,52 +104,42 @@ class Assertions:
         self._reuse_ms = reuse_ms
         self._max_reusable = max_reusable
         self._kid: str | None = None
-        self._reusable: OrderedDict[_CacheKey, _Reusable] = OrderedDict()
+        self._reusable: OrderedDict[Statement, _Reusable] = OrderedDict()
 
-    def issue(
-        self, caller: Caller, upstream: str, permission: str, now_ms: int, bind: RequestBinding | None = None
-    ) -> str:
+    def issue(self, statement: Statement, now_ms: int, bind: RequestBinding | None = None) -> str:
         signer = self._get_signer()
         if signer.kid != self._kid:
             self._reusable.clear()
             self._kid = signer.kid
         if bind is not None:
-            claims = self._claims(caller, upstream, permission, now_ms)
+            claims = self._claims(statement, now_ms)
             return self._sign(signer, claims | _bound_claims(bind))
-        cache_key = (
-            caller.partner,
-            caller.credential,
-            caller.environment,
-            caller.roles,
-            permission,
-            upstream,
-        )
-        kept = self._reusable.get(cache_key)
+        kept = self._reusable.get(statement)
         if kept is not None and kept.from_ms <= now_ms < kept.until_ms:
             return kept.assertion
-        claims = self._claims(caller, upstream, permission, now_ms)
+        claims = self._claims(statement, now_ms)
         assertion = self._sign(signer, claims)
         # The age counts from the whole second that the assertion shows, not from this millisecond.
         issued_ms = claims["iat"] * 1_000
-        self._keep(cache_key, _Reusable(assertion, issued_ms, issued_ms + self._reuse_ms))
+        self._keep(statement, _Reusable(assertion, issued_ms, issued_ms + self._reuse_ms))
         return assertion
 
-    def _keep(self, cache_key: _CacheKey, reusable: _Reusable) -> None:
-        self._reusable[cache_key] = reusable
-        self._reusable.move_to_end(cache_key)
+    def _keep(self, statement: Statement, reusable: _Reusable) -> None:
+        self._reusable[statement] = reusable
+        self._reusable.move_to_end(statement)
         if len(self._reusable) > self._max_reusable:
             self._reusable.popitem(last=False)
 
-    def _claims(self, caller: Caller, upstream: str, permission: str, now_ms: int) -> dict[str, Any]:
+    def _claims(self, statement: Statement, now_ms: int) -> dict[str, Any]:
         issued_at = now_ms // 1_000
         return {
             "iss": self._issuer,
-            "aud": upstream,
-            "sub": caller.partner,
-            "cred": caller.credential,
-            "env": caller.environment,
-            "perm": permission,
-            "roles": list(caller.roles),
+            "aud": statement.upstream,
+            "sub": statement.partner,
+            "cred": statement.credential,
+            "env": statement.environment,
+            "perm": statement.permission,
+            "roles": list(statement.roles),
             "iat": issued_at,
             "exp": issued_at + self._lifetime_s,
             "jti": base64.urlsafe_b64encode(self._entropy(_JTI_BYTES)).rstrip(b"=").decode("ascii"),

@@ -8,8 +8,8 @@ Refuses: a field with a line end in it, since that could make one request read a
 
 from typing import Final
 
+_SCHEME: Final = b"PORTREEVE1"
 _LINE_ENDS: Final = 7
-_LINES: Final = b"PORTREEVE1" + _LINE_ENDS * b"\n%b"
 
 
 class AmbiguousField(ValueError):
@@ -25,7 +25,7 @@ def string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in
     query: bytes,
     body_sha256_hex: bytes,
 ) -> bytes:
-    canonical = _LINES % (timestamp, nonce, key_id, method, path, query, body_sha256_hex)
+    canonical = b"\n".join((_SCHEME, timestamp, nonce, key_id, method, path, query, body_sha256_hex))
     if canonical.count(b"\n") != _LINE_ENDS:
         raise AmbiguousField("a field of the string to sign holds a line end")
     return canonical

@@ -7,7 +7,7 @@ window that is zero or longer than the longest one allowed.
 """
 
 import re
-from binascii import unhexlify
+from binascii import Error, hexlify, unhexlify
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -17,14 +17,24 @@ from keys import format as key_format
 
 Header = Literal["Portreeve-Key", "Portreeve-Timestamp", "Portreeve-Nonce", "Portreeve-Signature"]
 
+_HEADERS: Final[tuple[Header, ...]] = (
+    "Portreeve-Key",
+    "Portreeve-Timestamp",
+    "Portreeve-Nonce",
+    "Portreeve-Signature",
+)
 LONGEST_WINDOW_MS: Final = 60_000
 
 # Nineteen digits hold nanoseconds, so that a timestamp in a wrong unit gets a hint and not a riddle.
 _TIMESTAMP: Final = re.compile(rb"([1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?")
 _NONCE: Final = re.compile(rb"[A-Za-z0-9_-]{16,64}")
-_SIGNATURE: Final = re.compile(rb"[0-9a-f]{64}(?:[0-9a-f]{64})?")
-# The three at once, a line each. None of them has room for a line end, so what matches divides in one way only.
-_LINES: Final = re.compile(b"\n".join((_TIMESTAMP.pattern, _NONCE.pattern, _SIGNATURE.pattern)))
+# Both at once, a line each. Neither has room for a line end, so what matches divides in one way only.
+_LINES: Final = re.compile(_TIMESTAMP.pattern + b"\n" + _NONCE.pattern)
+# That of HMAC-SHA256, and that of Ed25519.
+_SIGNATURE_BYTES: Final = (32, 64)
+
+# Key id, timestamp, nonce and signature as they were sent, with None for what was not.
+Sent = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 class MissingCredentials(Exception):
@@ -44,32 +54,34 @@ class MalformedCredentials(Exception):
 
 
 class SignedCredential(msgspec.Struct, frozen=True, gc=False):
+    """The bytes are verbatim, a timestamp's window included: this is what was signed."""
+
     key_id: str
-    timestamp: bytes  # verbatim, window included: this is what was signed
+    signed_key_id: bytes
+    timestamp: bytes
     at_ms: int
     window_ms: int | None
     nonce: bytes
     signature: bytes
 
 
-def parse(
-    key_id: bytes | None,
-    timestamp: bytes | None,
-    nonce: bytes | None,
-    signature: bytes | None,
-    *,
-    max_window_ms: int = LONGEST_WINDOW_MS,
-) -> SignedCredential:
+def parse(sent: Sent, max_window_ms: int = LONGEST_WINDOW_MS) -> SignedCredential:
+    key_id, timestamp, nonce, signature = sent
     if key_id is None or timestamp is None or nonce is None or signature is None:
-        raise _incomplete(key_id, timestamp, nonce, signature)
-    found = _LINES.fullmatch(b"\n".join((timestamp, nonce, signature)))
+        raise _incomplete(sent)
+    found = _LINES.fullmatch(timestamp + b"\n" + nonce)
     if found is None:
-        raise _malformed(timestamp, nonce)
+        raise _malformed(timestamp)
     at_digits, window_digits = found.groups()
     window_ms = None if window_digits is None else _parse_window(window_digits, max_window_ms)
-    return SignedCredential(
-        _parse_key_id(key_id), timestamp, int(at_digits), window_ms, nonce, unhexlify(signature)
-    )
+    try:
+        raw = unhexlify(signature)
+    except Error:
+        raw = b""
+    # Written back to tell lowercase from uppercase: for so many digits this is much less work than matching them.
+    if len(raw) not in _SIGNATURE_BYTES or hexlify(raw) != signature:
+        raise MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
+    return SignedCredential(_parse_key_id(key_id), key_id, timestamp, int(at_digits), window_ms, nonce, raw)
 
 
 def _parse_window(digits: bytes, max_window_ms: int) -> int:
@@ -92,28 +104,18 @@ def _parse_key_id(key_id: bytes) -> str:
     return text
 
 
-def _malformed(timestamp: bytes, nonce: bytes) -> MalformedCredentials:
-    """The first header that is outside its grammar, where one of the three is."""
+def _malformed(timestamp: bytes) -> MalformedCredentials:
+    """The first header that is outside its grammar, where one of the two is."""
     if _TIMESTAMP.fullmatch(timestamp) is None:
         return MalformedCredentials(
             "Portreeve-Timestamp",
             "must be Unix milliseconds, optionally followed by / and a window in milliseconds",
         )
-    if _NONCE.fullmatch(nonce) is None:
-        return MalformedCredentials("Portreeve-Nonce", "must be 16 to 64 characters of A-Z a-z 0-9 _ -")
-    return MalformedCredentials("Portreeve-Signature", "must be 64 or 128 lowercase hex digits")
+    return MalformedCredentials("Portreeve-Nonce", "must be 16 to 64 characters of A-Z a-z 0-9 _ -")
 
 
-def _incomplete(
-    key_id: bytes | None, timestamp: bytes | None, nonce: bytes | None, signature: bytes | None
-) -> MissingCredentials | MalformedCredentials:
-    headers: tuple[tuple[Header, bytes | None], ...] = (
-        ("Portreeve-Key", key_id),
-        ("Portreeve-Timestamp", timestamp),
-        ("Portreeve-Nonce", nonce),
-        ("Portreeve-Signature", signature),
-    )
-    absent = [header for header, value in headers if value is None]
-    if len(absent) == len(headers):
+def _incomplete(sent: Sent) -> MissingCredentials | MalformedCredentials:
+    absent = [header for header, value in zip(_HEADERS, sent, strict=True) if value is None]
+    if len(absent) == len(_HEADERS):
         return MissingCredentials()
     return MalformedCredentials(absent[0], "is missing while other credentials are present")

@@ -22,7 +22,7 @@ from keys.verifiers import Ed25519Verifier, Verifier
 
 AuditReason = Literal["unknown_key", "other_algorithm", "wrong_signature"]
 
-_HMAC_SIGNATURE_BYTES: Final = 32
+_SIGNATURE_BYTES: Final[dict[Algorithm, int]] = {"hmac-sha256": 32, "ed25519": 64}
 _DECOY_SECRET_BYTES: Final = 32
 # An active version and a retiring one. A refusal always makes this many checks, so that it tells
 # neither whether the key exists nor whether it is being rotated.
@@ -81,15 +81,17 @@ class SignatureAuthenticator:
 
     def verify(self, credential: credentials.SignedCredential, canonical: bytes, now_ms: int) -> VerifiedKey:
         key, signature = self._find(credential.key_id), credential.signature
-        algorithm: Algorithm = "hmac-sha256" if len(signature) == _HMAC_SIGNATURE_BYTES else "ed25519"
         checks = 0
-        if key is not None and key.algorithm == algorithm:
+        if key is not None and len(signature) == _SIGNATURE_BYTES[key.algorithm]:
             for version, verifier in key.verifiers:
                 if verifier.verifies(signature, canonical):
                     if now_ms >= key.refused_from:
                         raise _refusal(key, now_ms)
                     return VerifiedKey(key, version)
                 checks += 1
+        algorithm: Algorithm = (
+            "hmac-sha256" if len(signature) == _SIGNATURE_BYTES["hmac-sha256"] else "ed25519"
+        )
         decoy: Verifier = self._hmac_decoy if algorithm == "hmac-sha256" else self._ed25519_decoy
         for _ in range(checks, _CHECKS):
             decoy.verifies(signature, canonical)

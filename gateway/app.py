@@ -135,7 +135,7 @@ def _build_stages(
         match_route=MatchRoute(table),
         authenticate=Authenticate(authenticator, rules, gateway.clock),
         authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms),
-        admit_once=AdmitOnce(node.admission, configured.policies, directory.used),
+        admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),
         assert_identity=AssertIdentity(assertions),
         forward=Forward(upstreams),

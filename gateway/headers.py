@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -89,14 +88,15 @@ _LONGEST_KEPT = 2048
 _MOST_KEPT = 512
 
 
+Claimed = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+
+
 class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     """The headers of one request, read once: what the gateway needs by name, and the rest to pass on."""
 
     host: bytes
-    key: bytes | None
-    timestamp: bytes | None
-    nonce: bytes | None
-    signature: bytes | None
+    # What the request claims of itself: key, timestamp, nonce and signature, with None for what was not sent.
+    claimed: Claimed
     # What goes on to the upstream, as lines, and how many they are by their names.
     passed: bytes
     passed_count: int
@@ -105,9 +105,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     proxied: tuple[Header, ...] = ()
 
 
-# The first fields of `RequestHeaders`, in their order.
-_Named = tuple[bytes, bytes | None, bytes | None, bytes | None, bytes | None]
-_NAMED = (b"host", b"portreeve-key", b"portreeve-timestamp", b"portreeve-nonce", b"portreeve-signature")
+_CLAIMED = (b"portreeve-key", b"portreeve-timestamp", b"portreeve-nonce", b"portreeve-signature")
 
 
 class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
@@ -117,8 +115,9 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     an index into the values.
     """
 
-    # Those of `_NAMED`, with None for what was not sent.
-    pick_named: Callable[[list[bytes]], _Named]
+    host: int
+    # The values of those of `_CLAIMED`.
+    pick_claimed: Callable[[list[bytes]], Claimed]
     passed: tuple[tuple[bytes, int], ...]
     # The same as lines with places for the values, and what picks those.
     passed_lines: bytes
@@ -134,17 +133,17 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
 def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
     """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
     plan = _plans[names]
-    named = plan.pick_named(values)
-    _require_host(named[0])
+    host, claimed = _hosts[values[plan.host]], plan.pick_claimed(values)
     if plan.is_plain:
-        return RequestHeaders(*named, plan.passed_lines % plan.pick_passed(values), plan.passed_count)
+        return RequestHeaders(host, claimed, plan.passed_lines % plan.pick_passed(values), plan.passed_count)
     length = None if plan.content_length is None else values[plan.content_length]
     coding = None if plan.transfer_encoding is None else values[plan.transfer_encoding]
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise Refusal("malformed_headers", "The body is framed by Content-Length or by chunks, not by both.")
     proxied = tuple([(name, values[at]) for name, at in plan.proxied])
     return RequestHeaders(
-        *named,
+        host,
+        claimed,
         *_pass_on(plan, values, _named_by_connection(proxied)),
         None if length is None else _parse_length(length),
         coding is not None,
@@ -182,8 +181,12 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
             raise Refusal("malformed_headers", "The name of a header is not a token.")
         is_kept = plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
         (proxied if is_kept else passed).append((name, at))
+    host = places.get(b"host")
+    if host is None:
+        raise _wrong_host()
     return HeaderPlan(
-        pick_named=_picker([places.get(name) for name in _NAMED]),
+        host=host,
+        pick_claimed=_picker([places.get(name) for name in _CLAIMED]),
         passed=tuple(passed),
         passed_lines=b"".join([name.replace(b"%", b"%%") + b": %b\r\n" for name, _ in passed]),
         pick_passed=itemgetter(*[at for _, at in passed]) if passed else _pick_nothing,
@@ -215,11 +218,18 @@ def _is_short(names: tuple[bytes, ...]) -> bool:
 _plans = Kept(_plan, is_small=_is_short, most=_MOST_KEPT)
 
 
+def _require_host(host: bytes) -> bytes:
+    if _HOST.fullmatch(host) is None:
+        raise _wrong_host()
+    return host
+
+
 # Only what is well-formed is kept, and that is at most a few hundred bytes long.
-@lru_cache(maxsize=1024)
-def _require_host(host: bytes | None) -> None:
-    if host is None or _HOST.fullmatch(host) is None:
-        raise Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
+_hosts = Kept(_require_host, is_small=lambda _: True, most=1024)
+
+
+def _wrong_host() -> Refusal:
+    return Refusal("malformed_headers", "Exactly one well-formed Host header is required.")
 
 
 def _named_by_connection(proxied: tuple[Header, ...]) -> set[bytes]:

@@ -11,6 +11,7 @@ from operator import floordiv, sub
 import msgspec
 
 from auth.admission import Admitted, Charges
+from gateway.kept import Kept
 from policies.gcra import Limit
 
 Header = tuple[bytes, bytes]
@@ -45,10 +46,12 @@ def _lines(policies: str, nearest: Limit) -> bytes:
     return f'ratelimit-policy: {policies}\r\nratelimit: "{name}";r=%d;t=%d\r\n'.encode()
 
 
-# By the charges, which are told apart by identity: limits would have to be compared by all that they are.
-@lru_cache(maxsize=16_384)
-def _find_written(charges: Charges) -> _Written:
+def _write_for(charges: Charges) -> _Written:
     return _write(charges.limits)
+
+
+# By the charges, which are told apart by identity: limits would have to be compared by all that they are.
+_written = Kept(_write_for, is_small=lambda _: True, most=16_384)
 
 
 def state_lines(passed: Admitted) -> bytes:
@@ -56,7 +59,7 @@ def state_lines(passed: Admitted) -> bytes:
     booked_us = passed.booked_us
     if not booked_us:
         return b""
-    written = _find_written(passed.charges)
+    written = _written[passed.charges]
     # `gcra.remaining` of each.
     left = list(map(floordiv, map(sub, written.tolerances_us, booked_us), written.emissions_us))
     least = min(left)

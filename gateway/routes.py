@@ -8,6 +8,7 @@ long a match takes.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Self
 
 from msgspec import Struct, structs
@@ -34,6 +35,23 @@ class MethodNotAllowed(Exception):
         self.allow = allow
 
 
+class Terms(Struct, frozen=True, eq=False):
+    """What a route asks of a caller, charges it, and where it leads. Routes on the same terms share one value."""
+
+    requirement: Requirement
+    upstream: str
+    cost: int
+    limits: tuple[Limit, ...]
+    # Whose limits these are: a route with limits of its own is on terms of its own.
+    limited: str
+
+
+# Shared, so that what is worked out for a caller is worked out once for hundreds of routes, and told apart by identity,
+# which costs a look-up nothing. As many as the configuration has: past the bound, routes only share less.
+_share_terms = lru_cache(maxsize=4096)(Terms)
+_NO_TERMS = Terms(Requirement(permission=None, environment=None, trading=False), "", 0, (), "")
+
+
 class Route(Struct, frozen=True, eq=False):
     """Everything the stages need to know. `is_local`: the gateway itself answers; there is no upstream.
 
@@ -56,14 +74,16 @@ class Route(Struct, frozen=True, eq=False):
     max_body_bytes: int = 0
     bind_request: bool = False
     is_local: bool = False
-    # Derived: whatever a caller passes is overwritten. Routes that ask the same of a caller share one.
-    requirement: Requirement = Requirement(permission=None, environment=None, trading=False)
+    # Derived: whatever a caller passes is overwritten.
+    terms: Terms = _NO_TERMS
 
     def __post_init__(self) -> None:
         requirement = Requirement(
             permission=self.permission, environment=self.environment, trading=self.trading
         )
-        structs.force_setattr(self, "requirement", requirement)
+        limited = self.name if self.limits else ""
+        terms = _share_terms(requirement, self.upstream, self.cost, self.limits, limited)
+        structs.force_setattr(self, "terms", terms)
 
     def upstream_target(self, target: Target) -> bytes:
         """The target as sent without the prefix: what follows, the query and even a bare "?", is verbatim."""
@@ -125,10 +145,9 @@ class _Paths:
 
     def find(self, path: str) -> _Methods | None:
         methods = self.literal.get(path)
-        return self.find_wild(path) if methods is None else methods
-
-    def find_wild(self, path: str) -> _Methods | None:
-        return self._root.find(path.split("/"), 1) if self._has_wild else None
+        if methods is None and self._has_wild:
+            methods = self._root.find(path.split("/"), 1)
+        return methods
 
     def _methods_of(self, text: str) -> _Methods:
         pattern = patterns.parse(text)
@@ -155,11 +174,9 @@ class RouteTable:
             self._paths_of(route.host).add(route)
 
     def match(self, host: bytes | None, method: str, path: str) -> Route:
-        methods = self._find_by_host(host, path) if self._hosts else None
+        methods = self._find_by_host(host, path) if self._hosts else self._literal.get(path)
         if methods is None:
-            methods = self._literal.get(path)
-            if methods is None:
-                methods = self._find_last(path)
+            methods = self._find_by_path(path)
         route = methods.get(method)
         if route is None:
             raise MethodNotAllowed(tuple(sorted(methods)))
@@ -169,9 +186,9 @@ class RouteTable:
         paths = self._hosts.get(_name_of(host.decode("ascii"))) if host else None
         return None if paths is None else paths.find(path)
 
-    def _find_last(self, path: str) -> _Methods:
-        """Where no literal pattern is the path."""
-        methods = self._any_host.find_wild(path)
+    def _find_by_path(self, path: str) -> _Methods:
+        """For any host; the gateway's own come last."""
+        methods = self._any_host.find(path)
         if methods is None:
             methods = self._local.get(path)
             if methods is None:

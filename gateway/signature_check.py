@@ -45,19 +45,19 @@ _PLACEHOLDER_SIGNATURE = b"0" * 64
 
 
 def explain(described: Described, body: bytes, max_window_ms: int) -> dict[str, Any]:
-    claim = credential.parse(
+    sent = (
         described.key.encode(),
         described.timestamp.encode(),
         described.nonce.encode(),
         _PLACEHOLDER_SIGNATURE,
-        max_window_ms=max_window_ms,
     )
+    claim = credential.parse(sent, max_window_ms)
     target = paths.canonical_target(described.target.encode())
     digest = sha256(body).hexdigest()
     built = canonical.string_to_sign(
         claim.timestamp,
         claim.nonce,
-        claim.key_id.encode(),
+        claim.signed_key_id,
         described.method.encode(),
         target.path.encode(),
         target.query,

@@ -73,12 +73,15 @@ class Ring:
         self._entropy = entropy
         self._name = name
         self._keys: tuple[RingKey, ...] = ()
+        self._signer: RingKey | None = None
 
     def get_signer(self) -> RingKey:
-        for key in self._keys:
-            if key.state == "current":
-                return key
-        raise RingUnusable(f"the {self._name} ring has no current key; `portreeve init` makes the first one")
+        signer = self._signer
+        if signer is None:
+            raise RingUnusable(
+                f"the {self._name} ring has no current key; `portreeve init` makes the first one"
+            )
+        return signer
 
     def jwks(self) -> list[Jwk]:
         now_ms = self._clock()
@@ -99,7 +102,10 @@ class Ring:
         async with engine.reading(self._engine) as conn:
             stored = await _read(conn, self._name)
         # Replaced together, and only when all of them have opened.
-        self._keys = tuple([await self._open(each) for each in stored])
+        keys = tuple([await self._open(each) for each in stored])
+        self._keys = keys
+        # Asked for with every request, so found here.
+        self._signer = next((key for key in keys if key.state == "current"), None)
 
     async def _insert_first(self, change: Change, data_key: OpenDataKey) -> None:
         seed = self._entropy(_SEED_SIZE)

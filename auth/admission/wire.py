@@ -43,19 +43,22 @@ class Script:
 
     def command(self, batch: Sequence[Admission], *, with_body: bool = False) -> bytes:
         """One command for the whole batch; with the body where the server doesn't know the script yet."""
-        nonce_keys, bucket_keys, arguments, buckets = [], [], [], 0
+        # Grown in place: each piece is copied once here, and once into the command.
+        nonce_keys, bucket_keys, arguments = bytearray(), bytearray(), bytearray()
+        nonces, buckets = len(batch), 0
         for admission in batch:
             charges, nonce = admission.charges, admission.nonce
-            bucket_keys.append(charges.bucket_keys)
+            bucket_keys += charges.bucket_keys
             buckets += charges.size
             if nonce is None:
-                arguments.append(charges.arguments)
+                nonces -= 1
+                arguments += charges.arguments
             else:
-                arguments.append(charges.arguments_with_nonce)
-                nonce_keys.append(b"%b%b\r\n" % (charges.nonce_key_head, digest(charges.nonce_scope, nonce)))
-        size, key_count, common = self._numbers(len(batch), len(nonce_keys), buckets)
+                arguments += charges.arguments_with_nonce
+                nonce_keys += charges.nonce_key_head + digest(charges.nonce_scope, nonce) + b"\r\n"
+        size, key_count, common = self._numbers(len(batch), nonces, buckets)
         script = self._by_body if with_body else self._by_digest
-        return b"".join((size, script, key_count, *nonce_keys, *bucket_keys, common, *arguments))
+        return b"".join((size, script, key_count, nonce_keys, bucket_keys, common, arguments))
 
     def _count(self, admissions: int, nonces: int, buckets: int) -> tuple[bytes, bytes, bytes]:
         """How many parts the command has, how many of them are keys, and the arguments that are common to all."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway import headers, paths
 from gateway.arrival import Arrival
+from gateway.headers import RequestHeaders, read
+from gateway.paths import Target, canonical
 from gateway.problems import Refusal
 from gateway.routes import MethodNotAllowed
 from gateway.sources import Source, Sources
@@ -20,8 +21,8 @@ _EVER = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
     arrival: Arrival
-    target: paths.Target
-    headers: headers.RequestHeaders
+    target: Target
+    headers: RequestHeaders
     source: Source
     via_proxy: bool
 
@@ -29,6 +30,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 class Admit:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._of_peer = sources.of_peer
 
     def find_charged(self, arrival: Arrival) -> Source | None:
         """Whom to charge for what could not be admitted."""
@@ -41,11 +43,11 @@ class Admit:
             raise Refusal("malformed_request", "The gateway speaks HTTP/1.1.")
         if arrival.method in _NEVER:
             raise MethodNotAllowed(_EVER)
-        target = paths.canonical[arrival.target]
-        read = headers.read(arrival.names, arrival.values)
-        source, via_proxy = self._sources.of_peer(arrival.peer)
+        target = canonical[arrival.target]
+        headers = read(arrival.names, arrival.values)
+        source, via_proxy = self._of_peer(arrival.peer)
         if via_proxy:
-            source = self._sources.behind(source, read.proxied)
+            source = self._sources.behind(source, headers.proxied)
         arrival.trace.path = target.shown
         arrival.trace.source = source.text
-        return Admitted(arrival, target, read, source, via_proxy)
+        return Admitted(arrival, target, headers, source, via_proxy)

@@ -15,18 +15,15 @@ from auth.admission import (
     Admission,
     AdmissionStore,
     Admitted,
-    Bucket,
     Charges,
     compile_charges,
 )
+from gateway.grants import route_buckets
 from gateway.problems import Refusal
-from gateway.routes import Route
+from gateway.routes import Terms
+from gateway.stages.authenticate import Authenticated
 from gateway.stages.authorize import Authorized
-from keys.served import Entitlement
-from policies.document import Policies
-from policies.gcra import Limit
 
-_KEPT_CHARGES = 16_384
 _KEPT_CHARGES_OF_STRANGERS = 4_096
 
 # Key id, secret version, source, time.
@@ -39,26 +36,25 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 
 class AdmitOnce:
-    def __init__(self, store: AdmissionStore, policies: Policies, used: NoteUse) -> None:
-        self._store = store
-        self._policies = policies
+    def __init__(self, store: AdmissionStore, used: NoteUse) -> None:
+        self._admit = store.admit
         self._used = used
-        # What a key or a source is charged is the same every time. Strangers have a cache of their own, so that a
-        # flood of addresses pushes no partner out.
-        self._charges_of_key = lru_cache(_KEPT_CHARGES)(self._compile_for_key)
+        # What a key is charged stands in its grant. Strangers have a cache of their own, so that a flood of addresses
+        # pushes no partner out.
         self._charges_of_source = lru_cache(_KEPT_CHARGES_OF_STRANGERS)(self._compile_for_source)
 
     def ask(self, authorized: Authorized) -> Awaitable[Admitted]:
         """The store's own answer, to be awaited: no coroutine of ours stands in between."""
-        authenticated = authorized.authenticated
-        caller, nonce, route = authenticated.caller, authenticated.nonce, authenticated.routed.route
-        if caller is None:
-            return self._ask_for_source(authenticated.routed.admitted.source.network, route)
+        grant, authenticated = authorized.grant, authorized.authenticated
+        if grant is None:
+            return self._ask_for_source(authenticated)
+        charges, nonce = grant.charges, authenticated.nonce
         if nonce is None:
             raise TypeError("whoever signed a request signed its nonce")
-        # Most routes have no limits of their own, and all those of one cost charge a key alike.
-        charges = self._charges_of_key(caller.key.entitlement, route if route.limits else route.cost)
-        return self._store.admit(Admission(charges, nonce))
+        if charges is None:
+            # A partner whose tier has left policies.toml is not unlimited.
+            raise Refusal("limiter_unavailable", "The limits of this partner are not defined.")
+        return self._admit(Admission(charges, nonce))
 
     def count(self, authorized: Authorized, states: Admitted) -> Counted:
         """Only what was admitted is a use: a captured request that is sent again tells nothing of its key."""
@@ -69,37 +65,18 @@ class AdmitOnce:
             self._used(caller.key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
         return Counted(authorized, states)
 
-    def _ask_for_source(self, network: str, route: Route) -> Awaitable[Admitted]:
-        if not route.limits:
+    def _ask_for_source(self, authenticated: Authenticated) -> Awaitable[Admitted]:
+        if authenticated.caller is not None:
+            raise TypeError("whoever is known was granted something, or refused")
+        routed = authenticated.routed
+        terms = routed.route.terms
+        if not terms.limits:
             return _charge_nothing()
-        return self._store.admit(Admission(self._charges_of_source(network, route), None))
+        return self._admit(Admission(self._charges_of_source(routed.admitted.source.network, terms), None))
 
-    def _compile_for_key(self, entitlement: Entitlement, charged: Route | int) -> Charges:
-        tier = self._policies.tiers.get(entitlement.tier)
-        if tier is None:
-            # A partner whose tier has left policies.toml is not unlimited.
-            raise Refusal("limiter_unavailable", "The limits of this partner are not defined.")
-        cost = charged if isinstance(charged, int) else charged.cost
-        buckets = [
-            *_bucket(f"key:{entitlement.id}", tier.key, cost),
-            # Paper and live never share a limit: a paper load test must not slow live trading.
-            *_bucket(f"partner:{entitlement.environment}", tier.partner, cost),
-        ]
-        if isinstance(charged, Route):
-            buckets += _route_buckets(charged)
-        return compile_charges(entitlement.partner, tuple(buckets), holder=entitlement.id)
-
-    def _compile_for_source(self, network: str, route: Route) -> Charges:
-        return compile_charges(f"source:{network}", tuple(_route_buckets(route)))
+    def _compile_for_source(self, network: str, terms: Terms) -> Charges:
+        return compile_charges(f"source:{network}", tuple(route_buckets(terms)))
 
 
 async def _charge_nothing() -> Admitted:
     return NOTHING_CHARGED
-
-
-def _bucket(key: str, limit: Limit | None, cost: int) -> list[Bucket]:
-    return [] if limit is None else [Bucket(key, limit, cost)]
-
-
-def _route_buckets(route: Route) -> list[Bucket]:
-    return [Bucket(f"route:{route.name}:{limit.name}", limit, route.cost) for limit in route.limits]

@@ -16,19 +16,15 @@ class Asserted(msgspec.Struct, frozen=True, gc=False):
 
 class AssertIdentity:
     def __init__(self, assertions: Assertions) -> None:
-        self._assertions = assertions
+        self._issue = assertions.issue
 
     def __call__(self, counted: Counted) -> Asserted:
         authorized = counted.authorized
-        routed = authorized.authenticated.routed
-        principal, route = authorized.principal, routed.route
-        if principal is None or route.permission is None:
+        grant, routed = authorized.grant, authorized.authenticated.routed
+        if grant is None or grant.statement is None:
             return Asserted(counted, None)
-        issue, at_ms = self._assertions.issue, routed.admitted.arrival.at_ms
-        if route.bind_request:
-            bind = _binding(authorized.authenticated)
-            return Asserted(counted, issue(principal, route.upstream, route.permission, at_ms, bind))
-        return Asserted(counted, issue(principal, route.upstream, route.permission, at_ms))
+        bind = _binding(authorized.authenticated) if routed.route.bind_request else None
+        return Asserted(counted, self._issue(grant.statement, routed.admitted.arrival.at_ms, bind))
 
 
 def _binding(authenticated: Authenticated) -> RequestBinding:
@@ -40,5 +36,5 @@ def _binding(authenticated: Authenticated) -> RequestBinding:
         method=admitted.arrival.method,
         path=path,
         query=query,
-        body_sha256=authenticated.body_sha256,
+        body_sha256=authenticated.body_sha256.decode("ascii"),
     )

@@ -11,12 +11,13 @@ from hashlib import sha256
 
 import msgspec
 
-from auth import canonical, credential, freshness
+from auth import credential, freshness
+from auth.canonical import string_to_sign
 from auth.signature import SignatureAuthenticator, VerifiedKey
 from gateway import bodies
 from gateway.stages.match_route import Routed
 
-EMPTY_SHA256 = sha256(b"").hexdigest()
+EMPTY_SHA256 = sha256(b"").hexdigest().encode()
 
 
 class Authenticated(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +27,8 @@ class Authenticated(msgspec.Struct, frozen=True, gc=False):
     caller: VerifiedKey | None
     nonce: bytes | None
     body: bytes
-    body_sha256: str
+    # As it was signed: in hexadecimal digits.
+    body_sha256: bytes
 
 
 class Authenticate:
@@ -50,7 +52,7 @@ class Authenticate:
         claim = self._claim(routed)
         body = await bodies.read_whole(routed.admitted.arrival.receive, route.max_body_bytes, hold)
         # Asked now, not when the head came: a key may have expired while its body took its time.
-        return self._verify(routed, claim, self._clock(), body, sha256(body).hexdigest())
+        return self._verify(routed, claim, self._clock(), body, sha256(body).hexdigest().encode())
 
     def without_body(self, routed: Routed) -> Authenticated:
         if routed.route.public:
@@ -60,30 +62,25 @@ class Authenticate:
 
     def _claim(self, routed: Routed) -> credential.SignedCredential:
         rules, admitted = self._rules, routed.admitted
-        headers, arrival = admitted.headers, admitted.arrival
-        claim = credential.parse(
-            headers.key,
-            headers.timestamp,
-            headers.nonce,
-            headers.signature,
-            max_window_ms=rules.max_window_ms,
-        )
+        arrival = admitted.arrival
+        claim = credential.parse(admitted.headers.claimed, rules.max_window_ms)
         arrival.trace.credential = claim.key_id
         freshness.check(claim.at_ms, claim.window_ms, arrival.at_ms, rules)
         return claim
 
     def _verify(
-        self, routed: Routed, claim: credential.SignedCredential, now_ms: int, body: bytes, digest: str
+        self, routed: Routed, claim: credential.SignedCredential, now_ms: int, body: bytes, digest: bytes
     ) -> Authenticated:
-        arrival, target = routed.admitted.arrival, routed.admitted.target
-        signed = canonical.string_to_sign(
+        admitted = routed.admitted
+        arrival, target = admitted.arrival, admitted.target
+        signed = string_to_sign(
             claim.timestamp,
             claim.nonce,
-            claim.key_id.encode("ascii"),
+            claim.signed_key_id,
             arrival.method.encode("ascii"),
             target.path_bytes,
             target.query,
-            digest.encode("ascii"),
+            digest,
         )
         caller = self._signatures.verify(claim, signed, now_ms)
         arrival.trace.partner = caller.key.partner

@@ -3,62 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import msgspec
 
+from gateway.grants import Grant, Grants
 from gateway.problems import Refusal
 from gateway.sources import Address
 from gateway.stages.authenticate import Authenticated
-from keys.served import Entitlement
-from policies.decide import Case, Reason, RequestFacts, Requirement, open_case
+from policies.decide import Case, Reason, RequestFacts
 from policies.document import Policies
 from policies.principal import Principal
 
-_KEPT_CASES = 16_384
-
 
 class Authorized(msgspec.Struct, frozen=True, gc=False):
+    """What the caller was granted on this route; on a public route nothing, for nobody asks."""
+
     authenticated: Authenticated
-    principal: Principal | None
+    grant: Grant | None
+
+    @property
+    def principal(self) -> Principal | None:
+        return None if self.grant is None else self.grant.principal
 
 
 class Authorize:
     def __init__(self, policies: Policies, staleness_bound_ms: int, age_ms: Callable[[], int]) -> None:
-        self._policies = policies
         self._bound = staleness_bound_ms
         self._age = age_ms
-        self._principal_of = lru_cache(_KEPT_CASES)(self._find_principal)
-        self._case_of = lru_cache(_KEPT_CASES)(self._open_case)
+        self._find_grant = Grants(policies).find
 
     def __call__(self, authenticated: Authenticated) -> Authorized:
         caller, routed = authenticated.caller, authenticated.routed
         if caller is None:
             return Authorized(authenticated, None)
-        # By what is asked, not by the route: there may be hundreds of those that ask the same.
-        case = self._case_of(caller.key.entitlement, routed.route.requirement)
-        if case.open:
-            self._require_allowed(case, routed.admitted.source.address)
-        return Authorized(authenticated, case.principal)
+        # By the terms, not by the route: there may be hundreds of those that ask the same.
+        grant = self._find_grant(caller.key.entitlement, routed.route.terms)
+        if grant.case.open:
+            self._require_allowed(grant.case, routed.admitted.source.address)
+        return Authorized(authenticated, grant)
 
     def _require_allowed(self, case: Case, source: Address) -> None:
         decision = case.decide(RequestFacts(source, self._age(), self._bound))
         if not decision.allowed:
             raise refusal_of(decision.reasons[0])
-
-    def _open_case(self, entitlement: Entitlement, requirement: Requirement) -> Case:
-        return open_case(self._principal_of(entitlement), requirement)
-
-    def _find_principal(self, entitlement: Entitlement) -> Principal:
-        return Principal(
-            partner=entitlement.partner,
-            credential=entitlement.id,
-            environment=entitlement.environment,
-            tier=entitlement.tier,
-            roles=entitlement.roles,
-            permissions=self._policies.permissions_of(entitlement.roles, entitlement.permissions),
-            networks=entitlement.networks,
-        )
 
 
 def refusal_of(reason: Reason) -> Refusal:

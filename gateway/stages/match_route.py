@@ -15,11 +15,12 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
 
 class MatchRoute:
     def __init__(self, table: RouteTable) -> None:
-        self._table = table
+        self._match = table.match
 
     def __call__(self, admitted: Admitted) -> Routed:
         arrival = admitted.arrival
-        route = self._table.match(admitted.headers.host, arrival.method, admitted.target.path)
+        route = self._match(admitted.headers.host, arrival.method, admitted.target.path)
         trace = arrival.trace
-        trace.route, trace.upstream = route.name, route.upstream
+        trace.route = route.name
+        trace.upstream = route.upstream
         return Routed(admitted, route)

@@ -64,7 +64,7 @@ async def test_the_example_knows_who_is_calling(service: Any) -> None:  # noqa: 
     """With an assertion that the gateway's own code signed."""
     service._now_ms = lambda: NOW_MS
     made = assertion.Assertions(Signer, "https://portreeve.example", entropy=lambda size: b"j" * size)
-    statement = made.issue(Caller(), "paper-trading", "orders:read", NOW_MS)
+    statement = made.issue(assertion.state(Caller(), "paper-trading", "orders:read"), NOW_MS)
     assert await ask(service, [(b"portreeve-identity", statement.encode())]) == (200, b"acme")
 
 

@@ -72,7 +72,7 @@ BIND = assertion.RequestBinding("req-1", "POST", b"/orders", b"a=1", hashlib.sha
 
 def test_the_header_names_type_algorithm_and_key_and_nothing_else(ring: Ring) -> None:
     """An upstream that follows the header finds no key in it and no pointer to one."""
-    written = make(ring).issue(make_caller(), "paper-trading", "orders:read", NOW)
+    written = make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
     assert jwt.get_unverified_header(written) == {
         "alg": "EdDSA",
         "typ": "portreeve-identity+jwt",
@@ -82,7 +82,7 @@ def test_the_header_names_type_algorithm_and_key_and_nothing_else(ring: Ring) ->
 
 def test_the_claims_are_those_of_the_contract(ring: Ring) -> None:
     """Issuer, upstream, partner, credential, environment, permission, roles, times and a unique id."""
-    written = make(ring).issue(make_caller(), "paper-trading", "orders:read", NOW + 999)
+    written = make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 999)
     assert read(written, ring) == {
         "iss": ISSUER,
         "aud": "paper-trading",
@@ -99,7 +99,9 @@ def test_the_claims_are_those_of_the_contract(ring: Ring) -> None:
 
 def test_a_bound_assertion_names_its_request(ring: Ring) -> None:
     """Method, target and body hash, and the request id."""
-    claims = read(make(ring).issue(make_caller(), "paper-trading", "orders:write", NOW, BIND), ring)
+    claims = read(
+        make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:write"), NOW, BIND), ring
+    )
     assert claims["rid"] == "req-1"
     assert claims["req"] == {
         "m": "POST",
@@ -111,24 +113,34 @@ def test_a_bound_assertion_names_its_request(ring: Ring) -> None:
 def test_the_same_caller_gets_the_same_assertion_until_it_is_old(ring: Ring) -> None:
     """Up to the last millisecond of the reuse time one is reused, and at its end a new one is made."""
     assertions = make(ring)
-    first = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW)
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 9_999) == first
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 10_000) != first
+    first = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
+    assert (
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 9_999) == first
+    )
+    assert (
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 10_000)
+        != first
+    )
 
 
 def test_age_counts_from_the_second_the_assertion_shows(ring: Ring) -> None:
     """An upstream that reads `iat` never sees one older than the reuse time."""
     assertions = make(ring)
-    first = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 900)
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 9_999) == first
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 10_000) != first
+    first = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 900)
+    assert (
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 9_999) == first
+    )
+    assert (
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 10_000)
+        != first
+    )
 
 
 def test_a_clock_that_goes_back_reuses_nothing(ring: Ring) -> None:
     """An assertion from what is now the future could live longer than allowed."""
     assertions = make(ring)
-    first = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW)
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW - 1) != first
+    first = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
+    assert assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW - 1) != first
 
 
 @pytest.mark.parametrize(
@@ -147,8 +159,8 @@ def test_any_difference_makes_a_new_assertion(
 ) -> None:
     """What was said of one caller to one upstream is never said of another or to another."""
     assertions = make(ring)
-    first = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW)
-    second = assertions.issue(caller, upstream, permission, NOW)
+    first = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
+    second = assertions.issue(assertion.state(caller, upstream, permission), NOW)
     assert second != first
     claims = read(second, ring)
     said = (claims["sub"], claims["cred"], claims["env"], tuple(claims["roles"]))
@@ -159,16 +171,22 @@ def test_any_difference_makes_a_new_assertion(
 def test_a_bound_assertion_is_made_every_time(ring: Ring) -> None:
     """One made for a request is neither kept nor taken from what was kept."""
     assertions = make(ring)
-    plain = assertions.issue(make_caller(), "paper-trading", "orders:write", NOW)
-    bound = [assertions.issue(make_caller(), "paper-trading", "orders:write", NOW, BIND) for _ in range(2)]
+    plain = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:write"), NOW)
+    bound = [
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:write"), NOW, BIND)
+        for _ in range(2)
+    ]
     assert len({plain, *bound}) == 3
-    assert assertions.issue(make_caller(), "paper-trading", "orders:write", NOW) == plain
+    assert assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:write"), NOW) == plain
 
 
 def test_every_assertion_has_its_own_id(ring: Ring) -> None:
     """An id comes from fresh entropy, once an assertion."""
     assertions = make(ring)
-    ids = [read(assertions.issue(make_caller(), "a", "x:y", NOW, BIND), ring)["jti"] for _ in range(20)]
+    ids = [
+        read(assertions.issue(assertion.state(make_caller(), "a", "x:y"), NOW, BIND), ring)["jti"]
+        for _ in range(20)
+    ]
     assert len(set(ids)) == 20
 
 
@@ -176,21 +194,26 @@ def test_a_new_signing_key_ends_all_reuse(ring: Ring) -> None:
     """After a rotation nothing signed by the old key is handed out, not even when the old key returns."""
     assertions = make(ring)
     old = ring.current
-    first = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW)
+    first = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
     ring.current = make_ring_key("kid-2", b"\x02" * 32)
-    second = assertions.issue(make_caller(), "paper-trading", "orders:read", NOW)
+    second = assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
     assert jwt.get_unverified_header(second)["kid"] == "kid-2"
     ring.current = old
-    assert assertions.issue(make_caller(), "paper-trading", "orders:read", NOW) not in {first, second}
+    assert assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW) not in {
+        first,
+        second,
+    }
 
 
 def test_what_is_kept_is_bounded(ring: Ring) -> None:
     """Past the bound the oldest goes first, and the newest are still there."""
     assertions = make(ring, max_reusable=2)
-    written = {name: assertions.issue(make_caller(), name, "x:y", NOW) for name in ("a", "b", "c")}
-    assert assertions.issue(make_caller(), "c", "x:y", NOW) == written["c"]
-    assert assertions.issue(make_caller(), "b", "x:y", NOW) == written["b"]
-    assert assertions.issue(make_caller(), "a", "x:y", NOW) != written["a"]
+    written = {
+        name: assertions.issue(assertion.state(make_caller(), name, "x:y"), NOW) for name in ("a", "b", "c")
+    }
+    assert assertions.issue(assertion.state(make_caller(), "c", "x:y"), NOW) == written["c"]
+    assert assertions.issue(assertion.state(make_caller(), "b", "x:y"), NOW) == written["b"]
+    assert assertions.issue(assertion.state(make_caller(), "a", "x:y"), NOW) != written["a"]
 
 
 @pytest.mark.parametrize(
@@ -213,10 +236,10 @@ def test_bounds_outside_the_contract_are_refused(ring: Ring, bounds: dict[str, i
 def test_a_reused_assertion_is_still_valid(ring: Ring, lifetime_ms: int, reuse_ms: int) -> None:
     """At the last moment of its reuse an upstream with no leeway accepts it."""
     assertions = make(ring, lifetime_ms=lifetime_ms, reuse_ms=reuse_ms)
-    assertions.issue(make_caller(), "paper-trading", "orders:read", NOW + 1)
+    assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 1)
     last = NOW + max(reuse_ms - 1, 1)
     verified = identity.verify(
-        assertions.issue(make_caller(), "paper-trading", "orders:read", last),
+        assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), last),
         jwks={"kid-1": ring.current.private_key.public_key()},
         issuer=ISSUER,
         audience="paper-trading",

@@ -43,7 +43,7 @@ def issue(
     signer: Signer = SIGNER, bind: assertion.RequestBinding | None = None, upstream: str = "paper-trading"
 ) -> bytes:
     assertions = assertion.Assertions(lambda: signer, ISSUER, entropy=bytes)
-    return assertions.issue(Caller(), upstream, "orders:write", NOW, bind).encode()
+    return assertions.issue(assertion.state(Caller(), upstream, "orders:write"), NOW, bind).encode()
 
 
 def bind(

@@ -36,7 +36,9 @@ def ed25519_of(
 
 
 def claim(key_id: str, raw: bytes) -> credential.SignedCredential:
-    return credential.SignedCredential(key_id, b"%d" % NOW, NOW, None, b"k3J9s0Qe7Lx2Vb5N", raw)
+    return credential.SignedCredential(
+        key_id, key_id.encode(), b"%d" % NOW, NOW, None, b"k3J9s0Qe7Lx2Vb5N", raw
+    )
 
 
 def verify(

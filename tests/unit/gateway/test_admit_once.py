@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 import pytest
 
 from auth.admission import Admission, Admitted, Replayed
 from auth.signature import VerifiedKey
 from gateway import routes
+from gateway.grants import Grants
 from gateway.problems import Refusal
 from gateway.stages.admit_once import AdmitOnce
 from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorized
 from gateway.stages.match_route import Routed
-from keys.secret import HmacKey
 from keys.served import ServedKey
 from policies import document
 from policies.gcra import Limit
-from tests.support.served_keys import make_hmac_key, make_hmac_version
+from tests.support.served_keys import make_hmac_key
 from tests.support.stage_values import PUBLIC, READ, SOURCE, admitted
 
 POLICIES = document.parse(
@@ -55,8 +53,9 @@ class Store:
 class Stage:
     def __init__(self) -> None:
         self.store = Store()
+        self.grants = Grants(POLICIES)
         self.uses: list[tuple[str, int, str, int]] = []
-        self.admit_once = AdmitOnce(self.store, POLICIES, lambda *use: self.uses.append(use))
+        self.admit_once = AdmitOnce(self.store, lambda *use: self.uses.append(use))
 
     async def ask(
         self, route: routes.Route, key: ServedKey | None = None, nonce: bytes | None = b"n"
@@ -64,7 +63,8 @@ class Stage:
         """The buckets that the store was asked to charge: key, limit and cost of each."""
         caller = None if key is None else VerifiedKey(key, 1)
         authenticated = Authenticated(Routed(admitted(), route), caller, nonce, b"", EMPTY_SHA256)
-        authorized = Authorized(authenticated, None)
+        grant = None if key is None else self.grants.find(key.entitlement, route.terms)
+        authorized = Authorized(authenticated, grant)
         counted = self.admit_once.count(authorized, await self.admit_once.ask(authorized))
         return [(each.key, each.limit.name, each.cost) for each in counted.states.charges.buckets]
 
@@ -132,20 +132,17 @@ async def test_to_ask_is_not_yet_a_use() -> None:
     """The two halves of the stage: what is asked of the store, and what is counted once it has said yes."""
     stage = Stage()
     authenticated = Authenticated(Routed(admitted(), READ), VerifiedKey(KEY, 1), b"n", b"", EMPTY_SHA256)
-    authorized = Authorized(authenticated, None)
+    authorized = Authorized(authenticated, stage.grants.find(KEY.entitlement, READ.terms))
     states = await stage.admit_once.ask(authorized)
     assert stage.uses == []
     assert stage.admit_once.count(authorized, states).states is states
     assert stage.uses == [(KEY.id, 1, SOURCE, 0)]
 
 
-async def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
-    """A key that is rotated or destroyed takes its secret with it, whatever was worked out for it."""
-    secret = HmacKey(b"k")
-    before = sys.getrefcount(secret)
-    key = make_hmac_key(versions=(make_hmac_version(secret=secret),))
+async def test_a_known_caller_without_a_grant_is_never_admitted() -> None:
+    """It would be charged nothing, as a stranger is."""
     stage = Stage()
-    await stage.ask(READ, key)
-    assert sys.getrefcount(secret) > before
-    del key
-    assert sys.getrefcount(secret) == before
+    authenticated = Authenticated(Routed(admitted(), READ), VerifiedKey(KEY, 1), b"n", b"", EMPTY_SHA256)
+    with pytest.raises(TypeError):
+        await stage.admit_once.ask(Authorized(authenticated, None))
+    assert stage.store.asked == []

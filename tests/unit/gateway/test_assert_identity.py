@@ -7,17 +7,21 @@ from typing import Any, cast
 import msgspec
 
 from auth.admission import NOTHING_CHARGED
-from auth.assertion import Assertions, RequestBinding
+from auth.assertion import Assertions, RequestBinding, Statement
 from gateway import routes
+from gateway.grants import Grants
 from gateway.stages.admit_once import Counted
 from gateway.stages.assert_identity import AssertIdentity
 from gateway.stages.authenticate import Authenticated
 from gateway.stages.authorize import Authorized
 from gateway.stages.match_route import Routed
-from policies.principal import Principal
+from keys.served import ServedKey
+from policies.document import Policies
+from tests.support.served_keys import make_hmac_key
 from tests.support.stage_values import PUBLIC, READ, REQUEST_ID, admitted
 
-CALLER = Principal("acme", "k", "paper", "standard", ("reader",), frozenset({"orders:read"}), ())
+CALLER = make_hmac_key(roles=("reader",))
+STATEMENT = Statement("acme", CALLER.id, "paper", ("reader",), "orders:read", "paper")
 BOUND = msgspec.structs.replace(READ, bind_request=True)
 
 
@@ -27,22 +31,23 @@ class Issuer:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
 
-    def issue(self, caller: Principal, upstream: str, permission: str, _now_ms: int, bind: Any = None) -> str:  # noqa: ANN401  a binding or none
-        self.asked.append((caller, upstream, permission, bind))
+    def issue(self, statement: Statement, _now_ms: int, bind: Any = None) -> str:  # noqa: ANN401  a binding or none
+        self.asked.append((statement, bind))
         return "statement"
 
 
-def stated(route: routes.Route, principal: Principal | None = CALLER) -> tuple[str | None, list[Any]]:
+def stated(route: routes.Route, caller: ServedKey | None = CALLER) -> tuple[str | None, list[Any]]:
     issuer = Issuer()
-    authenticated = Authenticated(Routed(admitted(), route), None, b"n", b"{}", "hash of the body")
-    counted = Counted(Authorized(authenticated, principal), NOTHING_CHARGED)
+    authenticated = Authenticated(Routed(admitted(), route), None, b"n", b"{}", b"hash of the body")
+    grant = None if caller is None else Grants(Policies({}, {}, {})).find(caller.entitlement, route.terms)
+    counted = Counted(Authorized(authenticated, grant), NOTHING_CHARGED)
     asserted = AssertIdentity(cast("Assertions", issuer))(counted)
     return asserted.assertion, issuer.asked
 
 
 def test_an_assertion_is_for_the_routes_upstream_and_permission() -> None:
     """And is not bound to a request where the route does not ask for it."""
-    assert stated(READ) == ("statement", [(CALLER, "paper", "orders:read", None)])
+    assert stated(READ) == ("statement", [(STATEMENT, None)])
 
 
 def test_a_bound_assertion_names_its_request() -> None:
@@ -56,3 +61,8 @@ def test_a_bound_assertion_names_its_request() -> None:
 def test_nobody_is_asserted_where_nobody_is_known() -> None:
     """A public route's upstream is told nothing about a caller."""
     assert stated(PUBLIC, None) == (None, [])
+
+
+def test_nothing_is_stated_where_no_permission_was_asked_for() -> None:
+    """A caller of such a route is known, and its upstream is told of no one."""
+    assert stated(msgspec.structs.replace(READ, permission=None)) == (None, [])

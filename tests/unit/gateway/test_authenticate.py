@@ -87,7 +87,7 @@ async def test_a_body_is_read_and_was_signed(framing: Header) -> None:
     """However it is framed; the signature of a request without one does not fit it."""
     stage = Stage()
     authenticated = await stage.ask(stage.routed(*signed(BODY), framing, body=BODY))
-    assert (authenticated.body, authenticated.body_sha256) == (BODY, sha256(BODY).hexdigest())
+    assert (authenticated.body, authenticated.body_sha256) == (BODY, sha256(BODY).hexdigest().encode())
     with pytest.raises(signature.BadSignature):
         await stage.ask(stage.routed(*signed(), framing, body=BODY))
 

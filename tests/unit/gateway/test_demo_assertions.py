@@ -50,13 +50,13 @@ def issue(
     signer: Signer, audience: str = "paper-trading", caller: Caller | None = None, at_ms: int = NOW_MS
 ) -> str:
     made = assertion.Assertions(lambda: signer, ISSUER, entropy=bytes)
-    return made.issue(caller or Caller(), audience, "orders:read", at_ms)
+    return made.issue(assertion.state(caller or Caller(), audience, "orders:read"), at_ms)
 
 
 def bound(signer: Signer, body: bytes) -> str:
     binding = assertion.RequestBinding("r", "POST", b"/orders", b"x=1", hashlib.sha256(body).hexdigest())
     made = assertion.Assertions(lambda: signer, ISSUER, entropy=bytes)
-    return made.issue(Caller(), "paper-trading", "orders:write", NOW_MS, binding)
+    return made.issue(assertion.state(Caller(), "paper-trading", "orders:write"), NOW_MS, binding)
 
 
 def verifier(fetch: Callable[[], Awaitable[object]]) -> assertions.AssertionVerifier:
