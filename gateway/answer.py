@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 import msgspec
 
 from gateway.server.exchange import Exchange
-from gateway.trace import Trace
 
 
 class Answer(msgspec.Struct, eq=False):
@@ -25,25 +24,20 @@ class Answer(msgspec.Struct, eq=False):
     length: int | None = None
     last: bool = False
 
-    def write_at_once(self, exchange: Exchange, trace: Trace) -> bool:
+    def write_at_once(self, exchange: Exchange) -> bool:
         """Whether it could be: whole, and the client ready for it."""
-        body, status = self.body, self.status
-        if not isinstance(body, bytes):
-            return False
-        if not exchange.answer(status, self.lines, body, self.length, last=self.last):
-            return False
-        trace.status, trace.sent_bytes = status, len(body)
-        return True
+        body = self.body
+        return isinstance(body, bytes) and exchange.answer(
+            self.status, self.lines, body, self.length, last=self.last
+        )
 
-    async def write(self, exchange: Exchange, trace: Trace) -> None:
+    async def write(self, exchange: Exchange) -> None:
         body = self.body
         if isinstance(body, bytes):
-            while not self.write_at_once(exchange, trace):
+            while not self.write_at_once(exchange):
                 await exchange.become_ready()
             return
-        trace.status = self.status
         await exchange.begin(self.status, self.lines, self.length)
         async for piece in body:
-            trace.sent_bytes += len(piece)
             await exchange.go_on(piece, more=True)
         await exchange.go_on(b"", more=False)

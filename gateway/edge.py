@@ -80,14 +80,18 @@ class Edge:
                 raise
             except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
                 answer = self._refuse(failure, arrival)
+                if exchange.response_started:
+                    # The head is out, so no problem can be told. Returning early closes the connection unfinished.
+                    return
             answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
             trace.stages_us["answer"] = perf_counter_ns() // 1000
-            if not answer.write_at_once(exchange, trace):
+            if not answer.write_at_once(exchange):
                 await self._write(answer, arrival, exchange)
         except ClientGone:
             trace.reason = trace.reason or "client_gone"
             raise
         finally:
+            trace.status, trace.sent_bytes = exchange.status, exchange.sent_bytes
             self._observers.note(trace)
 
     def _is_ours(self, admitted: Admitted, exchange: Exchange) -> bool:
@@ -121,11 +125,17 @@ class Edge:
         arrival.trace.enter("page")
         scope = exchange.scope()
         scope["portreeve.trace"] = arrival.trace
-        await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
+        try:
+            await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
+        except Exception:
+            if exchange.client_gone:
+                # Litestar wraps what comes out of a send in a failure of its own.
+                raise ClientGone from None
+            raise
 
     async def _write(self, answer: Answer, arrival: Arrival, exchange: Exchange) -> None:
         try:
-            await answer.write(exchange, arrival.trace)
+            await answer.write(exchange)
         except ClientGone:
             raise
         except Exception as failure:  # noqa: BLE001  an upstream that breaks off: the client must see it too
@@ -177,12 +187,9 @@ def _loggable(target: bytes) -> str:
 def _with_request_id(send: Send, arrival: Arrival) -> Send:
     async def send_with_request_id(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            arrival.trace.status = message["status"]
             headers: list[Header] = list(message.get("headers", ()))
             headers.append((b"portreeve-request-id", arrival.request_id.encode()))
             message = {**message, "headers": headers}
-        else:
-            arrival.trace.sent_bytes += len(message.get("body", b""))
         await send(message)
 
     return send_with_request_id

@@ -13,6 +13,7 @@ from gateway.observers import Observers
 from gateway.problems import KINDS, Problem, Renderer
 from gateway.refusals import problem_of
 from gateway.routes import MethodNotAllowed
+from gateway.server.exchange import ClientGone
 from gateway.trace import Trace
 
 _TOO_LARGE = 413
@@ -32,6 +33,9 @@ class ProblemHandler:
 
     def __call__(self, request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:
         trace: Trace = request.scope["portreeve.trace"]  # type: ignore[typeddict-item]  # our own key
+        if isinstance(failure, ClientGone):
+            # Nobody is there to be told, and nothing of ours has failed.
+            raise failure
         problem = _problem_of(failure, request)
         trace.refuse(problem.kind.code)
         if problem.kind.code == "internal_error":

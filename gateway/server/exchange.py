@@ -53,9 +53,15 @@ class Exchange(msgspec.Struct, eq=False):
     disconnected: bool = False
     response_started: bool = False
     response_complete: bool = False
+    # Whether somebody was told that the client went away.
+    client_gone: bool = False
+    # What of an answer has been handed to the connection: its status, and the bytes of its body.
+    status: int = 0
+    sent_bytes: int = 0
     # Made when somebody waits: most requests are whole before they are asked for more.
     _arrived: asyncio.Event | None = None
     _asked: bool = False
+    _was_given: bool = False
     _bodiless: bool = False
     # Of a body with a declared length, what is still to come; None for one in chunks.
     _left: int | None = 0
@@ -86,12 +92,19 @@ class Exchange(msgspec.Struct, eq=False):
             self._invite_body()
         if self.more_body and not self.body and not self._is_over():
             protocol.flow.resume_reading()
-            self.message_event.clear()
-            await self.message_event.wait()
+            await self._news()
+        while self._was_given and not self._is_over():
+            # All of the request has been told. Whoever asks on waits for the end of it.
+            await self._news()
         if self._is_over():
             return {"type": "http.disconnect", "broken": self.broken}
-        body, self.body = bytes(self.body), bytearray()
+        body, self.body = bytes(self.body), b""
+        self._was_given = not self.more_body
         return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def _news(self) -> None:
+        self.message_event.clear()
+        await self.message_event.wait()
 
     def _invite_body(self) -> None:
         """Whoever waits to be told to go on is told now, since somebody asks for the body."""
@@ -119,6 +132,7 @@ class Exchange(msgspec.Struct, eq=False):
         declared = len(body) if length is None else length
         if status not in _WITHOUT_BODY and self.method != "HEAD":
             transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (opening, declared, body))
+            self.sent_bytes = len(body)
         elif length is None and not body:
             transport.write(opening + b"\r\n")
         else:
@@ -147,11 +161,13 @@ class Exchange(msgspec.Struct, eq=False):
         elif left is None:
             framed = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
             transport.write(framed if more else framed + b"0\r\n\r\n")
+            self.sent_bytes += len(piece)
         elif len(piece) > left:
             raise RuntimeError("the answer is longer than it declared")
         elif piece:
             self._left = left - len(piece)
             transport.write(piece)
+            self.sent_bytes += len(piece)
         if not more:
             if self._left:
                 raise RuntimeError("the answer is shorter than it declared")
@@ -167,6 +183,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self.protocol.flow.write_paused and not self.disconnected:
             await self._drain()
         if self.disconnected or self.protocol.parser is None:
+            self.client_gone = True
             raise ClientGone
 
     async def _drain(self) -> None:
@@ -175,11 +192,15 @@ class Exchange(msgspec.Struct, eq=False):
                 await self.protocol.flow.drain()
         except TimeoutError:
             self.protocol.transport.abort()
+            self.client_gone = True
             raise ClientGone from None
 
     def _opening(self, status: int, lines: bytes, *, last: bool) -> bytes:
         """The head but for what frames the body. Decides whether the connection goes on."""
+        if self.response_started:
+            raise RuntimeError("an answer has begun already")
         self.response_started = True
+        self.status = status
         protocol = self.protocol
         opening = STATUS_LINE[status] + lines
         if b"\r\ndate: " not in opening:
@@ -193,6 +214,8 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _finish(self) -> None:
         self.response_complete = True
+        # Nobody reads on: what is left of the request need not be held for as long as the connection is kept.
+        self.body = b""
         if self._arrived is not None:
             self._arrived.set()
         if self.keep_alive:

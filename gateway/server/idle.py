@@ -33,6 +33,8 @@ class IdleWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # It is a method of whoever holds this.
+        self._overdue = _nothing
 
     def _ring(self) -> None:
         left = self.since + self._seconds - self._loop.time()
@@ -40,3 +42,7 @@ class IdleWatch:
         self._timer = self._loop.call_later(left if left > 0 else self._seconds, self._ring)
         if left <= 0:
             self._overdue()
+
+
+def _nothing() -> None:
+    """What happens when nobody watches any more."""

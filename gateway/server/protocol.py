@@ -95,6 +95,8 @@ class StrictProtocol(HttpToolsProtocol):
             cycle.disconnected = True
         self.pipeline.clear()
         super().connection_lost(exc)
+        # Nothing here leaves a circle behind, with bodies in it for the collector to find.
+        self.cycle = self._begins = None
 
     def eof_received(self) -> bool:  # type: ignore[override]  # annotated as None there
         """A client that has said all it will may still wait for its answer; one in mid-request may not."""
@@ -352,14 +354,19 @@ class StrictProtocol(HttpToolsProtocol):
             return
         if self.pipeline:
             queued: Any = self.pipeline.pop()
-            self._watch(0)
+            if not self._in_head:
+                # Its own body is still on its way.
+                self._watch(0)
             self._turns.take(queued[0])
             return
         if self.flow.read_paused:
             self.flow.resume_reading()
         if self._deaf:
             self.linger(whole=False)
-        elif not self._begun:
+        elif self._begun:
+            # The next one has come in part, and nobody was late while it was not read on.
+            self._watch(0)
+        else:
             self._at_rest = True
             self._idle.since = self.loop.time()
 

@@ -41,9 +41,9 @@ class Turns:
     def end(self) -> None:
         """The connection is gone. What is being served learns of it where it next has to do with its client."""
         self._over = True
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        turn, self._turn = self._turn, None
+        if turn is not None and not turn.done():
+            turn.set_result(None)
 
     async def _run(self) -> None:
         task = self._task

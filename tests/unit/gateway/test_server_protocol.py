@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 
+from gateway.server.exchange import Exchange
 from gateway.server.limits import Limits
+from gateway.server.protocol import StrictProtocol
 from tests.support.front_line import (
     LIMITS,
     PLAIN,
@@ -270,3 +273,101 @@ async def test_an_answer_before_the_end_of_the_body_is_the_last() -> None:
     whole = await exchange(tell_target, sent)
     assert whole.count(b"HTTP/1.1") == 1
     assert b"connection: close\r\n" in whole
+
+
+async def test_whoever_asks_on_after_a_whole_request_waits_for_its_end() -> None:
+    """It is not told again and again that nothing more comes."""
+    told: list[str] = []
+
+    async def app(_scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        told.append((await receive())["type"])
+        asked = asyncio.ensure_future(receive())
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        await answer(send, b"done")
+        told.append((await asyncio.wait_for(asked, 5))["type"])
+
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab")
+        await asyncio.wait_for(reader.readuntil(b"done"), 5)
+        await asyncio.sleep(0.01)
+    assert told == ["http.request", "http.disconnect"]
+
+
+async def test_a_request_that_waits_behind_a_slow_answer_is_not_late() -> None:
+    """Half of it had come, and it is the server that did not read on. From then on it has its time."""
+
+    async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        if scope["portreeve.target"] == b"/slow":
+            await asyncio.sleep(2 * LIMITS.header_timeout_s)
+        await answer(send, scope["portreeve.target"])
+
+    def head(path: bytes) -> bytes:
+        return b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n" % path
+
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(head(b"fast") + head(b"slow") + head(b"third")[:20])
+        await asyncio.sleep(LIMITS.header_timeout_s / 2)
+        writer.write(head(b"third")[20:])
+        await asyncio.wait_for(reader.readuntil(b"/third"), 5)
+        writer.write(head(b"fast") + head(b"slow") + head(b"third")[:20])
+        assert b" 400 " in (await asyncio.wait_for(reader.read(), 5)).partition(b"/slow")[2]
+
+
+async def test_a_body_behind_a_slow_answer_has_its_time_too() -> None:
+    """It begins when its request does."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        if scope["portreeve.target"] == b"/slow":
+            await asyncio.sleep(2 * LIMITS.body_timeout_s)
+            await answer(send, b"slow")
+        else:
+            await tell_body(scope, receive, send)
+
+    sent = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab"
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(sent)
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"\r\n\r\nbroken")
+
+
+async def test_a_body_that_nobody_reads_is_let_go_with_its_answer() -> None:
+    """The connection may be kept for long after it."""
+    kept: list[Exchange] = []
+
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await answer(send, b"done")
+
+    class Watched(Exchange):
+        def __post_init__(self) -> None:
+            kept.append(self)
+
+    sent = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.server.plain_head.Exchange", Watched)
+        patch.setattr("gateway.server.protocol.Exchange", Watched)
+        async with serving(app) as address, connected(address) as (reader, writer):
+            for unusual in (b"", b"x:y\r\n"):
+                writer.write(sent + unusual + b"\r\nab")
+                await asyncio.wait_for(reader.readuntil(b"done"), 5)
+    assert [bytes(each.body) for each in kept] == [b"", b""]
+
+
+async def test_a_closed_connection_is_freed_at_once() -> None:
+    """With all that it held: the collector would find it much later."""
+
+    def count() -> int:
+        return sum(isinstance(each, StrictProtocol) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    before = count()
+    try:
+        async with serving(tell_body) as address:
+            async with connected(address) as (reader, writer):
+                writer.write(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab")
+                await asyncio.wait_for(reader.readuntil(b"ab"), 5)
+                assert count() == before + 1
+            await asyncio.sleep(0.05)
+            assert count() == before
+    finally:
+        gc.enable()
