@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain, repeat
 from os import urandom
 
 _BYTES = 16
 _AT_ONCE = 64
+_split = re.compile(f".{{{2 * _BYTES}}}").findall
 
 
 def request_ids() -> Iterator[str]:
@@ -16,5 +18,4 @@ def request_ids() -> Iterator[str]:
 
 
 def _draw(count: int) -> list[str]:
-    digits, length = urandom(_BYTES * count).hex(), 2 * _BYTES
-    return [digits[start : start + length] for start in range(0, length * count, length)]
+    return _split(urandom(_BYTES * count).hex())

@@ -20,7 +20,7 @@ BOUNDS_US = (25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000,
 _STORE_REASONS = frozenset({"replay_store_unavailable", "limiter_unavailable"})
 # Requests wait until there are this many: to count at once those that became the same, and to sort their durations
 # and cut them at the bounds, costs a fraction of looking at each one. More would hold up the one that comes last.
-_BATCH = 128
+_BATCH = 256
 
 _what_became = attrgetter("route", "decision", "reason", "upstream")
 _laps_of = attrgetter("stages_us")

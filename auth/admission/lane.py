@@ -63,9 +63,11 @@ class Lane(Generic[Question, Answer]):
         self._busy = False
         self._closed = False
         self._watchdog: TimerHandle | None = None
+        # Asked for once: each time, the interpreter asks the system in which process it is.
+        self._loop = get_running_loop()
 
     def ask(self, question: Question) -> Future[Answer]:
-        loop, queue = get_running_loop(), self._queue
+        loop, queue = self._loop, self._queue
         answer: Future[Answer] = loop.create_future()
         each = (question, answer, loop.time() + self._timeout_s)
         if self._closed or len(queue) >= self._max_waiting:
@@ -94,7 +96,7 @@ class Lane(Generic[Question, Answer]):
         self._settle_without(self._in_flight, reason)
         self._in_flight = []
         # Not now: where every exchange fails at once, that would be a call within a call for each batch that waits.
-        get_running_loop().call_soon(self._next)
+        self._loop.call_soon(self._next)
 
     def close(self) -> None:
         """Stop; whoever still waits is told `closed`."""
@@ -112,7 +114,7 @@ class Lane(Generic[Question, Answer]):
         self._busy = bool(waiting)
         if waiting:
             if self._watchdog is None:
-                self._watchdog = get_running_loop().call_at(waiting[0][2], self._expire)
+                self._watchdog = self._loop.call_at(waiting[0][2], self._expire)
             self._begin(list(map(_question_of, waiting)))
 
     def _take(self) -> list[_Waiting[Question, Answer]]:
@@ -143,7 +145,7 @@ class Lane(Generic[Question, Answer]):
     def _expire(self) -> None:
         # One timer for everyone: the first that isn't late says when to look again. Under load that is a timer per
         # timeout, not one per request.
-        loop = get_running_loop()
+        loop = self._loop
         now = loop.time()
         asked = [*self._in_flight, *self._queue]
         late = [each for each in asked if each[2] <= now]

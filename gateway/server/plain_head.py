@@ -49,6 +49,8 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
     and Connection stand, None for one that was not sent.
     """
 
+    # Equal names are one value from here on, so that whoever looks something up by them need not compare them.
+    names: tuple[bytes, ...]
     head: bytes
     count: int
     # All that is not to be seen in such a head.
@@ -99,7 +101,16 @@ class PlainReader:
             return None
         method, target = line.groups()
         return Exchange(
-            protocol, _METHODS[method], target, "1.1", names, values, None, keep_alive, body, more_body=False
+            protocol,
+            _METHODS[method],
+            target,
+            "1.1",
+            plan.names,
+            values,
+            None,
+            keep_alive,
+            body,
+            more_body=False,
         )
 
 
@@ -123,6 +134,7 @@ def _plan(names: tuple[bytes, ...]) -> _Plan | None:
     length = lowered.index(_LENGTH) if _LENGTH in lowered else None
     connection = lowered.index(_CONNECTION) if _CONNECTION in lowered else None
     return _Plan(
+        names,
         _LINE_END.join([b"%b: %%b" % name.replace(b"%", b"%%") for name in names]),
         len(names),
         _LINE_END * (len(names) - 1),
