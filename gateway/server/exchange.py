@@ -126,7 +126,7 @@ class Exchange(msgspec.Struct, eq=False):
 
         Names in `lines` are in lower case, and none of them frames the body or speaks of the connection.
         """
-        if not self.is_ready():
+        if not self.protocol.takes_more:
             return False
         opening, transport = self._opening(status, lines, last=last), self.protocol.transport
         declared = len(body) if length is None else length
@@ -142,7 +142,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     async def begin(self, status: int, lines: bytes, length: int | None) -> None:
         """The head of an answer whose body comes piece by piece, in chunks if its length is not known."""
-        if not self.is_ready():
+        if not self.protocol.takes_more:
             await self.become_ready()
         self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
         self._left = 0 if self._bodiless else length
@@ -153,7 +153,7 @@ class Exchange(msgspec.Struct, eq=False):
         self.protocol.transport.write(self._opening(status, lines, last=False) + framing)
 
     async def go_on(self, piece: bytes, *, more: bool) -> None:
-        if not self.is_ready():
+        if not self.protocol.takes_more:
             await self.become_ready()
         left, transport = self._left, self.protocol.transport
         if self._bodiless:
@@ -172,11 +172,6 @@ class Exchange(msgspec.Struct, eq=False):
             if self._left:
                 raise RuntimeError("the answer is shorter than it declared")
             self._finish()
-
-    def is_ready(self) -> bool:
-        """Whether there is a client, and it takes what it is sent."""
-        protocol = self.protocol
-        return not (protocol.flow.write_paused or self.disconnected or protocol.parser is None)
 
     async def become_ready(self) -> None:
         """Waits for a client that reads slowly; one that does not read at all loses its connection."""
@@ -204,7 +199,7 @@ class Exchange(msgspec.Struct, eq=False):
         protocol = self.protocol
         opening = STATUS_LINE[status] + lines
         if b"\r\ndate: " not in opening:
-            opening += protocol.default_lines()
+            opening += protocol.default_lines
         if last or self.more_body or not self.keep_alive or protocol.drain.has_begun:
             # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
             # answer starts is never read to its end as another request.

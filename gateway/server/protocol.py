@@ -41,14 +41,16 @@ class StrictProtocol(HttpToolsProtocol):
     drain: Drain
     # Connections by the port they came in by: strangers at the partners' door do not close the control door.
     open_at: Counter[int | None]
-    # The default headers as they were last seen, and as they are written.
-    rendered: tuple[list[Header], bytes]
+    # What every answer carries unless it says it itself: the date, which the server sets anew each second.
+    default_lines = b""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)
         self._door: int | None = None
         # The address at the other end, if it has one.
         self.peer = ""
+        # Whether what is written leaves: it does not while the client reads too slowly, or once it has gone.
+        self.takes_more = True
         # Nothing has come since the last answer ended, or since the connection was made; and it is listened to.
         self._at_rest = False
         self._begun = False
@@ -86,7 +88,16 @@ class StrictProtocol(HttpToolsProtocol):
         self._idle.start()
         self._arm(self.limits.header_timeout_s, self._head_overdue)
 
+    def pause_writing(self) -> None:
+        self.takes_more = False
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.takes_more = True
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.takes_more = False
         self.open_at[self._door] -= 1
         self._disarm()
         self._idle.stop()
@@ -340,15 +351,6 @@ class StrictProtocol(HttpToolsProtocol):
         if self._lingered > self.limits.linger_bytes:
             self.end()
 
-    def default_lines(self) -> bytes:
-        """What every answer carries unless it says it itself: the date, which uvicorn sets anew each second."""
-        headers = self.server_state.default_headers
-        known, lines = self.rendered
-        if headers is not known:
-            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            type(self).rendered = headers, lines
-        return lines
-
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
             return
@@ -392,6 +394,5 @@ def strict_protocol(
         "serve": staticmethod(serve),
         "drain": drain or Drain(),
         "open_at": Counter(),
-        "rendered": ([], b""),
     }
     return type("ServerProtocol", (StrictProtocol,), parts)

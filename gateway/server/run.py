@@ -12,20 +12,28 @@ from typing import Any
 import uvicorn
 
 from gateway.server import listening
-from gateway.server.exchange import Serve, serve_asgi
+from gateway.server.exchange import Header, Serve, serve_asgi, written
 from gateway.server.grace import GRACE_S
 from gateway.server.limits import Drain, Limits
-from gateway.server.protocol import Refuse, strict_protocol
+from gateway.server.protocol import Refuse, StrictProtocol, strict_protocol
 
 
 class Worker(uvicorn.Server):
     """On SIGTERM it first says "draining" for as long as configured, still serving; then it stops accepting."""
 
-    def __init__(self, config: uvicorn.Config, drain_s: float, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        protocol: type[StrictProtocol],
+        drain_s: float,
+        on_drain: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._drain_s = drain_s
         self._on_drain = on_drain
         self._stop_at: float | None = None
+        self._protocol = protocol
+        self._default_headers: list[Header] = []
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGINT or self._drain_s == 0 or self._stop_at is not None:
@@ -37,7 +45,12 @@ class Worker(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._stop_at is not None and asyncio.get_running_loop().time() >= self._stop_at:
             self.should_exit = True
-        return await super().on_tick(counter)
+        is_over = await super().on_tick(counter)
+        headers = self.server_state.default_headers
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._protocol.default_lines = written(headers)
+        return is_over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()
@@ -58,9 +71,10 @@ def run(  # noqa: PLR0913  the composition root names each part
     drain_s: float,
     on_drain: Callable[[], None],
 ) -> None:
+    protocol = strict_protocol(limits, refuse, drain, serve)
     config = uvicorn.Config(
         app,
-        http=strict_protocol(limits, refuse, drain, serve),
+        http=protocol,
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -72,4 +86,4 @@ def run(  # noqa: PLR0913  the composition root names each part
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # annotated int; it is only added to a time
         timeout_graceful_shutdown=GRACE_S,
     )
-    Worker(config, drain_s, on_drain).run(sockets=listeners)
+    Worker(config, protocol, drain_s, on_drain).run(sockets=listeners)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -217,3 +219,18 @@ def test_an_upstream_cannot_speak_as_the_gateway(edge: Deployment) -> None:
     assert answer.status == 200
     assert "from-upstream" not in str(answer.headers)
     assert len(answer.all("portreeve-request-id")) == 1
+
+
+def test_every_answer_tells_the_time_once(edge: Deployment) -> None:
+    """The gateway's own where nobody behind it says it, and that moves on; an upstream's otherwise."""
+    ours = edge.node.ask(plain_request("GET", b"/nothing")).all("date")
+    assert len(ours) == 1
+    assert abs(parsedate_to_datetime(ours[0]).timestamp() - time.time()) < 5
+    deadline = time.monotonic() + 10
+    while edge.node.ask(plain_request("GET", b"/nothing")).all("date") == ours:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    theirs = "Sun, 06 Nov 1994 08:49:37 GMT"
+    raw = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Length: 0\r\n\r\n" % theirs.encode()
+    with edge.paper.scripted(answering(raw)):
+        assert edge.node.ask(plain_request("GET", PUBLIC)).all("date") == [theirs]
