@@ -58,15 +58,11 @@ class Hold(msgspec.Struct, eq=False, gc=False):
 
     def __exit__(self, *_: object) -> None:
         if self.size:
-            self.give_back()
+            self.budget.give_back(self.network, self.size)
 
     def grow(self, size: int) -> None:
         self.budget.take(self.network, size)
         self.size += size
-
-    def give_back(self) -> None:
-        self.budget.give_back(self.network, self.size)
-        self.size = 0
 
 
 def refuse_declared(declared: int | None, limit: int) -> None:

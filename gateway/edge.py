@@ -84,6 +84,7 @@ class Edge:
                     # The head is out, so no problem can be told. Returning early closes the connection unfinished.
                     return
             answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
+            # As `Trace.enter` does it: every request comes by, and a call would cost as much again.
             trace.stages_us["answer"] = perf_counter_ns() // 1000
             if not answer.write_at_once(exchange):
                 await self._write(answer, arrival, exchange)
@@ -175,7 +176,7 @@ class Edge:
             exchange.http_version,
             exchange.oversized,
             exchange.receive,
-            Trace(at_ms, request_id, exchange.method, stages_us={"admit": perf_counter_ns() // 1000}),
+            Trace(at_ms, request_id, exchange.method),
         )
 
 

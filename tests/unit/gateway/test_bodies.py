@@ -78,17 +78,6 @@ async def test_what_was_held_is_given_back() -> None:
     assert budget.held == 0
 
 
-def test_what_is_given_back_is_given_back_once() -> None:
-    """Whoever does it at once, and whoever does it at the end."""
-    budget = bodies.Budget(10, 10)
-    with budget.hold(HERE) as other, budget.hold(HERE) as hold:
-        other.grow(1)
-        hold.grow(8)
-        hold.give_back()
-        assert budget.held == 1
-    assert budget.held == 0
-
-
 async def test_one_source_gets_its_share_and_no_more() -> None:
     """Bodies are held before a signature can be checked: a stranger must not hold all there is."""
     budget = bodies.Budget(100, 10)

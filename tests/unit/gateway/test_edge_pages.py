@@ -6,17 +6,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from gateway.api.problems import ProblemHandler
 from gateway.doors import Doors
 from gateway.edge import AsgiApp, Edge
 from gateway.observers import Observers
 from gateway.pipeline import Pipeline
 from gateway.problems import Renderer
+from gateway.server.exchange import ClientGone
 from gateway.server.protocol import strict_protocol
 from gateway.sources import Sources
 from gateway.stages.admit import Admit
@@ -142,3 +145,13 @@ async def test_an_answer_without_a_body_is_told_as_one() -> None:
         assert (await ask(address, b"HEAD")).endswith(b"\r\n\r\n")
         assert (await ask(address)).endswith(b"\r\n\r\nabcde")
     assert [trace.sent_bytes for trace in told.traces] == [0, 5]
+
+
+def test_litestar_is_told_of_no_failure_where_a_client_went() -> None:
+    """It would render a problem for nobody, and note a defect."""
+    told, trace = Told(), Trace(0, "r1", "GET")
+    handler = ProblemHandler(Renderer("https://docs.example"), cast("Observers", told))
+    request = cast("Any", SimpleNamespace(scope={"portreeve.trace": trace}))
+    with pytest.raises(ClientGone):
+        handler(request, ClientGone())
+    assert (trace.reason, told.defects) == ("", [])

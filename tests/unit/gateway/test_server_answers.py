@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from gateway.answer import Answer
+from gateway.server.exchange import Exchange
 from gateway.server.limits import Drain
+from gateway.server.protocol import strict_protocol
 from tests.support.front_line import (
+    LIMITS,
     PLAIN,
     answer,
     connected,
     exchange,
+    refuse,
     replaced,
     serving,
     tell_body,
@@ -217,3 +224,30 @@ async def test_a_client_that_goes_while_another_request_waits_is_no_failure(
         writer.transport.abort()
         await asyncio.wait_for(ended.wait(), 5)
     assert not caplog.records
+
+
+async def test_after_a_slow_reader_has_caught_up_answers_leave_at_once_again() -> None:
+    """What was told of a paused connection is told back when it goes on."""
+    at_once: list[bool] = []
+
+    async def serve(exchange: Exchange) -> None:
+        body = b"x" * 5_000_000 if exchange.target == b"/big" else b"small"
+        at_once.append(Answer(200, b"", body).write_at_once(exchange))
+        if not at_once[-1]:
+            exchange.abort()
+
+    protocol, state = strict_protocol(LIMITS, refuse, None, serve), ServerState()
+    config = uvicorn.Config(cast("Any", tell_target), log_level="critical", lifespan="off")
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+    async with connected(server.sockets[0].getsockname()) as (reader, writer):
+        writer.write(PLAIN.replace(b"/a", b"/big"))
+        await asyncio.sleep(0.05)
+        (connection,) = state.connections
+        assert not cast("Any", connection).takes_more
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        await asyncio.wait_for(reader.readexactly(5_000_000), 5)
+        writer.write(PLAIN)
+        assert (await asyncio.wait_for(reader.readuntil(b"small"), 5)).startswith(b"HTTP/1.1 200")
+    server.close()
+    assert at_once == [True, True]
