@@ -228,11 +228,16 @@ async def test_a_client_that_goes_while_another_request_waits_is_no_failure(
 
 async def test_after_a_slow_reader_has_caught_up_answers_leave_at_once_again() -> None:
     """What was told of a paused connection is told back when it goes on."""
+    # More than the kernel's two socket buffers ever hold, so that the connection is paused by the write itself.
+    size = 20_000_000
     at_once: list[bool] = []
+    takes_more: list[bool] = []
 
     async def serve(exchange: Exchange) -> None:
-        body = b"x" * 5_000_000 if exchange.target == b"/big" else b"small"
+        body = b"x" * size if exchange.target == b"/big" else b"small"
         at_once.append(Answer(200, b"", body).write_at_once(exchange))
+        (connection,) = state.connections
+        takes_more.append(cast("Any", connection).takes_more)
         if not at_once[-1]:
             exchange.abort()
 
@@ -240,14 +245,14 @@ async def test_after_a_slow_reader_has_caught_up_answers_leave_at_once_again() -
     config = uvicorn.Config(cast("Any", tell_target), log_level="critical", lifespan="off")
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
-    async with connected(server.sockets[0].getsockname()) as (reader, writer):
-        writer.write(PLAIN.replace(b"/a", b"/big"))
-        await asyncio.sleep(0.05)
-        (connection,) = state.connections
-        assert not cast("Any", connection).takes_more
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-        await asyncio.wait_for(reader.readexactly(5_000_000), 5)
-        writer.write(PLAIN)
-        assert (await asyncio.wait_for(reader.readuntil(b"small"), 5)).startswith(b"HTTP/1.1 200")
-    server.close()
+    try:
+        async with connected(server.sockets[0].getsockname()) as (reader, writer):
+            writer.write(PLAIN.replace(b"/a", b"/big"))
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            await asyncio.wait_for(reader.readexactly(size), 30)
+            writer.write(PLAIN)
+            assert (await asyncio.wait_for(reader.readuntil(b"small"), 5)).startswith(b"HTTP/1.1 200")
+    finally:
+        server.close()
     assert at_once == [True, True]
+    assert takes_more == [False, True]
