@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import handover
 from gateway import composition
 from gateway.settings import Settings
-from keys.changes import Clock
+from keys.changes import Author, Clock
 from keys.environment import ENVIRONMENTS
 from storage import engine as sql
 from storage import migrate, schema
@@ -24,7 +24,7 @@ class MasterKeyLost(Exception):
 
 
 async def initialise(
-    settings: Settings, clock: Clock, entropy: composition.Entropy, *, actor: str
+    settings: Settings, clock: Clock, entropy: composition.Entropy, *, author: Author
 ) -> list[str]:
     """Answers with what is there now, a line each."""
     os.makedirs(settings.service.state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103  once, before anything waits
@@ -36,7 +36,7 @@ async def initialise(
     async with composition.opened_store(settings, clock, entropy) as store:
         for environment in ENVIRONMENTS:
             await store.data_keys.get_current(environment)
-        await store.ring.ensure(actor=actor)
+        await store.ring.ensure(author=author)
     return [
         f"schema {revision} in {settings.storage.url}",
         f"master key {composition.master_key_file(settings)} ({'made' if made else 'was there'})",

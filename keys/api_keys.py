@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys import envelope, refusals
+from keys import envelope, refusals, register
 from keys.changes import Change
 from keys.records import ApiKey, SecretVersion
 from keys.secret import SecretBytes
@@ -22,7 +22,7 @@ _VERSIONS: Final = schema.secret_versions
 _OWN_FIELDS: Final = tuple(name for name in ApiKey.__struct_fields__ if name not in {"partner", "versions"})
 _KEY_COLUMNS: Final = (_KEYS.c.partner_id.label("partner"), *(_KEYS.c[name] for name in _OWN_FIELDS))
 _VERSION_COLUMNS: Final = (
-    _VERSIONS.c.key_id,
+    _VERSIONS.c.secret_id,
     *(_VERSIONS.c[name] for name in SecretVersion.__struct_fields__),
 )
 _KIND: Final = "api-key-secret"
@@ -100,11 +100,11 @@ async def list_page(
 
 async def _with_versions(conn: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[ApiKey]:
     ids = [row["id"] for row in rows]
-    query = sa.select(*_VERSION_COLUMNS).where(_VERSIONS.c.key_id.in_(ids)).order_by(_VERSIONS.c.version)
+    query = sa.select(*_VERSION_COLUMNS).where(_VERSIONS.c.secret_id.in_(ids)).order_by(_VERSIONS.c.version)
     versions: dict[str, list[SecretVersion]] = {key_id: [] for key_id in ids}
     for row in (await conn.execute(query)).mappings():
         fields = dict(row)
-        versions[fields.pop("key_id")].append(SecretVersion(**fields))
+        versions[fields.pop("secret_id")].append(SecretVersion(**fields))
     return [_from_row(row, versions[row["id"]]) for row in rows]
 
 
@@ -123,19 +123,28 @@ async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> No
         "permissions": None if key.permissions is None else list(key.permissions),
         "cidrs": list(key.cidrs),
     }
+    await register.enter(
+        change,
+        key.id,
+        kind="api-key",
+        environment=key.environment,
+        partner=key.partner,
+        label=key.label,
+    )
     await change.conn.execute(
         sa.insert(_KEYS).values(**fields | lists, partner_id=key.partner, revision=change.revision)
     )
     for version in key.versions:
         await change.conn.execute(
             sa.insert(_VERSIONS).values(
-                key_id=key.id,
+                secret_id=key.id,
                 version=version.version,
                 state=version.state,
                 ciphertext=None if sealed is None else sealed.ciphertext,
                 data_key_id=None if sealed is None else sealed.data_key_id,
                 public_key=version.public_key,
                 created_at=version.created_at,
+                activated_at=version.created_at,
                 use_count=0,
             )
         )
@@ -144,19 +153,19 @@ async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> No
 async def revoke(change: Change, key_id: str) -> None:
     """Ciphertexts stay: a right signature of a revoked key is told so, and only a right one."""
     await _get_living(change.conn, key_id)
-    await _update(change, key_id, revoked_at=change.at, revoked_reason=change.reason)
+    await _update(change, key_id, revoked_at=change.at, revoked_reason=change.author.reason)
     await lock_versions(change.conn, key_id)
     await change.conn.execute(
         sa.update(_VERSIONS)
-        .where(_VERSIONS.c.key_id == key_id, _VERSIONS.c.state.in_(("pending", "active", "retiring")))
-        .values(state="revoked")
+        .where(_VERSIONS.c.secret_id == key_id, _VERSIONS.c.state.in_(("pending", "active", "retiring")))
+        .values(state="revoked", revoked_at=change.at)
     )
 
 
 async def freeze(change: Change, key_id: str) -> None:
     if (await _get_living(change.conn, key_id)).frozen_at is not None:
         raise KeyAlreadyFrozen(key_id)
-    await _update(change, key_id, frozen_at=change.at, frozen_reason=change.reason)
+    await _update(change, key_id, frozen_at=change.at, frozen_reason=change.author.reason)
 
 
 async def unfreeze(change: Change, key_id: str) -> None:
@@ -169,7 +178,7 @@ async def lock_versions(conn: AsyncConnection, key_id: str) -> None:
     """Takes the rows in the order in which usage is written, so that a change and a flush never deadlock."""
     await conn.execute(
         sa.select(_VERSIONS.c.version)
-        .where(_VERSIONS.c.key_id == key_id)
+        .where(_VERSIONS.c.secret_id == key_id)
         .order_by(_VERSIONS.c.version)
         .with_for_update()
     )

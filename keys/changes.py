@@ -8,8 +8,9 @@ commits. Refuses: a change that records nothing, unless it was abandoned, which 
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import requests
@@ -26,19 +27,32 @@ class _Abandoned(Exception):
     pass
 
 
+class Author(msgspec.Struct, frozen=True):
+    """Who makes a change, and by what way it came: all of it is the ledger's to tell.
+
+    `approval` is the id of the approval by which a second person let it pass.
+    """
+
+    actor: str
+    reason: str | None = None
+    source: str | None = None
+    request_id: str | None = None
+    approval: str | None = None
+
+
+SYSTEM: Final = Author("system")
+
+
 class Change:
     """One open transaction, and what is the same for everything that is done in it."""
 
-    def __init__(
-        self, conn: AsyncConnection, revision_: int, at: int, actor: str, reason: str | None
-    ) -> None:
+    def __init__(self, conn: AsyncConnection, revision_: int, at: int, author: Author) -> None:
         self.conn = conn
         self.revision = revision_
         self.at = at
-        self.reason = reason
+        self.author = author
         self._recorded = False
         self._abandoned = False
-        self._actor = actor
 
     def abandon(self) -> None:
         """There was nothing to change: the transaction is rolled back at its end, without an error."""
@@ -56,16 +70,18 @@ class Change:
         subject: str,
         *,
         environment: str | None = None,
+        partner: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
         event = audit.AuditEvent(
             at=self.at,
-            actor=self._actor,
+            revision=self.revision,
             action=action,
             subject=subject,
             environment=environment,
+            partner=partner,
             details=dict(details or {}),
-            reason=self.reason,
+            **msgspec.structs.asdict(self.author),
         )
         await audit.append(self.conn, event)
         self._recorded = True
@@ -78,11 +94,11 @@ class Changes:
         self._clock = clock
 
     @asynccontextmanager
-    async def begin(self, actor: str, reason: str | None = None) -> AsyncIterator[Change]:
-        requests.check_reason(reason)
+    async def begin(self, author: Author) -> AsyncIterator[Change]:
+        requests.check_reason(author.reason)
         try:
             async with engine.transaction(self._engine) as conn:
-                change = Change(conn, await revision.bump(conn), self._clock(), actor, reason)
+                change = Change(conn, await revision.bump(conn), self._clock(), author)
                 yield change
                 change.require_recorded()
         except _Abandoned:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keys import api_keys, envelope, partners, requests
 from keys import format as key_format
-from keys.changes import Change, Changes, Clock
+from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys
 from keys.records import ApiKey, CreatedKey, KeyPage, KeyRequest, Partner, SecretVersion
 from keys.secret import Secret
@@ -38,13 +38,13 @@ class Custody:
         self._clock = clock
         self._entropy = entropy
 
-    async def create_partner(
-        self, partner_id: str, name: str, tier: str, *, actor: str, reason: str | None = None
-    ) -> Partner:
+    async def create_partner(self, partner_id: str, name: str, tier: str, *, author: Author) -> Partner:
         requests.check_partner(partner_id, name, tier)
-        async with self._changes.begin(actor, reason) as change:
+        async with self._changes.begin(author) as change:
             await partners.insert(change, partner_id, name, tier)
-            await change.record("partner.created", partner_id, details={"name": name, "tier": tier})
+            await change.record(
+                "partner.created", partner_id, partner=partner_id, details={"name": name, "tier": tier}
+            )
             return await partners.get(change.conn, partner_id)
 
     async def list_partners(self) -> list[Partner]:
@@ -55,23 +55,23 @@ class Custody:
         async with engine.reading(self._engine) as conn:
             return await partners.get(conn, partner_id)
 
-    async def freeze_partner(self, partner_id: str, *, actor: str, reason: str | None = None) -> Partner:
-        async with self._changes.begin(actor, reason) as change:
+    async def freeze_partner(self, partner_id: str, *, author: Author) -> Partner:
+        async with self._changes.begin(author) as change:
             await partners.freeze(change, partner_id)
-            await change.record("partner.frozen", partner_id)
+            await change.record("partner.frozen", partner_id, partner=partner_id)
             return await partners.get(change.conn, partner_id)
 
-    async def unfreeze_partner(self, partner_id: str, *, actor: str, reason: str | None = None) -> Partner:
-        async with self._changes.begin(actor, reason) as change:
+    async def unfreeze_partner(self, partner_id: str, *, author: Author) -> Partner:
+        async with self._changes.begin(author) as change:
             await partners.unfreeze(change, partner_id)
-            await change.record("partner.unfrozen", partner_id)
+            await change.record("partner.unfrozen", partner_id, partner=partner_id)
             return await partners.get(change.conn, partner_id)
 
-    async def create_key(self, request: KeyRequest, *, actor: str, reason: str | None = None) -> CreatedKey:
+    async def create_key(self, request: KeyRequest, *, author: Author) -> CreatedKey:
         key = self._draft(request)
         secret = self._mint_secret(key)
         sealed = None if secret is None else await self._seal(key, secret)
-        async with self._changes.begin(actor, reason) as change:
+        async with self._changes.begin(author) as change:
             await partners.get(change.conn, key.partner)
             await api_keys.insert(change, key, sealed)
             await _record_creation(change, key)
@@ -97,18 +97,18 @@ class Custody:
         async with engine.reading(self._engine) as conn:
             return await api_keys.get(conn, key_id)
 
-    async def revoke_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
-        async with self._changes.begin(actor, reason) as change:
+    async def revoke_key(self, key_id: str, *, author: Author) -> ApiKey:
+        async with self._changes.begin(author) as change:
             await api_keys.revoke(change, key_id)
             return await _recorded(change, "api_key.revoked", key_id)
 
-    async def freeze_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
-        async with self._changes.begin(actor, reason) as change:
+    async def freeze_key(self, key_id: str, *, author: Author) -> ApiKey:
+        async with self._changes.begin(author) as change:
             await api_keys.freeze(change, key_id)
             return await _recorded(change, "api_key.frozen", key_id)
 
-    async def unfreeze_key(self, key_id: str, *, actor: str, reason: str | None = None) -> ApiKey:
-        async with self._changes.begin(actor, reason) as change:
+    async def unfreeze_key(self, key_id: str, *, author: Author) -> ApiKey:
+        async with self._changes.begin(author) as change:
             await api_keys.unfreeze(change, key_id)
             return await _recorded(change, "api_key.unfrozen", key_id)
 
@@ -153,7 +153,6 @@ class Custody:
 
 async def _record_creation(change: Change, key: ApiKey) -> None:
     details = {
-        "partner": key.partner,
         "algorithm": key.algorithm,
         "roles": list(key.roles),
         "permissions": None if key.permissions is None else list(key.permissions),
@@ -162,10 +161,12 @@ async def _record_creation(change: Change, key: ApiKey) -> None:
         "label": key.label,
         "version": _FIRST_VERSION,
     }
-    await change.record("api_key.created", key.id, environment=key.environment, details=details)
+    await change.record(
+        "api_key.created", key.id, environment=key.environment, partner=key.partner, details=details
+    )
 
 
 async def _recorded(change: Change, action: str, key_id: str) -> ApiKey:
     key = await api_keys.get(change.conn, key_id)
-    await change.record(action, key_id, environment=key.environment, details={"partner": key.partner})
+    await change.record(action, key_id, environment=key.environment, partner=key.partner)
     return key

@@ -7,19 +7,16 @@ make or learn new keys. Refuses: a data key that the KMS refuses or that is not 
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import kms, refusals
-from keys.changes import Changes
-from keys.environment import Environment
+from keys.changes import SYSTEM, Change, Changes
+from keys.register import Domain
 from keys.secret import SecretBytes
 from storage import engine, schema
-
-# Our own signing keys belong to neither environment, and are sealed under a data key of their own.
-Domain = Environment | Literal["service"]
 
 _ID_ENTROPY: Final = 12
 _FIRST_EPOCH: Final = 1
@@ -44,7 +41,16 @@ class _Stored(NamedTuple):
     kms_key: str
 
 
-_COLUMNS: Final = tuple(schema.data_keys.c[name] for name in _Stored._fields)
+_KEYS: Final = schema.data_keys
+_WRAPPINGS: Final = schema.data_key_wrappings
+_SELECT: Final = sa.select(
+    _KEYS.c.id,
+    _KEYS.c.environment,
+    _KEYS.c.epoch,
+    _WRAPPINGS.c.wrapped,
+    _WRAPPINGS.c.kms_backend,
+    _WRAPPINGS.c.kms_key,
+).join(_WRAPPINGS, _WRAPPINGS.c.data_key_id == _KEYS.c.id)
 
 
 class DataKeys:
@@ -66,7 +72,7 @@ class DataKeys:
     async def get_current(self, domain: Domain) -> OpenDataKey:
         """The data key that new secrets are sealed under; the first one is made here."""
         async with engine.reading(self._engine) as conn:
-            stored = await _find_latest(conn, domain)
+            stored = await _find_active(conn, domain)
         if stored is None:
             stored = await self._create(domain)
         return OpenDataKey(stored.id, await self._unwrap(stored))
@@ -79,7 +85,7 @@ class DataKeys:
         if found is not None:
             return found
         async with engine.reading(self._engine) as conn:
-            stored = await _find(conn, schema.data_keys.c.id == data_key_id)
+            stored = await _find(conn, _KEYS.c.id == data_key_id)
         if stored is None:
             raise UnknownDataKey(data_key_id)
         return await self._unwrap(stored)
@@ -108,15 +114,13 @@ class DataKeys:
         return await self._store(stored)
 
     async def _store(self, stored: _Stored) -> _Stored:
-        async with self._changes.begin("system") as change:
+        async with self._changes.begin(SYSTEM) as change:
             # Asked again under the lock: another node may have been first.
-            winner = await _find_latest(change.conn, stored.environment)
+            winner = await _find_active(change.conn, stored.environment)
             if winner is not None:
                 change.abandon()
                 return winner
-            await change.conn.execute(
-                sa.insert(schema.data_keys).values(**stored._asdict(), created_at=change.at)
-            )
+            await _insert(change, stored)
             await change.record(
                 "data_key.created",
                 stored.id,
@@ -126,14 +130,34 @@ class DataKeys:
         return stored
 
 
-async def _find_latest(conn: AsyncConnection, domain: str) -> _Stored | None:
-    return await _find(conn, schema.data_keys.c.environment == domain)
+async def _find_active(conn: AsyncConnection, domain: str) -> _Stored | None:
+    return await _find(conn, sa.and_(_KEYS.c.environment == domain, _KEYS.c.state == "active"))
 
 
 async def _find(conn: AsyncConnection, where: sa.ColumnElement[bool]) -> _Stored | None:
-    query = sa.select(*_COLUMNS).where(where).order_by(schema.data_keys.c.epoch.desc()).limit(1)
-    row = (await conn.execute(query)).first()
+    row = (await conn.execute(_SELECT.where(where).limit(1))).first()
     return None if row is None else _Stored(*row)
+
+
+async def _insert(change: Change, stored: _Stored) -> None:
+    await change.conn.execute(
+        sa.insert(_KEYS).values(
+            id=stored.id,
+            environment=stored.environment,
+            epoch=stored.epoch,
+            state="active",
+            created_at=change.at,
+        )
+    )
+    await change.conn.execute(
+        sa.insert(_WRAPPINGS).values(
+            data_key_id=stored.id,
+            kms_backend=stored.kms_backend,
+            kms_key=stored.kms_key,
+            wrapped=stored.wrapped,
+            created_at=change.at,
+        )
+    )
 
 
 def _context(data_key_id: str, environment: str, epoch: int) -> dict[str, str]:

@@ -63,7 +63,7 @@ async def insert(change: Change, partner_id: str, name: str, tier: str) -> None:
 async def freeze(change: Change, partner_id: str) -> None:
     if (await get(change.conn, partner_id)).frozen_at is not None:
         raise PartnerAlreadyFrozen(partner_id)
-    await _update(change, partner_id, frozen_at=change.at, frozen_reason=change.reason)
+    await _update(change, partner_id, frozen_at=change.at, frozen_reason=change.author.reason)
 
 
 async def unfreeze(change: Change, partner_id: str) -> None:

@@ -10,27 +10,28 @@ current key.
 import base64
 import hashlib
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keys import envelope
-from keys.changes import Change, Changes, Clock
+from keys import envelope, register
+from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys, OpenDataKey
+from keys.records import VersionState
 from storage import engine, schema
 
 IDENTITY: Final = "identity"
 
 Jwk = dict[str, str]
-RingState = Literal["next", "current", "retired"]
-
 _CUSTODY: Final = "service"
 _SEED_SIZE: Final = 32
 _VERSION: Final = 1
-_TABLE: Final = schema.ring_keys
+_TABLE: Final = schema.secret_versions
+# In the JWKS from when it is announced until what it signed has expired.
+_PUBLISHED: Final = ("pending", "active", "retiring")
 
 
 class RingUnusable(Exception):
@@ -41,18 +42,18 @@ class RingKey(msgspec.Struct, frozen=True, eq=False):
     """The private key object prints as its address."""
 
     kid: str
-    state: RingState
+    state: VersionState
     private_key: Ed25519PrivateKey
     jwk: Jwk
     not_after: int | None
 
 
 class _Stored(NamedTuple):
-    id: str
-    state: RingState
-    ciphertext: bytes
-    data_key_id: str
-    not_after: int | None
+    public_id: str
+    state: VersionState
+    ciphertext: bytes | None
+    data_key_id: str | None
+    retires_at: int | None
 
 
 class Ring:
@@ -87,10 +88,10 @@ class Ring:
         now_ms = self._clock()
         return [key.jwk for key in self._keys if key.not_after is None or now_ms < key.not_after]
 
-    async def ensure(self, *, actor: str) -> str:
+    async def ensure(self, *, author: Author) -> str:
         """The id of the current key; the first one is made here."""
         data_key = await self._data_keys.get_current(_CUSTODY)
-        async with self._changes.begin(actor) as change:
+        async with self._changes.begin(author) as change:
             if await _has_current(change.conn, self._name):
                 change.abandon()
             else:
@@ -105,7 +106,7 @@ class Ring:
         keys = tuple([await self._open(each) for each in stored])
         self._keys = keys
         # Asked for with every request, so found here.
-        self._signer = next((key for key in keys if key.state == "current"), None)
+        self._signer = next((key for key in keys if key.state == "active"), None)
 
     async def _insert_first(self, change: Change, data_key: OpenDataKey) -> None:
         seed = self._entropy(_SEED_SIZE)
@@ -120,35 +121,44 @@ class Ring:
             environment=_CUSTODY,
             nonce=self._entropy(envelope.NONCE_SIZE),
         )
+        await register.enter(
+            change, _secret_id(self._name), kind="ring", environment=_CUSTODY, label=self._name
+        )
         await change.conn.execute(
             sa.insert(_TABLE).values(
-                id=kid,
-                ring=self._name,
-                state="current",
-                algorithm=jwk["alg"],
-                public_jwk=jwk,
+                secret_id=_secret_id(self._name),
+                version=1,
+                state="active",
                 ciphertext=ciphertext,
                 data_key_id=data_key.id,
+                public_id=kid,
                 created_at=change.at,
-                revision=change.revision,
+                activated_at=change.at,
+                use_count=0,
             )
         )
-        await change.record("ring_key.created", kid, details={"ring": self._name, "state": "current"})
+        await change.record("ring_key.created", kid, details={"ring": self._name, "state": "active"})
 
     async def _open(self, stored: _Stored) -> RingKey:
+        if stored.ciphertext is None or stored.data_key_id is None:
+            raise RingUnusable(
+                f"the key stored as {stored.public_id} in the {self._name} ring was not sealed"
+            )
         seed = envelope.open_(
             await self._data_keys.get(stored.data_key_id),
             stored.ciphertext,
             kind=self._kind,
-            record_id=stored.id,
+            record_id=stored.public_id,
             version=_VERSION,
             environment=_CUSTODY,
         )
         private_key = Ed25519PrivateKey.from_private_bytes(seed)
         jwk = _public_jwk(private_key)
-        if jwk["kid"] != stored.id:
-            raise RingUnusable(f"the key stored as {stored.id} in the {self._name} ring is another one")
-        return RingKey(stored.id, stored.state, private_key, jwk, stored.not_after)
+        if jwk["kid"] != stored.public_id:
+            raise RingUnusable(
+                f"the key stored as {stored.public_id} in the {self._name} ring is another one"
+            )
+        return RingKey(stored.public_id, stored.state, private_key, jwk, stored.retires_at)
 
     @property
     def _kind(self) -> str:
@@ -157,12 +167,20 @@ class Ring:
 
 async def _read(conn: AsyncConnection, ring: str) -> list[_Stored]:
     columns = tuple(_TABLE.c[name] for name in _Stored._fields)
-    query = sa.select(*columns).where(_TABLE.c.ring == ring).order_by(_TABLE.c.created_at, _TABLE.c.id)
+    query = (
+        sa.select(*columns)
+        .where(_TABLE.c.secret_id == _secret_id(ring), _TABLE.c.state.in_(_PUBLISHED))
+        .order_by(_TABLE.c.version)
+    )
     return [_Stored(*row) for row in await conn.execute(query)]
 
 
 async def _has_current(conn: AsyncConnection, ring: str) -> bool:
-    return any(stored.state == "current" for stored in await _read(conn, ring))
+    return any(stored.state == "active" for stored in await _read(conn, ring))
+
+
+def _secret_id(ring: str) -> str:
+    return f"ring_{ring}"
 
 
 def _public_jwk(private_key: Ed25519PrivateKey) -> Jwk:

@@ -100,7 +100,7 @@ _SELECT: Final = (
     )
     .select_from(_KEYS)
     .join(_PARTNERS, _PARTNERS.c.id == _KEYS.c.partner_id)
-    .join(_VERSIONS, sa.and_(_VERSIONS.c.key_id == _KEYS.c.id, _VERIFIES), isouter=True)
+    .join(_VERSIONS, sa.and_(_VERSIONS.c.secret_id == _KEYS.c.id, _VERIFIES), isouter=True)
     .order_by(_KEYS.c.id, _VERSIONS.c.version)
 )
 

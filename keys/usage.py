@@ -25,7 +25,7 @@ _IS_NEWER: Final = sa.or_(
 # Nodes write in any order: a later flush of an older use changes nothing but the count.
 _UPDATE: Final = (
     sa.update(_TABLE)
-    .where(_TABLE.c.key_id == sa.bindparam("of_key"), _TABLE.c.version == sa.bindparam("of_version"))
+    .where(_TABLE.c.secret_id == sa.bindparam("of_key"), _TABLE.c.version == sa.bindparam("of_version"))
     .values(
         last_used_source=sa.case(
             (_IS_NEWER, sa.bindparam("source", type_=sa.Text)), else_=_TABLE.c.last_used_source

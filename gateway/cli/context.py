@@ -15,6 +15,7 @@ import click
 
 from gateway import clocks, composition, settings
 from gateway.cli import failures
+from keys.changes import Author
 
 CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
 
@@ -78,9 +79,9 @@ def reported() -> Iterator[None]:
         raise click.ClickException(failures.explain(error)) from error
 
 
-def actor() -> str:
+def author(reason: str | None = None) -> Author:
     """Who the audit ledger names: the account on this machine, since nothing else vouches for a shell."""
     try:
-        return f"cli:{getpass.getuser()}"
+        return Author(f"cli:{getpass.getuser()}", reason)
     except (KeyError, OSError):  # an account number without a name, as containers have
-        return "cli:unknown"
+        return Author("cli:unknown", reason)

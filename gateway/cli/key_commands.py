@@ -78,7 +78,7 @@ def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands th
         for role in request.roles:
             configured.policies.get_role(role)
         configured.policies.check_narrowing(request.roles, request.permissions or ())
-        return await store.custody.create_key(request, actor=context.actor())
+        return await store.custody.create_key(request, author=context.author())
 
     _print_created(context.act(make), as_json=as_json)
 
@@ -130,7 +130,7 @@ def _change(name: str, method: str, summary: str) -> None:
     @context.with_config
     def change(key_id: str, reason: str | None, as_json: bool) -> None:
         def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
-            return getattr(store.custody, method)(key_id, actor=context.actor(), reason=reason)
+            return getattr(store.custody, method)(key_id, author=context.author(reason))
 
         _print(context.act(apply), as_json=as_json)
 

@@ -31,7 +31,7 @@ def init() -> None:
     configured = context.load_settings()
     with context.reported():
         made = asyncio.run(
-            initialise.initialise(configured, clocks.wall_ms, secrets.token_bytes, actor=context.actor())
+            initialise.initialise(configured, clocks.wall_ms, secrets.token_bytes, author=context.author())
         )
     for line in made:
         output.say(line)

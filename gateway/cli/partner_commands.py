@@ -27,7 +27,9 @@ def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
 
     async def make(store: composition.Store, configured: settings.Settings) -> Partner:
         configured.policies.get_tier(tier)
-        return await store.custody.create_partner(partner_id, name or partner_id, tier, actor=context.actor())
+        return await store.custody.create_partner(
+            partner_id, name or partner_id, tier, author=context.author()
+        )
 
     _print(context.act(make), as_json=as_json)
 
@@ -63,7 +65,7 @@ def _change(name: str, method: str, summary: str) -> None:
     @context.with_config
     def change(partner_id: str, reason: str | None, as_json: bool) -> None:
         def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
-            return getattr(store.custody, method)(partner_id, actor=context.actor(), reason=reason)
+            return getattr(store.custody, method)(partner_id, author=context.author(reason))
 
         _print(context.act(apply), as_json=as_json)
 

@@ -81,7 +81,7 @@ async def _until_either(*tasks: asyncio.Task[object]) -> None:
 
 
 async def _prepare(demo: _Demo) -> Credentials:
-    await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, actor=seed.ACTOR)
+    await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, author=seed.AUTHOR)
     async with composition.opened_store(demo.settings, clocks.wall_ms) as store:
         file = demo.state_dir / seed.FILE_NAME
         return await seed.seed(store.custody, file, demo.base_url, secrets.token_bytes)

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from gateway.cli.credentials import Credentials, DemoKey
 from gateway.demo import private_file
 from keys import refusals
+from keys.changes import Author
 from keys.custody import Custody
 from keys.environment import Environment
 from keys.records import Algorithm, KeyRequest
 
 FILE_NAME: Final = "demo.json"
-ACTOR: Final = "demo"
+AUTHOR: Final = Author("demo")
 TIER: Final = "standard"
 PARTNERS: Final = (("acme", "Acme Trading"), ("borealis", "Borealis Markets"))
 
@@ -46,7 +47,7 @@ async def seed(custody: Custody, file: Path, base_url: str, entropy: Callable[[i
     existing = {partner.id for partner in await custody.list_partners()}
     for partner_id, name in PARTNERS:
         if partner_id not in existing:
-            await custody.create_partner(partner_id, name, TIER, actor=ACTOR)
+            await custody.create_partner(partner_id, name, TIER, author=AUTHOR)
     known = _read_known(file)
     keys = tuple([await _find_or_create(custody, wanted, known, entropy) for wanted in WANTED])
     credentials = Credentials(base_url=base_url, keys=keys)
@@ -94,7 +95,7 @@ async def _create(custody: Custody, wanted: WantedKey, entropy: Callable[[int], 
         public_key=None if private is None else private.public_key().public_bytes_raw(),
         label="demo",
     )
-    created = await custody.create_key(asked, actor=ACTOR)
+    created = await custody.create_key(asked, author=AUTHOR)
     return DemoKey(
         id=created.key.id,
         algorithm=wanted.algorithm,

@@ -13,6 +13,14 @@ from storage import schema
 from storage.engine import reading, transaction
 
 PARTNER = {"id": "acme", "name": "Acme", "tier": "standard", "created_at": 1, "revision": 1}
+SECRET = {
+    "id": "prk_paper_1",
+    "kind": "api-key",
+    "environment": "paper",
+    "partner_id": "acme",
+    "created_at": 1,
+    "revision": 1,
+}
 KEY = {
     "id": "prk_paper_1",
     "partner_id": "acme",
@@ -28,29 +36,23 @@ DATA_KEY = {
     "id": "dk_1",
     "environment": "paper",
     "epoch": 1,
-    "wrapped": b"w",
+    "state": "active",
+    "created_at": 1,
+}
+WRAPPING = {
+    "data_key_id": "dk_1",
     "kms_backend": "local",
     "kms_key": "k",
+    "wrapped": b"w",
     "created_at": 1,
 }
 VERSION = {
-    "key_id": "prk_paper_1",
+    "secret_id": "prk_paper_1",
     "version": 1,
     "state": "active",
     "ciphertext": b"c",
     "data_key_id": "dk_1",
     "created_at": 1,
-}
-RING_KEY = {
-    "id": "kid-1",
-    "ring": "identity",
-    "state": "current",
-    "algorithm": "EdDSA",
-    "public_jwk": {"kty": "OKP"},
-    "ciphertext": b"c",
-    "data_key_id": "dk_1",
-    "created_at": 1,
-    "revision": 1,
 }
 
 
@@ -60,10 +62,11 @@ async def insert(conn: AsyncConnection, table: sa.Table, row: dict[str, Any], **
 
 async def fill(conn: AsyncConnection) -> None:
     await insert(conn, schema.partners, PARTNER)
+    await insert(conn, schema.secrets, SECRET)
     await insert(conn, schema.api_keys, KEY)
     await insert(conn, schema.data_keys, DATA_KEY)
     await insert(conn, schema.secret_versions, VERSION)
-    await insert(conn, schema.ring_keys, RING_KEY)
+    await insert(conn, schema.data_key_wrappings, WRAPPING)
 
 
 REFUSED = [
@@ -71,16 +74,26 @@ REFUSED = [
     (schema.api_keys, KEY, {"id": "k2", "algorithm": "none"}),
     (schema.api_keys, KEY, {"id": "k2", "partner_id": "nobody"}),
     (schema.api_keys, KEY, {"id": "k2", "roles": None}),
-    (schema.data_keys, DATA_KEY, {"id": "dk_2"}),
+    (schema.data_keys, DATA_KEY, {"id": "dk_2", "state": "retiring"}),
     (schema.secret_versions, VERSION, {}),
-    (schema.secret_versions, VERSION, {"version": 2, "key_id": "nothing"}),
+    (schema.secret_versions, VERSION, {"version": 2, "secret_id": "nothing", "state": "retiring"}),
     (schema.secret_versions, VERSION, {"version": 2, "state": "valid"}),
-    (schema.secret_versions, VERSION, {"version": 2, "data_key_id": None}),
-    (schema.secret_versions, VERSION, {"version": 2, "data_key_id": "dk_9"}),
-    (schema.secret_versions, VERSION, {"version": 2, "public_key": b"p"}),
-    (schema.secret_versions, VERSION, {"version": 2, "ciphertext": None, "data_key_id": None}),
-    (schema.ring_keys, RING_KEY, {"id": "kid-2"}),
-    (schema.ring_keys, RING_KEY, {"id": "kid-2", "state": "lost"}),
+    (schema.secret_versions, VERSION, {"version": 2, "state": "retiring", "data_key_id": None}),
+    (schema.secret_versions, VERSION, {"version": 2, "state": "retiring", "data_key_id": "dk_9"}),
+    (schema.secret_versions, VERSION, {"version": 2, "state": "retiring", "public_key": b"p"}),
+    (
+        schema.secret_versions,
+        VERSION,
+        {"version": 2, "state": "retiring", "ciphertext": None, "data_key_id": None},
+    ),
+    (schema.secret_versions, VERSION, {"version": 2}),
+    (schema.secret_versions, VERSION, {"version": 2, "state": "destroyed"}),
+    (schema.secrets, SECRET, {"id": "s", "kind": "password"}),
+    (schema.secrets, SECRET, {"id": "s", "environment": "test"}),
+    (schema.data_keys, DATA_KEY, {"id": "dk_2", "epoch": 2}),
+    (schema.data_keys, DATA_KEY, {"id": "dk_2", "epoch": 2, "state": "lost"}),
+    (schema.data_key_wrappings, WRAPPING, {}),
+    (schema.data_key_wrappings, WRAPPING, {"data_key_id": "dk_9"}),
     (schema.revision, {"id": 2, "value": 0}, {}),
 ]
 
@@ -99,13 +112,12 @@ async def test_what_no_code_path_may_produce_is_refused(
             await insert(conn, table, row, **changes)
 
 
-async def test_a_ring_may_hold_many_retired_keys_and_one_of_each_other_state(engine: AsyncEngine) -> None:
-    """The rotation of a ring fits what the database allows."""
+async def test_a_secret_may_have_many_old_versions_one_active_and_one_to_follow(engine: AsyncEngine) -> None:
+    """A rotation fits what the database allows."""
     async with transaction(engine) as conn:
         await fill(conn)
-        for number, state in enumerate(["next", "retired", "retired"], start=2):
-            await insert(conn, schema.ring_keys, RING_KEY, id=f"kid-{number}", state=state)
-        await insert(conn, schema.ring_keys, RING_KEY, id="kid-9", ring="access-tokens")
+        for number, state in enumerate(["pending", "retiring", "retiring", "revoked"], start=2):
+            await insert(conn, schema.secret_versions, VERSION, version=number, state=state)
 
 
 async def test_a_destroyed_version_keeps_its_row_and_no_material(engine: AsyncEngine) -> None:
@@ -120,6 +132,7 @@ async def test_not_narrowed_and_narrowed_to_nothing_stay_apart(engine: AsyncEngi
     """SQL's NULL and an empty list come back as what they were; JSON's null is never stored."""
     async with transaction(engine) as conn:
         await fill(conn)
+        await insert(conn, schema.secrets, SECRET, id="prk_paper_2")
         await insert(conn, schema.api_keys, KEY, id="prk_paper_2", permissions=[])
     stored = schema.api_keys.c.permissions
     async with reading(engine) as conn:

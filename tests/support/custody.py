@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keys import kms
-from keys.changes import Changes
+from keys.changes import Author, Changes
 from keys.custody import Custody
 from keys.data_keys import DataKeys
 from keys.directory import Companion, Directory
@@ -111,7 +111,7 @@ class Room(msgspec.Struct, frozen=True):
             "algorithm": "hmac-sha256",
             "roles": ("trader",),
         }
-        return await self.custody.create_key(make_request(**fields | asked), actor="operator")
+        return await self.custody.create_key(make_request(**fields | asked), author=Author("operator"))
 
 
 def make_request(**fields: object) -> KeyRequest:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import sqlalchemy as sa
 
+from keys.changes import Author
 from keys.directory import Directory
 from storage import schema
 from tests.support.custody import Room
@@ -35,10 +36,10 @@ def states(followed: Directory, key_id: str) -> list[str]:
 
 async def set_state(room: Room, key_id: str, state: str, version: int = 1) -> None:
     """As a rotation would, without the rotation: rows and revision in one change."""
-    async with room.changes.begin("test") as change:
+    async with room.changes.begin(Author("test")) as change:
         await change.conn.execute(
             sa.update(schema.secret_versions)
-            .where(schema.secret_versions.c.key_id == key_id, schema.secret_versions.c.version == version)
+            .where(schema.secret_versions.c.secret_id == key_id, schema.secret_versions.c.version == version)
             .values(state=state)
         )
         await change.conn.execute(

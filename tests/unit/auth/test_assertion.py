@@ -19,7 +19,7 @@ ISSUER = "https://portreeve.example"
 
 def make_ring_key(kid: str, seed: bytes) -> ring_keys.RingKey:
     private_key = Ed25519PrivateKey.from_private_bytes(seed)
-    return ring_keys.RingKey(kid=kid, state="current", private_key=private_key, jwk={}, not_after=None)
+    return ring_keys.RingKey(kid=kid, state="active", private_key=private_key, jwk={}, not_after=None)
 
 
 def make_caller(**change: Any) -> principal.Principal:  # noqa: ANN401  any field

@@ -15,6 +15,7 @@ from auth.admission.redis import RedisAdmission
 from gateway import composition, initialise, settings
 from gateway.demo import example
 from keys import directory
+from keys.changes import Author
 from keys.kms import master_key
 from keys.records import KeyRequest
 from storage import engine, migrate
@@ -33,7 +34,7 @@ def configured(tmp_path: Path) -> settings.Settings:
 
 
 async def prepare(configured: settings.Settings) -> list[str]:
-    return await initialise.initialise(configured, clock, token_bytes, actor="test")
+    return await initialise.initialise(configured, clock, token_bytes, author=Author("test"))
 
 
 @asynccontextmanager
@@ -89,10 +90,10 @@ async def test_a_node_learns_of_what_a_command_changes(configured: settings.Sett
     """Both act on one store, each in a way of its own."""
     await prepare(configured)
     async with serving(configured) as node, composition.opened_store(configured, clock) as store:
-        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
-        made = await store.custody.create_key(WANTED, actor="test")
+        await store.custody.create_partner("acme", "Acme", "standard", author=Author("test"))
+        made = await store.custody.create_key(WANTED, author=Author("test"))
         await eventually(lambda: node.directory.find(made.key.id) is not None)
-        await store.custody.revoke_key(made.key.id, actor="test")
+        await store.custody.revoke_key(made.key.id, author=Author("test"))
         await eventually(lambda: getattr(node.directory.find(made.key.id), "revoked", False))
         assert node.ring.get_signer().kid
 
@@ -101,8 +102,8 @@ async def test_last_use_is_written_when_a_node_closes(configured: settings.Setti
     """What was only noted in memory is not lost with the process."""
     await prepare(configured)
     async with composition.opened_store(configured, clock) as store:
-        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
-        made = await store.custody.create_key(WANTED, actor="test")
+        await store.custody.create_partner("acme", "Acme", "standard", author=Author("test"))
+        made = await store.custody.create_key(WANTED, author=Author("test"))
         async with composition.opened(configured, clock) as node:
             node.directory.used(made.key.id, 1, "192.0.2.1", NOW_MS)
         [version] = (await store.custody.get_key(made.key.id)).versions
@@ -142,8 +143,8 @@ async def test_with_redis_nonces_and_wake_ups_are_shared(
     await prepare(shared)
     async with serving(shared) as node, composition.opened_store(shared, clock) as store:
         assert isinstance(node.admission, RedisAdmission)
-        await store.custody.create_partner("acme", "Acme", "standard", actor="test")
-        made = await store.custody.create_key(WANTED, actor="test")
+        await store.custody.create_partner("acme", "Acme", "standard", author=Author("test"))
+        made = await store.custody.create_key(WANTED, author=Author("test"))
         await eventually(lambda: node.directory.find(made.key.id) is not None)
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from gateway import composition, initialise, settings
 from gateway.cli.credentials import Credentials
 from gateway.demo import example, private_file, seed
+from keys.changes import Author
 from keys.custody import Custody
 
 NOW_MS = 1_763_596_800_123
@@ -21,7 +22,7 @@ NOW_MS = 1_763_596_800_123
 @pytest.fixture
 async def custody(tmp_path: Path) -> AsyncIterator[Custody]:
     configured = settings.load(example.render(tmp_path, example.Ports(8080, 1, 2)))
-    await initialise.initialise(configured, lambda: NOW_MS, token_bytes, actor="test")
+    await initialise.initialise(configured, lambda: NOW_MS, token_bytes, author=Author("test"))
     async with composition.opened_store(configured, lambda: NOW_MS) as store:
         yield store.custody
 
@@ -89,8 +90,8 @@ async def test_a_second_run_makes_nothing(custody: Custody, file: Path) -> None:
 async def test_a_revoked_key_gets_a_successor_and_a_frozen_one_stays(custody: Custody, file: Path) -> None:
     """The demo works again after a revocation; freezing is somebody's experiment."""
     before = (await sow(custody, file)).keys
-    await custody.revoke_key(before[0].id, actor="test")
-    await custody.freeze_key(before[1].id, actor="test")
+    await custody.revoke_key(before[0].id, author=Author("test"))
+    await custody.freeze_key(before[1].id, author=Author("test"))
     after = (await sow(custody, file)).keys
     assert after[0].id != before[0].id
     assert after[1:] == before[1:]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from keys.changes import Author
 from storage import engine as storage_engine
 from tests.support import custody
 
@@ -18,7 +19,7 @@ def empty_room(engine: AsyncEngine) -> custody.Room:
 @pytest.fixture
 async def room(empty_room: custody.Room) -> custody.Room:
     """With one partner, `acme`."""
-    await empty_room.custody.create_partner("acme", "Acme Trading", "standard", actor="operator")
+    await empty_room.custody.create_partner("acme", "Acme Trading", "standard", author=Author("operator"))
     return empty_room
 
 

@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from keys import changes, requests
+from keys.changes import Author
 from storage import audit, engine, revision, schema
 from tests.support.custody import Room
 
@@ -27,7 +28,7 @@ async def insert_partner(change: changes.Change, partner_id: str) -> None:
 async def test_rows_revision_and_event_are_committed_together(empty_room: Room) -> None:
     """After a change its rows, event and revision are there, and the wake-up was sent after the commit."""
     before = await stored(empty_room)
-    async with empty_room.changes.begin("operator", "because") as change:
+    async with empty_room.changes.begin(Author("operator", "because")) as change:
         await insert_partner(change, "acme")
         await change.record("partner.created", "acme", details={"name": "n"})
         assert not empty_room.wakeup.announced
@@ -42,7 +43,7 @@ async def test_a_failure_leaves_nothing(empty_room: Room) -> None:
     """An exception in the middle takes back the rows, the event and the revision, and nobody is woken."""
 
     async def fail() -> None:
-        async with empty_room.changes.begin("operator") as change:
+        async with empty_room.changes.begin(Author("operator")) as change:
             await insert_partner(change, "acme")
             await change.record("partner.created", "acme")
             raise RuntimeError("in the middle")
@@ -58,7 +59,7 @@ async def test_an_unrecorded_change_is_not_committed(empty_room: Room) -> None:
     """Nothing is changed without an audit event."""
     before = await stored(empty_room)
     with pytest.raises(changes.UnrecordedChange):
-        async with empty_room.changes.begin("operator") as change:
+        async with empty_room.changes.begin(Author("operator")) as change:
             await insert_partner(change, "acme")
     assert await stored(empty_room) == before
     assert not empty_room.wakeup.announced
@@ -67,7 +68,7 @@ async def test_an_unrecorded_change_is_not_committed(empty_room: Room) -> None:
 async def test_an_abandoned_change_is_taken_back_quietly(empty_room: Room) -> None:
     """Where there turns out to be nothing to do, nothing is done, and that is no error."""
     before = await stored(empty_room)
-    async with empty_room.changes.begin("operator") as change:
+    async with empty_room.changes.begin(Author("operator")) as change:
         await insert_partner(change, "acme")
         change.abandon()
     assert await stored(empty_room) == before
@@ -77,7 +78,7 @@ async def test_an_abandoned_change_is_taken_back_quietly(empty_room: Room) -> No
 async def test_a_wrong_reason_is_refused_before_the_store_is_asked(empty_room: Room) -> None:
     """A reason with control characters never reaches the ledger."""
     with pytest.raises(requests.InvalidReason):
-        async with empty_room.changes.begin("operator", "\x1b[2J"):
+        async with empty_room.changes.begin(Author("operator", "\x1b[2J")):
             pytest.fail("the block must not run")
 
 
@@ -86,7 +87,7 @@ async def test_concurrent_changes_get_revisions_of_their_own(empty_room: Room) -
     before = (await stored(empty_room))[2]
 
     async def create(number: int) -> None:
-        async with empty_room.changes.begin("operator") as change:
+        async with empty_room.changes.begin(Author("operator")) as change:
             await insert_partner(change, f"p{number}")
             await change.record("partner.created", f"p{number}")
 

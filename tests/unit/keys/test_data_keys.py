@@ -14,10 +14,11 @@ async def test_the_first_data_key_is_made_when_needed(empty_room: Room) -> None:
     made = await empty_room.data_keys.get_current("paper")
     async with engine.reading(empty_room.engine) as conn:
         row = (await conn.execute(sa.select(schema.data_keys))).one()
+        wrapping = (await conn.execute(sa.select(schema.data_key_wrappings))).one()
         event = (await conn.execute(sa.select(schema.audit_events))).one()
     assert (row.id, row.environment, row.epoch) == (made.id, "paper", 1)
-    assert (row.kms_backend, row.kms_key) == ("fake", "fake-key")
-    assert made.key.reveal() not in row.wrapped
+    assert (wrapping.kms_backend, wrapping.kms_key) == ("fake", "fake-key")
+    assert made.key.reveal() not in wrapping.wrapped
     assert (event.action, event.subject, event.environment) == ("data_key.created", made.id, "paper")
 
 
@@ -43,14 +44,18 @@ async def test_the_latest_epoch_is_current(empty_room: Room) -> None:
     context = {"purpose": "portreeve/data-key/1", "id": "dk_2", "environment": "paper", "epoch": "2"}
     made = await empty_room.kms.generate_data_key(context)
     async with engine.transaction(empty_room.engine) as conn:
+        await conn.execute(sa.update(schema.data_keys).values(state="retiring"))
         await conn.execute(
             sa.insert(schema.data_keys).values(
-                id="dk_2",
-                environment="paper",
-                epoch=2,
-                wrapped=made.wrapped,
+                id="dk_2", environment="paper", epoch=2, state="active", created_at=0
+            )
+        )
+        await conn.execute(
+            sa.insert(schema.data_key_wrappings).values(
+                data_key_id="dk_2",
                 kms_backend="fake",
                 kms_key="fake-key",
+                wrapped=made.wrapped,
                 created_at=0,
             )
         )
@@ -101,6 +106,7 @@ async def test_a_row_that_was_tampered_with_does_not_open(empty_room: Room, colu
     made = await empty_room.data_keys.get_current("paper")
     changed = {"environment": "live", "epoch": 9, "wrapped": b"another"}
     async with engine.transaction(empty_room.engine) as conn:
-        await conn.execute(sa.update(schema.data_keys).values({column: changed[column]}))
+        table = schema.data_key_wrappings if column == "wrapped" else schema.data_keys
+        await conn.execute(sa.update(table).values({column: changed[column]}))
     with pytest.raises(kms.KmsRefused, match="fake key fake-key does not open it"):
         await empty_room.another_node().data_keys.get(made.id)

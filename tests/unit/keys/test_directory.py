@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keys import kms
+from keys.changes import Author
 from keys.secret import HmacKey
 from storage import engine, schema
 from tests.support.custody import START_MS, Room
@@ -72,10 +73,10 @@ async def test_a_frozen_partner_freezes_every_key(room: Room) -> None:
     """A change of a partner reaches all its keys, and back again."""
     made = [(await room.create_key()).key.id for _ in range(3)]
     followed = await loaded(room)
-    await room.custody.freeze_partner("acme", actor="officer")
+    await room.custody.freeze_partner("acme", author=Author("officer"))
     await followed.refresh()
     assert [key is not None and key.partner_frozen for key in map(followed.find, made)] == [True] * 3
-    await room.custody.unfreeze_partner("acme", actor="officer")
+    await room.custody.unfreeze_partner("acme", author=Author("officer"))
     await followed.refresh()
     assert [key is not None and key.partner_frozen for key in map(followed.find, made)] == [False] * 3
 
@@ -84,7 +85,7 @@ async def test_a_revoked_key_still_knows_a_right_signature(room: Room) -> None:
     """A revoked key is served as revoked, with the secret by which its holder can be told."""
     made = await room.create_key()
     followed = await loaded(room)
-    await room.custody.revoke_key(made.key.id, actor="officer")
+    await room.custody.revoke_key(made.key.id, author=Author("officer"))
     for seen in (followed, await loaded(room.another_node())):
         await seen.refresh()
         key = seen.find(made.key.id)
@@ -119,7 +120,7 @@ async def test_a_revoked_key_keeps_its_last_two_versions(room: Room) -> None:
                     **dict(row) | {"version": version, "state": "revoked"}
                 )
             )
-    await room.custody.revoke_key(key_id, actor="officer")
+    await room.custody.revoke_key(key_id, author=Author("officer"))
     followed = await loaded(room)
     assert states(followed, key_id) == []
     async with engine.transaction(room.engine) as conn:
@@ -145,12 +146,14 @@ async def test_a_broken_ciphertext_takes_only_its_version(
     async with engine.transaction(room.engine) as conn:
         other = (
             await conn.execute(
-                sa.select(schema.secret_versions.c.ciphertext).where(schema.secret_versions.c.key_id == sound)
+                sa.select(schema.secret_versions.c.ciphertext).where(
+                    schema.secret_versions.c.secret_id == sound
+                )
             )
         ).scalar_one()
         await conn.execute(
             sa.update(schema.secret_versions)
-            .where(schema.secret_versions.c.key_id == broken)
+            .where(schema.secret_versions.c.secret_id == broken)
             .values(ciphertext=other)
         )
     followed = await loaded(room)
@@ -165,7 +168,7 @@ async def test_a_key_that_cannot_be_read_is_not_served(room: Room) -> None:
     broken, sound = [(await room.create_key()).key.id for _ in range(2)]
     followed = await loaded(room)
     for cidrs, served in ((["nonsense"], False), ([], True)):
-        async with room.changes.begin("test") as change:
+        async with room.changes.begin(Author("test")) as change:
             await change.conn.execute(
                 sa.update(schema.api_keys)
                 .where(schema.api_keys.c.id == broken)
@@ -184,6 +187,8 @@ async def test_long_loads_let_others_run(room: Room) -> None:
     async with engine.transaction(room.engine) as conn:
         key = dict((await conn.execute(sa.select(schema.api_keys))).mappings().one())
         copies = [key | {"id": f"{key_id}{number:04}"} for number in range(1_000)]
+        secret = dict((await conn.execute(sa.select(schema.secrets))).mappings().one())
+        await conn.execute(sa.insert(schema.secrets), [secret | {"id": copy["id"]} for copy in copies])
         await conn.execute(sa.insert(schema.api_keys), copies)
     followed = room.directory()
     check = await followed._check(since=None)

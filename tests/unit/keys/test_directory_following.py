@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keys import directory
+from keys.changes import Author
 from storage import engine, migrate, schema
 from tests.support.custody import START_MS, Eventually, Room, build_room
 from tests.support.following import loaded, running, states
@@ -23,7 +24,7 @@ async def test_changes_arrive_by_revision(room: Room) -> None:
     one, other = [(await room.create_key()).key.id for _ in range(2)]
     followed = await loaded(room)
     untouched = followed.find(other)
-    await room.custody.freeze_key(one, actor="officer")
+    await room.custody.freeze_key(one, author=Author("officer"))
     third = (await room.create_key(environment="live")).key.id
     await followed.refresh()
     changed = followed.find(one)
@@ -64,7 +65,7 @@ async def test_a_restored_store_is_read_anew(room: Room) -> None:
     kept, lost = [(await room.create_key()).key.id for _ in range(2)]
     followed = await loaded(room)
     async with engine.transaction(room.engine) as conn:
-        for table, column in ((schema.secret_versions, "key_id"), (schema.api_keys, "id")):
+        for table, column in ((schema.secret_versions, "secret_id"), (schema.api_keys, "id")):
             await conn.execute(sa.delete(table).where(table.c[column] == lost))
         await conn.execute(sa.update(schema.revision).values(value=followed.revision - 1))
     await followed.refresh()
@@ -98,7 +99,7 @@ async def test_polling_goes_on_when_the_wake_up_is_broken(room: Room, eventually
     room.wakeup.broken = True
     followed = await loaded(room, poll_ms=5)
     async with running(followed):
-        await room.another_node().custody.revoke_key(key_id, actor="officer")
+        await room.another_node().custody.revoke_key(key_id, author=Author("officer"))
         await eventually(lambda: states(followed, key_id) == ["revoked"])
 
 
@@ -117,7 +118,7 @@ async def test_following_survives_an_outage(
     with caplog.at_level(logging.INFO, "portreeve.keys"):
         async with running(followed):
             await eventually(lambda: "cannot be read" in caplog.text)
-            await room.custody.freeze_key(key_id, actor="officer")
+            await room.custody.freeze_key(key_id, author=Author("officer"))
             assert followed.find(key_id) is not None
             followed._engine = room.engine
             await eventually(lambda: (key := followed.find(key_id)) is not None and key.frozen)
@@ -147,7 +148,7 @@ async def test_a_revocation_arrives_while_the_kms_is_away(room: Room) -> None:
     followed = await loaded(node)
     new = (await room.create_key(environment="live")).key.id
     room.kms.down = True
-    await room.custody.revoke_key(old, actor="officer")
+    await room.custody.revoke_key(old, author=Author("officer"))
     await followed.refresh()
     assert states(followed, old) == ["revoked"]
     assert states(followed, new) == []
@@ -223,7 +224,7 @@ async def test_a_real_outage_is_survived(
     opened = engine.open_engine(server.url())
     await migrate.upgrade(opened)
     room = build_room(opened)
-    await room.custody.create_partner("acme", "Acme", "standard", actor="operator")
+    await room.custody.create_partner("acme", "Acme", "standard", author=Author("operator"))
     followed = await loaded(room, poll_ms=20)
     key_id = (await room.create_key()).key.id
     async with running(followed):
@@ -235,7 +236,7 @@ async def test_a_real_outage_is_survived(
         assert followed.find(key_id) is not None
         assert followed.age_ms(room.clock()) == 10_000
         server.start()
-        await room.custody.revoke_key(key_id, actor="officer")
+        await room.custody.revoke_key(key_id, author=Author("officer"))
         await eventually(lambda: states(followed, key_id) == ["revoked"])
         assert followed.age_ms(room.clock()) == 0
     await opened.dispose()
