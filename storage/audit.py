@@ -68,6 +68,12 @@ async def tail(conn: AsyncConnection, limit: int) -> list[AuditEntry]:
     return [_read(row) for row in reversed(rows)]
 
 
+async def read_after(conn: AsyncConnection, seq: int, limit: int) -> list[AuditEntry]:
+    """The next entries, in order."""
+    following = sqlalchemy.select(_LEDGER).where(_LEDGER.c.seq > seq).order_by(_LEDGER.c.seq).limit(limit)
+    return [_read(row) for row in (await conn.execute(following)).mappings()]
+
+
 def _read(row: sqlalchemy.RowMapping) -> AuditEntry:
     event = AuditEvent(**{name: row[name] for name in AuditEvent.__struct_fields__})
     return AuditEntry(row["seq"], event, row["previous"], row["hash"])
