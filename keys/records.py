@@ -24,10 +24,19 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """`activates_at` and `retires_at` are what is planned for it, the other times are what has been."""
+
     version: int
     state: VersionState
     created_at: int
+    activates_at: int | None = None
+    activated_at: int | None = None
+    retiring_at: int | None = None
+    retires_at: int | None = None
+    revoked_at: int | None = None
+    destroyed_at: int | None = None
     public_key: bytes | None = None
+    public_id: str | None = None
     last_used_at: int | None = None
     last_used_source: str | None = None
     use_count: int = 0
