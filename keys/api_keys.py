@@ -144,7 +144,7 @@ async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> No
                 data_key_id=None if sealed is None else sealed.data_key_id,
                 public_key=version.public_key,
                 created_at=version.created_at,
-                activated_at=version.created_at,
+                activated_at=version.activated_at,
                 use_count=0,
             )
         )

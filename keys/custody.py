@@ -116,7 +116,11 @@ class Custody:
         now_ms = self._clock()
         checked = requests.check_key(request, now_ms)
         version = SecretVersion(
-            version=_FIRST_VERSION, state="active", created_at=now_ms, public_key=checked.public_key
+            version=_FIRST_VERSION,
+            state="active",
+            created_at=now_ms,
+            activated_at=now_ms,
+            public_key=checked.public_key,
         )
         return ApiKey(
             id=key_format.mint_key_id(checked.environment, self._entropy(key_format.KEY_ID_ENTROPY)),
