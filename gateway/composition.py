@@ -20,6 +20,7 @@ from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import clocks, references
+from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings
 from keys.changes import Changes, Clock
 from keys.custody import Custody
@@ -111,6 +112,10 @@ def build_store(
         custody=Custody(engine, data_keys, changes, clock, entropy),
         ring=Ring(engine, data_keys, changes, clock, entropy),
     )
+
+
+def build_operations(store: Store, settings: Settings) -> Operations:
+    return Operations(store.custody, settings.policies)
 
 
 @asynccontextmanager

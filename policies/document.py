@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from policies import gcra, limits, strict
+from policies import control, gcra, limits, strict
 from policies.decision import Requirement
 from policies.strict import PolicyError
 
@@ -160,6 +160,7 @@ def parse(content: bytes, source: str) -> Policies:
         name: _parse_permission(name, raw, f"{source}: permissions.{_quoted(name)}")
         for name, raw in sections.permissions.items()
     }
+    permissions |= {name: PermissionRule(text) for name, text in control.DESCRIPTIONS.items()}
     roles = {
         name: _parse_role(name, raw, permissions, f"{source}: roles.{_quoted(name)}")
         for name, raw in sections.roles.items()
@@ -182,6 +183,8 @@ def _parse_toml(content: bytes, source: str) -> object:
 
 def _parse_permission(name: str, raw: object, place: str) -> PermissionRule:
     _require_name(name, _PERMISSION, place, "a permission reads scope:action")
+    if name.startswith(control.SCOPE):
+        raise PolicyError(place, "the permissions of the control surface are built in, and not defined here")
     return strict.convert(raw, PermissionRule, place)
 
 

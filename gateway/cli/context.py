@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from gateway import clocks, composition, settings
+from gateway import clocks, composition, operations, settings
 from gateway.cli import failures
 from keys.changes import Author
 
@@ -71,6 +71,11 @@ def act(action: Callable[[composition.Store, settings.Settings], Awaitable[Made]
         return asyncio.run(run())
 
 
+def operate(action: Callable[[operations.Operations, operations.Operator], Awaitable[Made]]) -> Made:
+    """Run one operation, as whoever has this shell."""
+    return act(lambda store, configured: action(composition.build_operations(store, configured), operator()))
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     try:
@@ -81,7 +86,11 @@ def reported() -> Iterator[None]:
 
 def author(reason: str | None = None) -> Author:
     """Who the audit ledger names: the account on this machine, since nothing else vouches for a shell."""
+    return operator().author(reason)
+
+
+def operator() -> operations.Operator:
     try:
-        return Author(f"cli:{getpass.getuser()}", reason)
+        return operations.of_shell(getpass.getuser())
     except (KeyError, OSError):  # an account number without a name, as containers have
-        return Author("cli:unknown", reason)
+        return operations.of_shell("unknown")

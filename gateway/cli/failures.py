@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway import initialise, references, settings, upstream
+from gateway import initialise, operations, references, settings, upstream
 from gateway.server import listening, supervise
 from keys import kms, refusals, ring
 from keys.kms import master_key
@@ -25,6 +25,8 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     refusals.InvalidRequest,
     refusals.NotFound,
     refusals.Conflict,
+    operations.PermissionMissing,
+    operations.EnvironmentForeign,
     ring.RingUnusable,
     kms.KmsUnavailable,
     kms.KmsRefused,

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from gateway import clocks, composition, settings
+from gateway import clocks, operations
 from gateway.cli import context, moments, output
 from keys.environment import ENVIRONMENTS
 from keys.records import Algorithm, ApiKey, CreatedKey, KeyRequest, SecretVersion
@@ -73,14 +73,7 @@ def keys() -> None:
 def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands the options on
     """Make a key. Prints its id, its version, and its secret, this once."""
     request = KeyRequest(**asked)
-
-    async def make(store: composition.Store, configured: settings.Settings) -> CreatedKey:
-        for role in request.roles:
-            configured.policies.get_role(role)
-        configured.policies.check_narrowing(request.roles, request.permissions or ())
-        return await store.custody.create_key(request, author=context.author())
-
-    _print_created(context.act(make), as_json=as_json)
+    _print_created(context.operate(lambda ops, by: ops.keys.create(by, request)), as_json=as_json)
 
 
 @keys.command("list")
@@ -91,12 +84,12 @@ def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands th
 def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
     """Show keys, oldest first."""
 
-    async def gather(store: composition.Store, _: settings.Settings) -> list[ApiKey]:
+    async def gather(ops: operations.Operations, by: operations.Operator) -> list[ApiKey]:
         found: list[ApiKey] = []
         after: str | None = None
         while True:
-            page = await store.custody.list_keys(
-                partner=partner, environment=environment, after=after, limit=PAGE
+            page = await ops.keys.find_page(
+                by, partner=partner, environment=environment, after=after, limit=PAGE
             )
             found.extend(page.keys)
             if page.after is None:
@@ -104,7 +97,7 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
             after = page.after
 
     now_ms = clocks.wall_ms()
-    views = [view(key, now_ms) for key in context.act(gather)]
+    views = [view(key, now_ms) for key in context.operate(gather)]
     if as_json:
         output.print_json(views)
     else:
@@ -117,10 +110,10 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
 @context.with_config
 def show(key_id: str, as_json: bool) -> None:
     """Show one key and its secret versions."""
-    _print(context.act(lambda store, _: store.custody.get_key(key_id)), as_json=as_json)
+    _print(context.operate(lambda ops, by: ops.keys.get(by, key_id)), as_json=as_json)
 
 
-def _change(name: str, method: str, summary: str) -> None:
+def _change(name: str, summary: str) -> None:
     """The three changes differ in the verb alone."""
 
     @keys.command(name, help=summary)
@@ -129,15 +122,15 @@ def _change(name: str, method: str, summary: str) -> None:
     @click.option("--json", "as_json", is_flag=True)
     @context.with_config
     def change(key_id: str, reason: str | None, as_json: bool) -> None:
-        def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
-            return getattr(store.custody, method)(key_id, author=context.author(reason))
+        def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
+            return getattr(ops.keys, name)(by, key_id, reason=reason)
 
-        _print(context.act(apply), as_json=as_json)
+        _print(context.operate(apply), as_json=as_json)
 
 
-_change("revoke", "revoke_key", "Refuse a key for good.")
-_change("freeze", "freeze_key", "Refuse a key until it is unfrozen.")
-_change("unfreeze", "unfreeze_key", "Let a frozen key work again.")
+_change("revoke", "Refuse a key for good.")
+_change("freeze", "Refuse a key until it is unfrozen.")
+_change("unfreeze", "Let a frozen key work again.")
 
 
 def _print_created(created: CreatedKey, *, as_json: bool) -> None:

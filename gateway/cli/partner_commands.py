@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from gateway import composition, settings
+from gateway import operations
 from gateway.cli import context, moments, output
 from keys.records import Partner
 
@@ -24,14 +24,8 @@ def partners() -> None:
 @context.with_config
 def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
     """Take on a partner."""
-
-    async def make(store: composition.Store, configured: settings.Settings) -> Partner:
-        configured.policies.get_tier(tier)
-        return await store.custody.create_partner(
-            partner_id, name or partner_id, tier, author=context.author()
-        )
-
-    _print(context.act(make), as_json=as_json)
+    made = context.operate(lambda ops, by: ops.partners.create(by, partner_id, name or partner_id, tier))
+    _print(made, as_json=as_json)
 
 
 @partners.command("list")
@@ -39,7 +33,7 @@ def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
 @context.with_config
 def list_(as_json: bool) -> None:
     """Show every partner."""
-    views = [view(partner) for partner in context.act(lambda store, _: store.custody.list_partners())]
+    views = [view(partner) for partner in context.operate(lambda ops, by: ops.partners.find_all(by))]
     if as_json:
         output.print_json(views)
     else:
@@ -52,10 +46,10 @@ def list_(as_json: bool) -> None:
 @context.with_config
 def show(partner_id: str, as_json: bool) -> None:
     """Show one partner."""
-    _print(context.act(lambda store, _: store.custody.get_partner(partner_id)), as_json=as_json)
+    _print(context.operate(lambda ops, by: ops.partners.get(by, partner_id)), as_json=as_json)
 
 
-def _change(name: str, method: str, summary: str) -> None:
+def _change(name: str, summary: str) -> None:
     """The two changes differ in the verb alone."""
 
     @partners.command(name, help=summary)
@@ -64,14 +58,14 @@ def _change(name: str, method: str, summary: str) -> None:
     @click.option("--json", "as_json", is_flag=True)
     @context.with_config
     def change(partner_id: str, reason: str | None, as_json: bool) -> None:
-        def apply(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of custody's coroutines
-            return getattr(store.custody, method)(partner_id, author=context.author(reason))
+        def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
+            return getattr(ops.partners, name)(by, partner_id, reason=reason)
 
-        _print(context.act(apply), as_json=as_json)
+        _print(context.operate(apply), as_json=as_json)
 
 
-_change("freeze", "freeze_partner", "Refuse every request of a partner until it is unfrozen.")
-_change("unfreeze", "unfreeze_partner", "Let a frozen partner's keys work again.")
+_change("freeze", "Refuse every request of a partner until it is unfrozen.")
+_change("unfreeze", "Let a frozen partner's keys work again.")
 
 
 def _print(partner: Partner, *, as_json: bool) -> None:

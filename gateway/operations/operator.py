@@ -1,0 +1,73 @@
+"""Who asks for an operation: verified by whoever made this value, be it a command line or the control surface.
+
+Invariant: what an operator does not reach does not exist for them: the refusal is the one that an unknown name gets.
+Paper and live stay apart here too: an operator acts only in their own environments.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from keys import partners
+from keys.changes import Author
+from keys.environment import ENVIRONMENTS
+from policies import control
+
+
+class PermissionMissing(Exception):
+    """The operator may not do this at all, whomever it is about."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"this needs the permission {permission}")
+        self.permission = permission
+
+
+class EnvironmentForeign(Exception):
+    """The operator's credential belongs to the other environment."""
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(f"this belongs to the {environment} environment; the credential does not")
+        self.environment = environment
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """`partner`: the one that this operator belongs to. `approval`: the id of the approval that they show."""
+
+    actor: str
+    permissions: frozenset[str]
+    environments: frozenset[str]
+    partner: str | None = None
+    source: str | None = None
+    request_id: str | None = None
+    approval: str | None = None
+
+    @property
+    def reaches_all(self) -> bool:
+        return control.ALL_PARTNERS in self.permissions
+
+    def require(self, permission: str) -> None:
+        if permission not in self.permissions:
+            raise PermissionMissing(permission)
+
+    def require_environment(self, environment: str) -> None:
+        """What belongs to neither environment serves both, so it takes a credential for live."""
+        needed = environment if environment in ENVIRONMENTS else "live"
+        if needed not in self.environments:
+            raise EnvironmentForeign(needed)
+
+    def reaches(self, partner: str | None) -> bool:
+        return self.reaches_all or (partner is not None and partner == self.partner)
+
+    def require_reach(self, partner: str) -> None:
+        if not self.reaches(partner):
+            raise partners.UnknownPartner(partner)
+
+    def author(self, reason: str | None = None) -> Author:
+        return Author(self.actor, reason, self.source, self.request_id, self.approval)
+
+
+def of_shell(account: str) -> Operator:
+    """Whoever has a shell on a machine with the store's credentials may do everything; approvals bind them too."""
+    return Operator(
+        actor=f"cli:{account}", permissions=control.ALL, environments=frozenset(ENVIRONMENTS), partner=None
+    )
