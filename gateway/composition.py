@@ -28,6 +28,7 @@ from keys.data_keys import DataKeys
 from keys.directory import Directory
 from keys.kms import KmsBackend
 from keys.kms.local import LocalKms
+from keys.leaks import Leaks
 from keys.ring import Ring
 from keys.secret import Secret
 from storage import engine as sql
@@ -44,6 +45,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     wakeup: wakeup.WakeUp
     data_keys: DataKeys
     custody: Custody
+    leaks: Leaks
     ring: Ring
 
 
@@ -110,12 +112,13 @@ def build_store(
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
+        leaks=Leaks(engine, data_keys, changes, entropy),
         ring=Ring(engine, data_keys, changes, clock, entropy),
     )
 
 
 def build_operations(store: Store, settings: Settings) -> Operations:
-    return Operations(store.custody, settings.policies)
+    return Operations(store.custody, store.leaks, settings.policies)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "doctor": "gateway.cli.doctor:doctor",
         "partners": "gateway.cli.partner_commands:partners",
         "keys": "gateway.cli.key_commands:keys",
+        "leaks": "gateway.cli.leak_commands:leaks",
         "audit": "gateway.cli.audit_commands:audit",
         "request": "gateway.cli.signing_commands:request",
         "sign": "gateway.cli.signing_commands:sign",

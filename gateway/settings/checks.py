@@ -6,8 +6,9 @@ What is checked of one key alone, its type and range, stands in `values`.
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
-from gateway import references
+from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.route_checks import find_route_faults
@@ -140,6 +141,28 @@ def _client_certificate(place: str, certificate: str | None, key: str | None) ->
         yield Fault(place, "client_cert_file and client_key go together")
 
 
+def _check_scanners(settings: Settings) -> Iterator[Fault]:
+    owners: dict[str, str] = {}
+    for name, scanner in settings.scanners.items():
+        place = f"scanners.{quote_key(name)}"
+        yield from _name(place, name)
+        for key_id, file in scanner.keys.items():
+            key_place = f"{place}.keys.{quote_key(key_id)}"
+            if key_id in owners:
+                yield Fault(key_place, f"is a key of {owners[key_id]} too: which of them has reported?")
+            owners.setdefault(key_id, name)
+            yield from _scanner_key(key_place, file)
+
+
+def _scanner_key(place: str, file: str) -> Iterator[Fault]:
+    try:
+        scanners.parse_public_key(Path(file).read_bytes())
+    except OSError as failure:
+        yield Fault(place, f"{file} cannot be read: {failure.strerror}")
+    except scanners.InvalidScannerKey as failure:
+        yield Fault(place, f"{file} is {failure}")
+
+
 def _name(place: str, name: str) -> Iterator[Fault]:
     if _NAME.fullmatch(name) is None:
         yield Fault(place, _NAME_RULE)
@@ -183,5 +206,6 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_identity,
     _check_limits,
     _check_upstreams,
+    _check_scanners,
     find_route_faults,
 )

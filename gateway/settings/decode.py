@@ -17,6 +17,7 @@ from gateway.settings.values import (
     KmsSettings,
     RedisSettings,
     RouteSettings,
+    ScannerSettings,
     ServerSettings,
     ServiceSettings,
     SigningSettings,
@@ -41,7 +42,11 @@ _TABLES: dict[str, type[Struct]] = {
     "source_limit": SourceLimitSettings,
 }
 _REQUIRED = ("service", "storage", "kms")
-_NAMED_TABLES: dict[str, type[Struct]] = {"limits": LimitSpec, "upstreams": UpstreamSettings}
+_NAMED_TABLES: dict[str, type[Struct]] = {
+    "limits": LimitSpec,
+    "upstreams": UpstreamSettings,
+    "scanners": ScannerSettings,
+}
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 

@@ -14,7 +14,7 @@ from gateway import references
 from gateway.settings.checks import find_faults
 from gateway.settings.decode import decode_document
 from gateway.settings.faults import Fault, SettingsError
-from gateway.settings.values import ServiceSettings, Settings
+from gateway.settings.values import ScannerSettings, ServiceSettings, Settings
 from policies import document as policies_document
 
 
@@ -69,6 +69,11 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
             name: upstream if upstream is None else _anchor(upstream, directory)
             for name, upstream in sections["upstreams"].items()
         }
+    if "scanners" in sections:
+        anchored["scanners"] = {
+            name: scanner if scanner is None else _anchor_keys(scanner, directory)
+            for name, scanner in sections["scanners"].items()
+        }
     return anchored
 
 
@@ -87,6 +92,10 @@ def _anchor(table: Any, directory: Path) -> Any:  # noqa: ANN401  any table, and
         elif isinstance(value, str):
             changes[name] = _anchor_text(name, value, directory)
     return msgspec.structs.replace(table, **changes)
+
+
+def _anchor_keys(scanner: ScannerSettings, directory: Path) -> ScannerSettings:
+    return ScannerSettings(keys={key_id: str(directory / file) for key_id, file in scanner.keys.items()})
 
 
 def _anchor_text(name: str, text: str, directory: Path) -> str:

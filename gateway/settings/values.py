@@ -147,6 +147,12 @@ class RouteSettings(Table, frozen=True):
     bind_request: bool = False
 
 
+class ScannerSettings(Table, frozen=True):
+    """An outside scanner that reports found credentials. `keys`: its public keys' files, by the id it names them by."""
+
+    keys: dict[str, str]
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The whole configuration, with the policies it names. `file` is where it was read, absolute."""
 
@@ -164,4 +170,5 @@ class Settings(Struct, frozen=True, kw_only=True):
     source_limit: SourceLimitSettings = SourceLimitSettings()
     limits: dict[str, LimitSpec] = {}
     upstreams: dict[str, UpstreamSettings] = {}
+    scanners: dict[str, ScannerSettings] = {}
     routes: tuple[RouteSettings, ...] = ()

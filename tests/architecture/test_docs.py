@@ -33,7 +33,8 @@ def structs_in(kind: Any) -> Iterator[tuple[type[msgspec.Struct], bool]]:  # noq
     if is_struct(kind):
         yield kind, False
     elif get_origin(kind) is dict:
-        yield get_args(kind)[1], True
+        if is_struct(get_args(kind)[1]):
+            yield get_args(kind)[1], True
     elif get_origin(kind) in {tuple, Union, UnionType, Annotated}:
         for part in get_args(kind):
             yield from structs_in(part)

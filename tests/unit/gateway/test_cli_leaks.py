@@ -1,0 +1,27 @@
+"""`portreeve leaks`: an operator reports what was found, and is not shown it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.commands import HMAC, Run, read
+
+
+def test_reporting_freezes_what_is_real(run: Run, place: Path) -> None:
+    """A line each: what it was, and whose; the secret is in no output and in no ledger."""
+    run("init")
+    run("partners", "create", "acme")
+    made = read(run("keys", "create", "--partner", "acme", *HMAC, "--json"))
+    found = place / "found.txt"
+    found.write_text(f"{made['secret']}\n\nnoise\n")
+    told = run("leaks", "report", str(found), "--place", "https://code.example/a", "--json")
+    assert read(told) == [
+        {"line": 1, "outcome": "frozen", "key": made["id"], "version": 1, "partner": "acme"},
+        {"line": 2, "outcome": "unknown", "key": None, "version": None, "partner": None},
+    ]
+    assert read(run("keys", "show", made["id"], "--json"))["status"] == "frozen"
+    ledger = run("audit", "tail", "--json").stdout
+    assert "leak.found" in ledger
+    for output in (told.stdout, told.stderr, ledger):
+        assert made["secret"] not in output
+    assert made["id"] in run("leaks", "report", str(found)).stdout
