@@ -22,6 +22,8 @@ from auth.admission.redis import RedisAdmission
 from gateway import clocks, references
 from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings
+from gateway.webhooks import assembly
+from gateway.webhooks.dispatch import Dispatch
 from keys.changes import Changes, Clock
 from keys.custody import Custody
 from keys.data_keys import DataKeys
@@ -31,6 +33,7 @@ from keys.kms.local import LocalKms
 from keys.leaks import Leaks
 from keys.ring import Ring
 from keys.secret import Secret
+from keys.webhooks import Examine, Webhooks
 from storage import engine as sql
 from storage import migrate, redis, wakeup
 
@@ -47,6 +50,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     custody: Custody
     leaks: Leaks
     ring: Ring
+    webhooks: Webhooks
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -60,9 +64,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ring: Ring
     admission: AdmissionStore
     remembers: bool
+    dispatch: Dispatch | None
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        return [self.directory.run()]
+        followers = [] if self.dispatch is None else [self.dispatch.run()]
+        return [self.directory.run(), *followers]
 
 
 @asynccontextmanager
@@ -99,11 +105,18 @@ async def opened_store(
         engine = await stack.enter_async_context(opened_engine(settings))
         await migrate.require_current(engine)
         waker = await stack.enter_async_context(_opened_wakeup(settings))
-        yield build_store(engine, open_kms(settings), waker, clock, entropy)
+        examine = assembly.examine(settings.webhooks)
+        yield build_store(engine, open_kms(settings), waker, clock, entropy, examine=examine)
 
 
-def build_store(
-    engine: AsyncEngine, backend: KmsBackend, wakeup_: wakeup.WakeUp, clock: Clock, entropy: Entropy
+def build_store(  # noqa: PLR0913  what it is built on, and what its webhooks may lead to
+    engine: AsyncEngine,
+    backend: KmsBackend,
+    wakeup_: wakeup.WakeUp,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    examine: Examine,
 ) -> Store:
     changes = Changes(engine, wakeup_, clock)
     data_keys = DataKeys(engine, backend, changes, entropy)
@@ -114,6 +127,7 @@ def build_store(
         custody=Custody(engine, data_keys, changes, clock, entropy),
         leaks=Leaks(engine, data_keys, changes, entropy),
         ring=Ring(engine, data_keys, changes, clock, entropy),
+        webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
     )
 
 
@@ -138,8 +152,16 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
         await directory.load()
         stack.push_async_callback(_flush_last_usage, directory)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
+        dispatch = assembly.build_dispatch(
+            settings.webhooks, store.engine, store.webhooks, clock, token_bytes
+        )
         yield Node(
-            store=store, directory=directory, ring=store.ring, admission=admission, remembers=remembers
+            store=store,
+            directory=directory,
+            ring=store.ring,
+            admission=admission,
+            remembers=remembers,
+            dispatch=dispatch,
         )
 
 

@@ -20,6 +20,7 @@ COMMANDS: Final = MappingProxyType(
         "partners": "gateway.cli.partner_commands:partners",
         "keys": "gateway.cli.key_commands:keys",
         "leaks": "gateway.cli.leak_commands:leaks",
+        "webhooks": "gateway.cli.webhook_commands:webhooks",
         "audit": "gateway.cli.audit_commands:audit",
         "request": "gateway.cli.signing_commands:request",
         "sign": "gateway.cli.signing_commands:sign",

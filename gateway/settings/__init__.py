@@ -20,6 +20,7 @@ from gateway.settings.values import (
     TimeoutSettings,
     UpstreamSettings,
     UpstreamTlsSettings,
+    WebhooksSettings,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "UpstreamAddress",
     "UpstreamSettings",
     "UpstreamTlsSettings",
+    "WebhooksSettings",
     "load",
     "networks",
     "parse_network",

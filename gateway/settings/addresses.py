@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from msgspec import Struct
 
+from gateway.webhooks.addresses import is_never_allowed
 from storage import location
 
 Network = IPv4Network | IPv6Network
@@ -81,14 +82,29 @@ def is_host(text: str) -> bool:
 
 
 def parse_network(text: str) -> Network:
+    network = _parse_network(text)
+    if network.prefixlen == 0:
+        raise InvalidAddress(f'"{text}" is everyone, and anyone can write those headers')
+    return network
+
+
+def parse_target_network(text: str) -> Network:
+    """One that webhooks may lead into although it is not public."""
+    network = _parse_network(text)
+    if network.prefixlen == 0:
+        raise InvalidAddress(f'"{text}" is everywhere, this machine and what is beside it included')
+    if is_never_allowed(network):
+        raise InvalidAddress(f'"{text}" is where no webhook may lead, whatever stands here')
+    return network
+
+
+def _parse_network(text: str) -> Network:
     try:
         network = ip_network(text)
     except ValueError:
         raise InvalidAddress(f'"{text}" is no network such as "10.0.0.0/8" or "2001:db8::/32"') from None
     if "/" not in text:
         raise InvalidAddress(f'"{text}" is an address: a network of one is "{network}"')
-    if network.prefixlen == 0:
-        raise InvalidAddress(f'"{text}" is everyone, and anyone can write those headers')
     return network
 
 

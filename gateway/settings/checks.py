@@ -127,6 +127,17 @@ def _check_upstreams(settings: Settings) -> Iterator[Fault]:
             yield from _check_upstream_tls(f"{place}.tls", upstream, upstream.tls)
 
 
+def _check_webhooks(settings: Settings) -> Iterator[Fault]:
+    webhooks = settings.webhooks
+    for index, network in enumerate(webhooks.allowed_networks):
+        place = f"webhooks.allowed_networks[{index}]"
+        yield from _address(place, partial(addresses.parse_target_network, network))
+    if webhooks.connect_ms > webhooks.total_ms:
+        yield Fault("webhooks.connect_ms", f"is more than total_ms ({webhooks.total_ms})")
+    if webhooks.per_partner > webhooks.concurrency:
+        yield Fault("webhooks.per_partner", f"is more than concurrency ({webhooks.concurrency})")
+
+
 def _check_upstream_tls(place: str, upstream: UpstreamSettings, tls: UpstreamTlsSettings) -> Iterator[Fault]:
     if not upstream.url.startswith("https://"):
         yield Fault(place, "is set, but url is not https://")
@@ -207,5 +218,6 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_limits,
     _check_upstreams,
     _check_scanners,
+    _check_webhooks,
     find_route_faults,
 )

@@ -24,6 +24,7 @@ from gateway.settings.values import (
     SourceLimitSettings,
     StorageSettings,
     UpstreamSettings,
+    WebhooksSettings,
 )
 from policies.limits import LimitSpec
 
@@ -40,6 +41,7 @@ _TABLES: dict[str, type[Struct]] = {
     "keys": KeysSettings,
     "identity": IdentitySettings,
     "source_limit": SourceLimitSettings,
+    "webhooks": WebhooksSettings,
 }
 _REQUIRED = ("service", "storage", "kms")
 _NAMED_TABLES: dict[str, type[Struct]] = {

@@ -98,6 +98,24 @@ class IdentitySettings(Table, frozen=True):
     reuse_ms: Annotated[int, Meta(ge=0, le=10_000)] = 10_000
 
 
+class WebhooksSettings(Table, frozen=True):
+    """`retry_after_s`: after each failed attempt the next one is so much later; after the last it is over."""
+
+    deliver: bool = True
+    allowed_networks: tuple[str, ...] = ()
+    allowed_ports: tuple[Annotated[int, Meta(ge=1, le=65_535)], ...] = ()
+    allow_http_loopback: bool = False
+    ca_file: str | None = None
+    connect_ms: Positive = 3_000
+    total_ms: Annotated[int, Meta(ge=1, le=60_000)] = 15_000
+    poll_ms: Annotated[int, Meta(ge=50, le=60_000)] = 1_000
+    concurrency: Positive = 64
+    per_partner: Positive = 4
+    retry_after_s: tuple[Positive, ...] = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
+    disable_after: Positive = 5
+    keep_days: Positive = 30
+
+
 class SourceLimitSettings(Table, frozen=True):
     rate: int = 500
     per: str = "1s"
@@ -168,6 +186,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keys: KeysSettings = KeysSettings()
     identity: IdentitySettings = IdentitySettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     limits: dict[str, LimitSpec] = {}
     upstreams: dict[str, UpstreamSettings] = {}
     scanners: dict[str, ScannerSettings] = {}
