@@ -79,7 +79,7 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     configured = gateway.settings
     gateway.log.start()
     stack.callback(gateway.log.stop)
-    node = await stack.enter_async_context(composition.opened(configured, gateway.clock))
+    node = await stack.enter_async_context(composition.opened(configured, gateway.clock, surfaces))
     gateway.directory, gateway.ring = node.directory, node.ring
     if not node.remembers:
         gateway.distrust_the_past()
@@ -134,7 +134,9 @@ def _build_stages(
         limit_source=limit_source,
         match_route=MatchRoute(table),
         authenticate=Authenticate(authenticator, rules, gateway.clock),
-        authorize=Authorize(configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms),
+        authorize=Authorize(
+            configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms, node.frozen
+        ),
         admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),
         assert_identity=AssertIdentity(assertions),

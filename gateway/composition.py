@@ -8,7 +8,7 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
-from gateway import clocks, references
+from gateway import clocks, receipts, references
 from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings
 from gateway.webhooks import assembly
@@ -28,6 +28,7 @@ from keys.changes import Changes, Clock
 from keys.custody import Custody
 from keys.data_keys import DataKeys
 from keys.directory import Directory
+from keys.freezes import Freezes, ServedFreezes
 from keys.kms import KmsBackend
 from keys.kms.local import LocalKms
 from keys.leaks import Leaks
@@ -35,9 +36,11 @@ from keys.ring import Ring
 from keys.secret import Secret
 from keys.webhooks import Examine, Webhooks
 from storage import engine as sql
-from storage import migrate, redis, wakeup
+from storage import leases, migrate, redis, wakeup
 
 _LOG: Final = logging.getLogger("portreeve.composition")
+# A node that died is followed by another after as long.
+_LEASE_MS: Final = 15_000
 Entropy = Callable[[int], bytes]
 
 
@@ -48,6 +51,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     wakeup: wakeup.WakeUp
     data_keys: DataKeys
     custody: Custody
+    freezes: Freezes
     leaks: Leaks
     ring: Ring
     webhooks: Webhooks
@@ -61,6 +65,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     store: Store
     directory: Directory
+    frozen: ServedFreezes
+    receipts: receipts.Receipts
     ring: Ring
     admission: AdmissionStore
     remembers: bool
@@ -68,7 +74,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         followers = [] if self.dispatch is None else [self.dispatch.run()]
-        return [self.directory.run(), *followers]
+        return [self.directory.run(), self.receipts.run(), *followers]
 
 
 @asynccontextmanager
@@ -125,6 +131,7 @@ def build_store(  # noqa: PLR0913  what it is built on, and what its webhooks ma
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
+        freezes=Freezes(engine, changes),
         leaks=Leaks(engine, data_keys, changes, entropy),
         ring=Ring(engine, data_keys, changes, clock, entropy),
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
@@ -136,10 +143,17 @@ def build_operations(store: Store, settings: Settings) -> Operations:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
+async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = ()) -> AsyncIterator[Node]:
     """A node whose keys are loaded: from here on it can serve."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, clock))
+        frozen = ServedFreezes()
+        told = receipts.Receipts(
+            store.engine,
+            receipts.identify(surfaces, token_bytes),
+            clocks.monotonic_ms,
+            settings.keys.heartbeat_ms,
+        )
         directory = Directory(
             store.engine,
             store.data_keys,
@@ -148,12 +162,16 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
             companions=(store.ring,),
+            frozen=frozen,
+            notice=told.notice,
         )
         await directory.load()
         stack.push_async_callback(_flush_last_usage, directory)
+        stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
+        lease = await stack.enter_async_context(_leased(store, told, "webhooks"))
         dispatch = assembly.build_dispatch(
-            settings.webhooks, store.engine, store.webhooks, clock, token_bytes
+            settings.webhooks, store.engine, store.webhooks, clock, token_bytes, lease
         )
         yield Node(
             store=store,
@@ -162,7 +180,20 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Node]:
             admission=admission,
             remembers=remembers,
             dispatch=dispatch,
+            frozen=frozen,
+            receipts=told,
         )
+
+
+@asynccontextmanager
+async def _leased(store: Store, told: receipts.Receipts, name: str) -> AsyncIterator[leases.Lease]:
+    """What one node at a time does. Let go at a clean stop, so that the next one need not wait for its end."""
+    lease = leases.Lease(store.engine, name, told.identity.id, _LEASE_MS)
+    try:
+        yield lease
+    finally:
+        with suppress(sql.StorageUnavailable):
+            await lease.release()
 
 
 async def _flush_last_usage(directory: Directory) -> None:

@@ -64,6 +64,8 @@ KINDS: dict[str, Kind] = {
         Kind("source_not_allowed", 403, "The key may not be used from this address"),
         Kind("key_frozen", 403, "The key is frozen"),
         Kind("partner_frozen", 403, "The partner is frozen"),
+        Kind("environment_frozen", 403, "The environment is frozen"),
+        Kind("route_frozen", 403, "The route is frozen"),
         Kind("no_route", 404, "No route matches this path"),
         Kind("method_not_allowed", 405, "The route does not take this method"),
         Kind("body_too_large", 413, "The body is larger than this route takes"),

@@ -17,6 +17,7 @@ from gateway import patterns
 from gateway.paths import Target
 from gateway.settings.values import RouteSettings, Settings, TimeoutSettings
 from gateway.upstream import Timeouts
+from keys import refusals
 from keys.environment import Environment, parse_environment
 from policies import limits as limit_specs
 from policies.decision import Requirement
@@ -25,6 +26,13 @@ from policies.gcra import Limit
 
 class NoRoute(Exception):
     """No pattern matches the path."""
+
+
+class UnknownRoute(refusals.NotFound):
+    """No route of this name is configured."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no route {name!r:.80} in the configuration")
 
 
 class MethodNotAllowed(Exception):
@@ -203,6 +211,11 @@ def _name_of(host: str) -> str:
     """The host without its port. An IPv6 address keeps its brackets, and with them its colons."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host.rstrip(":")).lower()
+
+
+def require_configured(settings: Settings, name: str) -> None:
+    if all(route.name != name for route in settings.routes):
+        raise UnknownRoute(name)
 
 
 def compile_routes(settings: Settings, *, whoami: bool = True) -> RouteTable:

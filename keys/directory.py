@@ -4,19 +4,20 @@ Invariant: the directory holds one state the store has had, plus any newer part 
 at the next poll or wake-up, whichever is first. The wake-up only hastens: polling goes on whatever becomes
 of it. A store that cannot be asked leaves the last state served and lets its age grow; how old is too old
 is the caller's policy. The KMS is never waited for on the way of a change: a version whose data key is not
-open yet is left out and added when it is, so a revocation arrives while the KMS is away. Refuses: at the
-first load, to start with data keys that do not open.
+open yet is left out and added when it is, so a revocation arrives while the KMS is away. What is frozen is
+read in the same moment as the keys and served before them: a freeze waits for nothing. Refuses: at the first
+load, to start with data keys that do not open.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import snapshot
+from keys import freezes, snapshot
 from keys.attempt import Attempt
 from keys.changes import Clock
 from keys.data_keys import DataKeys
@@ -43,10 +44,32 @@ class Companion(Protocol):
     async def refresh(self) -> None: ...
 
 
+class Applied(NamedTuple):
+    """What the directory serves now. `committed_at`: by the store's clock; None for what it began with.
+
+    `incomplete`: keys that are not whole, and companions that have not followed yet.
+    """
+
+    revision: int
+    committed_at: int | None
+    incomplete: int
+
+
+Notice = Callable[[Applied], None]
+
+
+def _tell_nobody(_: Applied) -> None:
+    return
+
+
 class _Check(NamedTuple):
+    """Nothing but the revision where nothing has changed."""
+
     began_ms: int
     revision: int
-    rows: list[snapshot.Row]
+    changed_at: int | None
+    rows: Sequence[snapshot.Row] = ()
+    frozen: tuple[freezes.Freeze, ...] = ()
 
 
 class Directory:
@@ -60,6 +83,8 @@ class Directory:
         poll_ms: int = 250,
         flush_usage_ms: int = 5_000,
         companions: Sequence[Companion] = (),
+        frozen: freezes.ServedFreezes | None = None,
+        notice: Notice = _tell_nobody,
     ) -> None:
         self._engine = engine_
         self._data_keys = data_keys
@@ -68,11 +93,16 @@ class Directory:
         self._poll_s = poll_ms / 1000
         self._flush_s = flush_usage_ms / 1000
         self._companions = tuple(companions)
+        self._frozen = frozen or freezes.ServedFreezes()
+        # Told of each revision once it is served, and again when what followed it is there.
+        self._notice = notice
         self._shelf = Shelf(data_keys.find_open)
         self._usage = Usage()
         # Of key id, version, source and time: noted for every request, so straight from whoever admits them.
         self.used = self._usage.note
         self._revision = 0
+        self._committed_at: int | None = None
+        self._lagging = 0
         self._checked_ms = 0
         self._refreshing = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -109,6 +139,7 @@ class Directory:
             await self._replace(check)
         for companion in self._companions:
             await companion.refresh()
+        self._tell()
 
     async def refresh(self) -> None:
         """One check against the store, and whatever it says has changed."""
@@ -118,13 +149,17 @@ class Directory:
                 self._checked_ms = check.began_ms
                 return
             if check.revision > self._revision:
+                self._frozen.serve(check.frozen)
                 await self._shelf.put(check.rows)
                 self._revision, self._checked_ms = check.revision, check.began_ms
+                self._committed_at = check.changed_at
             else:
                 # The store was restored from a backup: what is newer than that no longer counts.
                 _LOG.warning("the store went back from revision %d to %d", self._revision, check.revision)
                 await self._replace(await self._check(since=None))
+            self._lagging = len(self._companions)
             self._behind.set()
+            self._tell()
 
     async def run(self) -> None:
         """Follows the store until it is cancelled."""
@@ -139,19 +174,30 @@ class Directory:
         try:
             async with asyncio.timeout(_LONGEST_CHECK_S) as patience, engine.reading(self._engine) as conn:
                 # Asked before the rows: what commits in between is read now, and once more at the next check.
-                current = await revision.current(conn)
+                current, changed_at = await revision.latest(conn)
                 patience.reschedule(asyncio.get_running_loop().time() + _LONGEST_READ_S)
+                if since is not None and current <= since:
+                    return _Check(began_ms, current, changed_at)
+                frozen = await freezes.read(conn)
                 if since is None:
-                    return _Check(began_ms, current, await snapshot.read_all(conn))
-                rows = await snapshot.read_changed(conn, since) if current > since else []
-                return _Check(began_ms, current, rows)
+                    rows = await snapshot.read_all(conn)
+                else:
+                    rows = await snapshot.read_changed(conn, since)
+                return _Check(began_ms, current, changed_at, rows, frozen)
         except TimeoutError as cause:
             raise engine.StorageUnavailable("the key store did not answer in time") from cause
 
     async def _replace(self, check: _Check) -> None:
+        self._frozen.serve(check.frozen)
         shelf = Shelf(self._data_keys.find_open)
         await shelf.put(check.rows)
         self._shelf, self._revision, self._checked_ms = shelf, check.revision, check.began_ms
+        # When all of it is read anew, how long its latest change took to arrive says nothing.
+        self._committed_at = None
+
+    def _tell(self) -> None:
+        incomplete = len(self._shelf.incomplete) + self._lagging
+        self._notice(Applied(self._revision, self._committed_at, incomplete))
 
     async def _poll(self) -> None:
         attempt = Attempt("the key store cannot be read; the last state is served")
@@ -190,10 +236,15 @@ class Directory:
                 self._behind.set()
 
     async def _catch_up(self) -> None:
+        followed = self._revision
         steps = [companion.refresh() for companion in self._companions]
         openings = [self._data_keys.get(data_key_id) for data_key_id in sorted(self._shelf.awaited)]
         outcomes = await asyncio.gather(*steps, *openings, return_exceptions=True)
         self._shelf.put_waiting()
+        if followed == self._revision:
+            behind = outcomes[: len(self._companions)]
+            self._lagging = sum(isinstance(outcome, BaseException) for outcome in behind)
+            self._tell()
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

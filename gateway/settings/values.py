@@ -91,6 +91,7 @@ class KeysSettings(Table, frozen=True):
     poll_ms: Annotated[int, Meta(ge=10, le=1_000)] = 250
     staleness_bound_ms: Positive = 30_000
     flush_usage_ms: Positive = 5_000
+    heartbeat_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000
 
 
 class IdentitySettings(Table, frozen=True):

@@ -1,4 +1,8 @@
-"""Fifth stage: may it. Pure, in memory; the decision is `policies.decide`, this only brings the facts."""
+"""Fifth stage: may it, and is it let. Pure, in memory; the decision is `policies.decide`, this only brings the facts.
+
+What is frozen is refused last: only who would have been let through learns that its route or environment is frozen,
+and on a public route everybody would have been. Nothing is charged for it, and no nonce is taken.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import msgspec
 
 from gateway.grants import Grant, Grants
 from gateway.problems import Refusal
+from gateway.routes import Route
 from gateway.sources import Address
 from gateway.stages.authenticate import Authenticated
+from keys.freezes import ServedFreezes
 from policies.decide import Case, Reason, RequestFacts
 from policies.document import Policies
 from policies.principal import Principal
@@ -27,25 +33,41 @@ class Authorized(msgspec.Struct, frozen=True, gc=False):
 
 
 class Authorize:
-    def __init__(self, policies: Policies, staleness_bound_ms: int, age_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        staleness_bound_ms: int,
+        age_ms: Callable[[], int],
+        frozen: ServedFreezes,
+    ) -> None:
         self._bound = staleness_bound_ms
         self._age = age_ms
+        self._frozen = frozen
         self._find_grant = Grants(policies).find
 
     def __call__(self, authenticated: Authenticated) -> Authorized:
         caller, routed = authenticated.caller, authenticated.routed
-        if caller is None:
-            return Authorized(authenticated, None)
-        # By the terms, not by the route: there may be hundreds of those that ask the same.
-        grant = self._find_grant(caller.key.entitlement, routed.route.terms)
-        if grant.case.open:
-            self._require_allowed(grant.case, routed.admitted.source.address)
+        grant: Grant | None = None
+        if caller is not None:
+            # By the terms, not by the route: there may be hundreds of those that ask the same.
+            grant = self._find_grant(caller.key.entitlement, routed.route.terms)
+            if grant.case.open:
+                self._require_allowed(grant.case, routed.admitted.source.address)
+        if self._frozen.active:
+            self._require_unfrozen(routed.route)
         return Authorized(authenticated, grant)
 
     def _require_allowed(self, case: Case, source: Address) -> None:
         decision = case.decide(RequestFacts(source, self._age(), self._bound))
         if not decision.allowed:
             raise refusal_of(decision.reasons[0])
+
+    def _require_unfrozen(self, route: Route) -> None:
+        found = self._frozen.find(route.name, route.environment)
+        if found == "environment":
+            raise Refusal("environment_frozen", f"The {route.environment} environment is frozen.")
+        if found == "route":
+            raise Refusal("route_frozen", "This route is frozen.")
 
 
 def refusal_of(reason: Reason) -> Refusal:

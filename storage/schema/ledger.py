@@ -53,10 +53,12 @@ consumers = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 
+# `changed_at` is by the store's clock, as the times of nodes are: what lies between them is a delay.
 revision = Table(
     "revision",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("value", BigInteger, nullable=False),
+    Column("changed_at", BigInteger),
     CheckConstraint("id = 1", name="one_row"),
 )

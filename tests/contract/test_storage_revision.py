@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import revision
+from storage import clock, revision
 from storage.engine import reading, transaction
 
 
@@ -61,3 +62,16 @@ async def test_a_later_revision_is_not_visible_before_an_earlier_one(engine: Asy
         assert (bumped, await current(engine)) == ([], 0)
     await second
     assert (bumped, await current(engine)) == ([2], 2)
+
+
+async def test_a_change_is_dated_by_the_store(engine: AsyncEngine) -> None:
+    """When the latest revision was made stands beside it; a new store has not changed yet."""
+    async with transaction(engine) as conn:
+        assert await revision.latest(conn) == revision.Revision(0, None)
+        before = (await conn.execute(sqlalchemy.select(clock.now_ms(engine.dialect.name)))).scalar_one()
+        await revision.bump(conn)
+        value, changed_at = await revision.latest(conn)
+        after = (await conn.execute(sqlalchemy.select(clock.now_ms(engine.dialect.name)))).scalar_one()
+    assert value == 1
+    assert changed_at is not None
+    assert before <= changed_at <= after

@@ -24,6 +24,8 @@ STATUS = {
     "source_not_allowed": 403,
     "key_frozen": 403,
     "partner_frozen": 403,
+    "environment_frozen": 403,
+    "route_frozen": 403,
     "no_route": 404,
     "method_not_allowed": 405,
     "body_too_large": 413,

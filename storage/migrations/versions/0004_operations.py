@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("revision", sa.Column("changed_at", sa.BigInteger(), nullable=True))
     _create_approvals()
     _create_freezes()
     _create_nodes()

@@ -14,11 +14,12 @@ from gateway.problems import Refusal
 from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorize, refusal_of
 from gateway.stages.match_route import Routed
+from keys import freezes
 from keys.secret import HmacKey
 from policies import document
 from policies.decision import Reason
 from tests.support.served_keys import make_hmac_key, make_hmac_version
-from tests.support.stage_values import READ, admitted
+from tests.support.stage_values import PUBLIC, READ, admitted
 
 POLICIES = document.parse(
     b"""
@@ -42,8 +43,16 @@ def authenticated(route: routes.Route, role: str) -> Authenticated:
     return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
 
 
-def authorize(age_ms: int = 0) -> Authorize:
-    return Authorize(POLICIES, 1_000, lambda: age_ms)
+def authorize(age_ms: int = 0, frozen: freezes.ServedFreezes | None = None) -> Authorize:
+    return Authorize(POLICIES, 1_000, lambda: age_ms, frozen or freezes.ServedFreezes())
+
+
+def freeze(kind: freezes.Kind, name: str) -> freezes.Freeze:
+    return freezes.Freeze(kind=kind, name=name, frozen_at=1, frozen_by="op", reason=None, revision=1)
+
+
+def nobodys(route: routes.Route) -> Authenticated:
+    return Authenticated(Routed(admitted(), route), None, None, b"", EMPTY_SHA256)
 
 
 def refused(stage: Authorize, asked: Authenticated) -> str:
@@ -91,3 +100,54 @@ def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
     assert sys.getrefcount(secret) > before
     del key, asked
     assert sys.getrefcount(secret) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "code"),
+    [("environment", "paper", "environment_frozen"), ("route", "orders", "route_frozen")],
+)
+def test_what_is_frozen_is_refused_to_who_may_and_is_served_again(
+    kind: freezes.Kind, name: str, code: str
+) -> None:
+    """From one request to the next, without anything being compiled anew."""
+    frozen = freezes.ServedFreezes()
+    stage = authorize(frozen=frozen)
+    assert stage(authenticated(READ, "viewer")).principal is not None
+    frozen.serve([freeze(kind, name)])
+    assert refused(stage, authenticated(READ, "viewer")) == code
+    frozen.serve([])
+    assert stage(authenticated(READ, "viewer")).principal is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "code"),
+    [("environment", "paper", "environment_frozen"), ("route", "public", "route_frozen")],
+)
+def test_public_routes_are_frozen_as_well(kind: freezes.Kind, name: str, code: str) -> None:
+    """Nobody has to sign there, and nobody is let through."""
+    frozen = freezes.ServedFreezes()
+    frozen.serve([freeze(kind, name)])
+    assert refused(authorize(frozen=frozen), nobodys(PUBLIC)) == code
+
+
+def test_only_who_would_be_let_through_learns_what_is_frozen() -> None:
+    """Whoever lacks the permission is told that, as ever."""
+    frozen = freezes.ServedFreezes()
+    frozen.serve([freeze("route", "orders"), freeze("environment", "paper")])
+    assert refused(authorize(frozen=frozen), authenticated(WRITE, "viewer")) == "permission_denied"
+
+
+def test_of_both_the_wider_is_told() -> None:
+    """An environment before a route: thawing the route alone would help nobody."""
+    frozen = freezes.ServedFreezes()
+    frozen.serve([freeze("route", "orders"), freeze("environment", "paper")])
+    assert refused(authorize(frozen=frozen), authenticated(READ, "viewer")) == "environment_frozen"
+
+
+def test_other_routes_and_the_other_environment_are_served() -> None:
+    """A freeze stops what it names, and nothing beside it."""
+    frozen = freezes.ServedFreezes()
+    frozen.serve([freeze("route", "cancel"), freeze("environment", "live")])
+    stage = authorize(frozen=frozen)
+    assert stage(authenticated(READ, "viewer")).principal is not None
+    assert stage(nobodys(PUBLIC)).principal is None
