@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import jwt
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth import identity
@@ -22,12 +23,12 @@ _JTI_BYTES: Final = 16
 
 
 class Signer(Protocol):
-    """The current key of the identity ring, as `keys.ring.Ring.get_signer` gives it."""
+    """The current key of the identity ring, as `keys.ring.Ring.get_signer` gives it: an Ed25519 one."""
 
     @property
     def kid(self) -> str: ...
     @property
-    def private_key(self) -> Ed25519PrivateKey: ...
+    def private_key(self) -> Ed25519PrivateKey | EllipticCurvePrivateKey: ...
 
 
 class Caller(Protocol):

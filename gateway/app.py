@@ -140,7 +140,7 @@ def _build_stages(
         admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),
         assert_identity=AssertIdentity(assertions),
-        forward=Forward(upstreams),
+        forward=Forward(upstreams, node.credentials.by_upstream),
     )
 
 

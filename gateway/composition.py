@@ -7,7 +7,7 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
@@ -16,10 +16,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth import identity
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import clocks, receipts, references
+from gateway.credentials.secrets_manager import SecretsManager
+from gateway.credentials.served import ServedCredentials
 from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings
 from gateway.webhooks import assembly
@@ -32,8 +35,10 @@ from keys.freezes import Freezes, ServedFreezes
 from keys.kms import KmsBackend
 from keys.kms.local import LocalKms
 from keys.leaks import Leaks
-from keys.ring import Ring
+from keys.ring import LEDGER, Ring
+from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
 from keys.secret import Secret
+from keys.upstream_credentials import UpstreamCredentials
 from keys.webhooks import Examine, Webhooks
 from storage import engine as sql
 from storage import leases, migrate, redis, wakeup
@@ -55,6 +60,10 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     leaks: Leaks
     ring: Ring
     webhooks: Webhooks
+    ledger_ring: Ring
+    # What changes them, by name.
+    rings: Mapping[str, RingRotation]
+    upstream_credentials: UpstreamCredentials
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -71,10 +80,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     admission: AdmissionStore
     remembers: bool
     dispatch: Dispatch | None
+    credentials: ServedCredentials
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         followers = [] if self.dispatch is None else [self.dispatch.run()]
-        return [self.directory.run(), self.receipts.run(), *followers]
+        return [self.directory.run(), self.receipts.run(), self.credentials.run(), *followers]
 
 
 @asynccontextmanager
@@ -112,10 +122,13 @@ async def opened_store(
         await migrate.require_current(engine)
         waker = await stack.enter_async_context(_opened_wakeup(settings))
         examine = assembly.examine(settings.webhooks)
-        yield build_store(engine, open_kms(settings), waker, clock, entropy, examine=examine)
+        spread_ms = settings.keys.staleness_bound_ms
+        yield build_store(
+            engine, open_kms(settings), waker, clock, entropy, examine=examine, spread_ms=spread_ms
+        )
 
 
-def build_store(  # noqa: PLR0913  what it is built on, and what its webhooks may lead to
+def build_store(  # noqa: PLR0913  what it is built on, each by its name
     engine: AsyncEngine,
     backend: KmsBackend,
     wakeup_: wakeup.WakeUp,
@@ -123,18 +136,29 @@ def build_store(  # noqa: PLR0913  what it is built on, and what its webhooks ma
     entropy: Entropy,
     *,
     examine: Examine,
+    spread_ms: int,
 ) -> Store:
+    """`spread_ms`: how long a node may go on serving what it last saw of the store."""
     changes = Changes(engine, wakeup_, clock)
     data_keys = DataKeys(engine, backend, changes, entropy)
+    ring = Ring(engine, data_keys, changes, clock, entropy)
+    ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
+    lifetimes = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
     return Store(
         engine=engine,
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
         freezes=Freezes(engine, changes),
-        leaks=Leaks(engine, data_keys, changes, entropy),
-        ring=Ring(engine, data_keys, changes, clock, entropy),
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
+        ring=ring,
+        ledger_ring=ledger_ring,
+        rings={
+            each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
+            for each, lifetime_ms in lifetimes.items()
+        },
+        upstream_credentials=UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms),
+        leaks=Leaks(engine, data_keys, changes, entropy),
     )
 
 
@@ -154,6 +178,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             clocks.monotonic_ms,
             settings.keys.heartbeat_ms,
         )
+        credentials = serve_credentials(settings, store, clock)
+        stack.push_async_callback(credentials.aclose)
         directory = Directory(
             store.engine,
             store.data_keys,
@@ -161,11 +187,12 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             clocks.monotonic_ms,
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
-            companions=(store.ring,),
+            companions=(store.ring, store.ledger_ring, credentials),
             frozen=frozen,
             notice=told.notice,
         )
         await directory.load()
+        await credentials.look()
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
@@ -180,6 +207,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             admission=admission,
             remembers=remembers,
             dispatch=dispatch,
+            credentials=credentials,
             frozen=frozen,
             receipts=told,
         )
@@ -194,6 +222,18 @@ async def _leased(store: Store, told: receipts.Receipts, name: str) -> AsyncIter
     finally:
         with suppress(sql.StorageUnavailable):
             await lease.release()
+
+
+def serve_credentials(settings: Settings, store: Store, clock: Clock) -> ServedCredentials:
+    return ServedCredentials(
+        store.upstream_credentials,
+        SecretsManager(settings.secrets_manager),
+        {name: upstream.environment for name, upstream in settings.upstreams.items()},
+        [name for name, upstream in settings.upstreams.items() if upstream.requires_credential],
+        wall_ms=clock,
+        monotonic_ms=clocks.monotonic_ms,
+        poll_ms=settings.secrets_manager.poll_ms,
+    )
 
 
 async def _flush_last_usage(directory: Directory) -> None:

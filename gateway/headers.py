@@ -79,6 +79,11 @@ _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _FAMILIES = (b"x-forwarded-", b"x-envoy-")
 
+# What a body is, and what it may be answered with, is the client's to say; `Authorization` it may not say anyway.
+_NO_CREDENTIAL = (_NOT_FORWARDED | _SINGLE | {b"accept", b"content-encoding", b"content-digest"}) - {
+    b"authorization"
+}
+
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
 
@@ -149,6 +154,11 @@ def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
         coding is not None,
         proxied,
     )
+
+
+def may_carry_credential(name: bytes) -> bool:
+    """Whether the gateway may say who it is under this name, in lower case, to an upstream."""
+    return name not in _NO_CREDENTIAL and not name.startswith((NAMESPACE, *_FAMILIES))
 
 
 def _pass_on(plan: HeaderPlan, values: list[bytes], dropped: set[bytes]) -> tuple[bytes, int]:

@@ -36,12 +36,13 @@ async def initialise(
     async with composition.opened_store(settings, clock, entropy) as store:
         for environment in ENVIRONMENTS:
             await store.data_keys.get_current(environment)
-        await store.ring.ensure(author=author)
+        for ring in (store.ring, store.ledger_ring):
+            await ring.ensure(author=author)
     return [
         f"schema {revision} in {settings.storage.url}",
         f"master key {composition.master_key_file(settings)} ({'made' if made else 'was there'})",
         f"data keys for {', '.join(ENVIRONMENTS)}",
-        "a signing key for identity assertions",
+        "a signing key for identity assertions, and one for the ledger",
     ]
 
 

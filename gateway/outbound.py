@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from secrets import token_hex
 
+from gateway.credentials.proof import Attached
 from gateway.kept import Kept
 from gateway.paths import Target
 from gateway.routes import Route
@@ -44,12 +45,13 @@ _LONGEST_KEPT = 256
 _MOST_KEPT = 1024
 
 
-def request_for(
+def request_for(  # noqa: PLR0913, PLR0917  each is a part of the request
     authority: bytes,
     asserted: Asserted,
     routed: Routed,
     body: bytes | AsyncIterator[bytes],
     length: int | None = None,
+    attached: Attached | None = None,
 ) -> OutboundRequest:
     """What the client passes on, and after it what the gateway says itself."""
     admitted, route, assertion = routed.admitted, routed.route, asserted.assertion
@@ -72,6 +74,10 @@ def request_for(
         own = _OF_STRANGER % (origin, request_id, trace_id, span_id, flags)
     else:
         own = _OF_CALLER % (origin, request_id, trace_id, span_id, flags, assertion.encode())
+    if attached is not None:
+        # Whatever the client sent in these names goes no further; lines are counted again below.
+        passed, count = attached.taken.out_of(passed, count)
+        own += attached.lines
     opening = _openings[authority, arrival.method, route, admitted.target]
     return prepare(opening, passed, count, own, body, length)
 

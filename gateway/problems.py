@@ -74,6 +74,7 @@ KINDS: dict[str, Kind] = {
         Kind("internal_error", 500, "The gateway failed"),
         Kind("upstream_unreachable", 502, "The upstream could not be reached"),
         Kind("upstream_broken", 502, "The upstream answered something that is not well-formed"),
+        Kind("upstream_credential_unavailable", 503, "The upstream cannot be told who is asking"),
         Kind("replay_store_unavailable", 503, "The replay store cannot be asked"),
         Kind("limiter_unavailable", 503, "The limits cannot be counted"),
         Kind("key_store_stale", 503, "The gateway's view of the keys is too old to trade on"),

@@ -23,6 +23,8 @@ COMMANDS: Final = MappingProxyType(
         "unfreeze": "gateway.cli.freeze_commands:unfreeze",
         "freezes": "gateway.cli.freeze_commands:freezes",
         "nodes": "gateway.cli.node_status_commands:nodes",
+        "rings": "gateway.cli.ring_commands:rings",
+        "upstreams": "gateway.cli.upstream_commands:upstreams",
         "leaks": "gateway.cli.leak_commands:leaks",
         "webhooks": "gateway.cli.webhook_commands:webhooks",
         "audit": "gateway.cli.audit_commands:audit",

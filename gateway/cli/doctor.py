@@ -68,6 +68,7 @@ def _checks(configured: settings.Settings) -> Iterator[tuple[str, Check, Literal
     yield "schema", _check_schema, "failed"
     yield "KMS", _check_kms, "failed"
     yield "signing keys", _check_ring, "failed"
+    yield "upstream credentials", _check_credentials, "warning"
     if configured.redis is None:
         yield "replay store", _check_single_worker, "warning"
     else:
@@ -116,6 +117,21 @@ async def _check_ring(configured: settings.Settings) -> str:
     async with composition.opened_store(configured, clocks.wall_ms) as store:
         await store.ring.refresh()
         return f"identity assertions are signed by {store.ring.get_signer().kid}"
+
+
+async def _check_credentials(configured: settings.Settings) -> str:
+    """As a node would: what would be sent is opened or fetched, and none of it is sent."""
+    await _check_schema(configured)
+    async with composition.opened_store(configured, clocks.wall_ms) as store:
+        served = composition.serve_credentials(configured, store, clocks.wall_ms)
+        try:
+            await served.refresh()
+            await served.look()
+            if served.missing:
+                raise Unwell("; ".join(f"{name}: {why}" for name, why in served.missing.items()))
+            return f"{len(served.by_upstream)} can be sent"
+        finally:
+            await served.aclose()
 
 
 async def _check_single_worker(configured: settings.Settings) -> str:

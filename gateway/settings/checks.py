@@ -102,6 +102,12 @@ def _check_identity(settings: Settings) -> Iterator[Fault]:
         yield Fault("identity.reuse_ms", f"has to be less than lifetime_ms ({identity.lifetime_ms})")
 
 
+def _check_secrets_manager(settings: Settings) -> Iterator[Fault]:
+    endpoint = settings.secrets_manager.endpoint_url
+    if endpoint is not None:
+        yield from _address("secrets_manager.endpoint_url", partial(addresses.check_public, endpoint))
+
+
 def _check_limits(settings: Settings) -> Iterator[Fault]:
     try:
         settings.source_limit.as_limit()
@@ -215,6 +221,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_signing,
     _check_keys,
     _check_identity,
+    _check_secrets_manager,
     _check_limits,
     _check_upstreams,
     _check_scanners,

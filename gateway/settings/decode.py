@@ -18,6 +18,7 @@ from gateway.settings.values import (
     RedisSettings,
     RouteSettings,
     ScannerSettings,
+    SecretsManagerSettings,
     ServerSettings,
     ServiceSettings,
     SigningSettings,
@@ -42,6 +43,7 @@ _TABLES: dict[str, type[Struct]] = {
     "identity": IdentitySettings,
     "source_limit": SourceLimitSettings,
     "webhooks": WebhooksSettings,
+    "secrets_manager": SecretsManagerSettings,
 }
 _REQUIRED = ("service", "storage", "kms")
 _NAMED_TABLES: dict[str, type[Struct]] = {

@@ -126,6 +126,15 @@ class SourceLimitSettings(Table, frozen=True):
         return limit_specs.build("source", LimitSpec(rate=self.rate, per=self.per, burst=self.burst))
 
 
+class SecretsManagerSettings(Table, frozen=True):
+    """AWS Secrets Manager, for upstream credentials that lie there. Who we are to AWS is boto3's to find."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    poll_ms: Annotated[int, Meta(ge=1_000)] = 60_000
+    timeout_ms: Positive = 5_000
+
+
 class UpstreamTlsSettings(Table, frozen=True):
     ca_file: str | None = None
     client_cert_file: str | None = None
@@ -139,6 +148,7 @@ class UpstreamSettings(Table, frozen=True):
     max_connections: Positive = 64
     max_waiting: NotNegative = 1_024
     keep_alive_ms: Positive = 30_000
+    requires_credential: bool = False
     tls: UpstreamTlsSettings | None = None
 
 
@@ -188,6 +198,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     identity: IdentitySettings = IdentitySettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
+    secrets_manager: SecretsManagerSettings = SecretsManagerSettings()
     limits: dict[str, LimitSpec] = {}
     upstreams: dict[str, UpstreamSettings] = {}
     scanners: dict[str, ScannerSettings] = {}

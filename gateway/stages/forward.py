@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 
 from gateway import bodies, outbound, returned_headers
 from gateway.answer import Answer
+from gateway.credentials.proof import Asked, Attached, Proof
 from gateway.problems import Refusal
 from gateway.ratelimit_headers import state_lines
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
 from gateway.upstream import UpstreamPool, UpstreamResponse
 
+_NONE: Mapping[str, Proof] = MappingProxyType({})
+
 
 class Forward:
-    def __init__(self, pools: Mapping[str, UpstreamPool]) -> None:
+    """`credentials`: of the upstreams that have one, or have to. They change while requests go by."""
+
+    def __init__(self, pools: Mapping[str, UpstreamPool], credentials: Mapping[str, Proof] = _NONE) -> None:
         self._pools = pools
+        self._credentials = credentials
         self._strangers: Counter[str] = Counter()
 
     async def __call__(self, asserted: Asserted) -> Answer:
@@ -26,6 +34,9 @@ class Forward:
         pool = self._pools[route.upstream]
         if route.public:
             return await self._forward_public(pool, asserted, routed)
+        if route.upstream in self._credentials:
+            proved = await self._send_proved(pool, asserted, routed, authenticated.body)
+            return _answer(proved, pool, asserted, routed)
         # A signed body is whole already.
         request = outbound.request_for(pool.authority, asserted, routed, authenticated.body)
         response = pool.ask(request, route.timeouts)
@@ -45,13 +56,46 @@ class Forward:
             raise Refusal("overloaded", "Public requests take as much of this upstream as they may.")
         self._strangers[name] += 1
         try:
-            request = outbound.request_for(pool.authority, asserted, routed, *_public_body(routed))
-            answer = _answer(await pool.send(request, routed.route.timeouts), pool, asserted, routed)
+            body, length = _public_body(routed)
+            if routed.route.upstream in self._credentials:
+                response = await self._send_proved(pool, asserted, routed, body, length)
+            else:
+                request = outbound.request_for(pool.authority, asserted, routed, body, length)
+                response = await pool.send(request, routed.route.timeouts)
+            answer = _answer(response, pool, asserted, routed)
         except BaseException:
             self._strangers[name] -= 1
             raise
         self._release_with(answer, name)
         return answer
+
+    async def _send_proved(
+        self,
+        pool: UpstreamPool,
+        asserted: Asserted,
+        routed: Routed,
+        body: bytes | AsyncIterator[bytes],
+        length: int | None = None,
+    ) -> UpstreamResponse:
+        """With what the gateway proves itself with. Where there is nothing of the kind, nothing is sent."""
+        route, admitted = routed.route, routed.admitted
+        proof = self._credentials[route.upstream]
+        lines = proof.lines
+        if lines is None:
+            lines = await proof.prove(
+                Asked(
+                    admitted.arrival.method,
+                    route.upstream_target(admitted.target),
+                    body if isinstance(body, bytes) else None,
+                    asserted.counted.authorized.authenticated.body_sha256,
+                )
+            )
+        attached = Attached(proof.taken, lines)
+        request = outbound.request_for(pool.authority, asserted, routed, body, length, attached)
+        response = await pool.send(request, route.timeouts)
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            proof.note_refused(lines)
+        return response
 
     def _release_with(self, answer: Answer, name: str) -> None:
         close = answer.close

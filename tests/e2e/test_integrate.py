@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth import assertion
-from keys import ring
+from keys import signing_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.compile(r"```python\n(import asyncio.*?)```", re.DOTALL)
@@ -19,7 +19,7 @@ NOW_MS = 1_763_596_800_000
 
 class Signer:
     private_key = PRIVATE
-    kid = ring._public_jwk(PRIVATE)["kid"]
+    kid = signing_keys.public_jwk(PRIVATE)["kid"]
 
 
 class Caller:
@@ -30,7 +30,7 @@ class Caller:
 def service(tmp_path: Path) -> Any:  # noqa: ANN401  an ASGI application
     """The example's application; its key set lies in a file instead of on a running gateway."""
     keys = tmp_path / "jwks.json"
-    keys.write_text(json.dumps({"keys": [ring._public_jwk(PRIVATE)]}))
+    keys.write_text(json.dumps({"keys": [signing_keys.public_jwk(PRIVATE)]}))
     found = EXAMPLE.search((ROOT / "docs" / "integrate.md").read_text())
     assert found is not None
     source = re.sub(r'JWKS = ".*"', f'JWKS = "file://{keys}"', found[1])

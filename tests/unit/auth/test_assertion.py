@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth import assertion, identity
 from keys import ring as ring_keys
@@ -238,9 +238,11 @@ def test_a_reused_assertion_is_still_valid(ring: Ring, lifetime_ms: int, reuse_m
     assertions = make(ring, lifetime_ms=lifetime_ms, reuse_ms=reuse_ms)
     assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 1)
     last = NOW + max(reuse_ms - 1, 1)
+    public_key = ring.current.private_key.public_key()
+    assert isinstance(public_key, Ed25519PublicKey)
     verified = identity.verify(
         assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), last),
-        jwks={"kid-1": ring.current.private_key.public_key()},
+        jwks={"kid-1": public_key},
         issuer=ISSUER,
         audience="paper-trading",
         environment="paper",

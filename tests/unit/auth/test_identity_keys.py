@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth import identity_keys
-from keys import ring
+from keys import signing_keys
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32).public_key()
 X = base64.urlsafe_b64encode(KEY.public_bytes_raw()).rstrip(b"=").decode()
@@ -62,7 +62,7 @@ def test_a_key_set_becomes_keys_by_kid() -> None:
 
 def test_the_keys_that_the_ring_publishes_are_understood() -> None:
     """What one side writes the other reads."""
-    jwk = ring._public_jwk(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
+    jwk = signing_keys.public_jwk(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
     (found,) = identity_keys.parse({"keys": [jwk]}).values()
     assert found.public_bytes_raw() == KEY.public_bytes_raw()
 

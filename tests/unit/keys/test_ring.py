@@ -82,7 +82,9 @@ async def test_the_private_half_is_stored_only_sealed(empty_room: Room) -> None:
     opened = empty_room.ring()
     await opened.ensure(author=Author("init"))
     (row,) = await stored(empty_room)
-    seed = opened.get_signer().private_key.private_bytes_raw()
+    private_key = opened.get_signer().private_key
+    assert isinstance(private_key, Ed25519PrivateKey)
+    seed = private_key.private_bytes_raw()
     ciphertext = row["ciphertext"]
     assert isinstance(ciphertext, bytes)
     assert ciphertext[:1] == b"\x01"
