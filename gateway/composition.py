@@ -20,7 +20,7 @@ from auth import identity
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
-from gateway import clocks, receipts, references
+from gateway import clocks, kms_keys, receipts, references
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
 from gateway.operations import Operations
@@ -29,17 +29,18 @@ from gateway.webhooks import assembly
 from gateway.webhooks.dispatch import Dispatch
 from keys.changes import Changes, Clock
 from keys.custody import Custody
-from keys.data_keys import DataKeys
+from keys.data_keys import DataKeys, Lifetimes
 from keys.directory import Directory
 from keys.freezes import Freezes, ServedFreezes
-from keys.kms import KmsBackend
-from keys.kms.local import LocalKms
 from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
 from keys.ring import LEDGER, Ring
 from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
 from keys.secret import Secret
 from keys.upstream_credentials import UpstreamCredentials
 from keys.webhooks import Examine, Webhooks
+from keys.wrappers import Wrappers
 from storage import engine as sql
 from storage import leases, migrate, redis, wakeup
 
@@ -64,6 +65,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     # What changes them, by name.
     rings: Mapping[str, RingRotation]
     upstream_credentials: UpstreamCredentials
+    rewrapping: Rewrapping
+    resealing: Resealing
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -84,7 +87,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         followers = [] if self.dispatch is None else [self.dispatch.run()]
-        return [self.directory.run(), self.receipts.run(), self.credentials.run(), *followers]
+        always = (self.directory, self.receipts, self.credentials)
+        return [*(each.run() for each in always), self.store.data_keys.watch(), *followers]
 
 
 @asynccontextmanager
@@ -101,16 +105,20 @@ async def opened_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def open_kms(settings: Settings) -> KmsBackend:
-    return LocalKms(master_key_file(settings), _find_secret(settings.kms.passphrase))
-
-
-def create_master_key(settings: Settings) -> None:
-    LocalKms.create(master_key_file(settings), _find_secret(settings.kms.passphrase))
+@asynccontextmanager
+async def opened_wrappers(settings: Settings) -> AsyncIterator[Wrappers]:
+    configured = settings.kms
+    second = None if configured.second is None else kms_keys.open_key(configured.second)
+    previous = [kms_keys.open_key(each) for each in configured.previous]
+    wrappers = Wrappers(kms_keys.open_key(configured), second, previous)
+    try:
+        yield wrappers
+    finally:
+        await wrappers.aclose()
 
 
 def master_key_file(settings: Settings) -> Path:
-    return references.get_path(settings.kms.master_key)
+    return kms_keys.master_key_file(settings.kms)
 
 
 @asynccontextmanager
@@ -121,29 +129,36 @@ async def opened_store(
         engine = await stack.enter_async_context(opened_engine(settings))
         await migrate.require_current(engine)
         waker = await stack.enter_async_context(_opened_wakeup(settings))
-        examine = assembly.examine(settings.webhooks)
-        spread_ms = settings.keys.staleness_bound_ms
+        wrappers = await stack.enter_async_context(opened_wrappers(settings))
         yield build_store(
-            engine, open_kms(settings), waker, clock, entropy, examine=examine, spread_ms=spread_ms
+            engine,
+            wrappers,
+            waker,
+            clock,
+            entropy,
+            lifetimes=Lifetimes(settings.kms.soft_lifetime_ms, settings.kms.hard_lifetime_ms),
+            examine=assembly.examine(settings.webhooks),
+            spread_ms=settings.keys.staleness_bound_ms,
         )
 
 
-def build_store(  # noqa: PLR0913  what it is built on, each by its name
+def build_store(  # noqa: PLR0913  what is opened before, its sources of time and chance, and its terms by name
     engine: AsyncEngine,
-    backend: KmsBackend,
+    wrappers: Wrappers,
     wakeup_: wakeup.WakeUp,
     clock: Clock,
     entropy: Entropy,
     *,
     examine: Examine,
     spread_ms: int,
+    lifetimes: Lifetimes,
 ) -> Store:
     """`spread_ms`: how long a node may go on serving what it last saw of the store."""
     changes = Changes(engine, wakeup_, clock)
-    data_keys = DataKeys(engine, backend, changes, entropy)
+    data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
     ring = Ring(engine, data_keys, changes, clock, entropy)
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
-    lifetimes = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
+    signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
     return Store(
         engine=engine,
         wakeup=wakeup_,
@@ -155,10 +170,12 @@ def build_store(  # noqa: PLR0913  what it is built on, each by its name
         ledger_ring=ledger_ring,
         rings={
             each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
-            for each, lifetime_ms in lifetimes.items()
+            for each, lifetime_ms in signed_for_ms.items()
         },
         upstream_credentials=UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms),
         leaks=Leaks(engine, data_keys, changes, entropy),
+        rewrapping=Rewrapping(engine, wrappers, changes),
+        resealing=Resealing(engine, data_keys, changes, entropy),
     )
 
 
@@ -187,7 +204,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             clocks.monotonic_ms,
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
-            companions=(store.ring, store.ledger_ring, credentials),
+            # A new epoch is opened before anything that is sealed under it is met.
+            companions=(store.data_keys, store.ring, store.ledger_ring, credentials),
             frozen=frozen,
             notice=told.notice,
         )

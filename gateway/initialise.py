@@ -1,7 +1,7 @@
-"""What `portreeve init` makes: the schema, the local KMS's master key, the first data keys and signing key.
+"""What `portreeve init` makes: the schema, the keys that wrap data keys, the first data keys and signing key.
 
-Invariant: running it again changes nothing that is there. Refused: to make a new master key where the store
-holds keys that an earlier one wrapped, because they would be lost behind it; restore the old file instead.
+Invariant: running it again changes nothing that is there. Refused: to make a new master key, in a file or an HSM,
+where the store holds data keys that an earlier one wrapped, because it would only hide that one's loss.
 """
 
 import os
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth.admission import handover
-from gateway import composition
-from gateway.settings import Settings
+from gateway import composition, kms_keys
+from gateway.settings import KmsKeySettings, Settings
 from keys.changes import Author, Clock
 from keys.environment import ENVIRONMENTS
 from storage import engine as sql
@@ -30,8 +30,11 @@ async def initialise(
     os.makedirs(settings.service.state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103  once, before anything waits
     async with composition.opened_engine(settings) as engine:
         revision = await migrate.upgrade(engine)
-        made = await _ensure_master_key(settings, engine)
-    if made:
+        is_new = await _is_empty(engine)
+        keys = [table for table in (settings.kms, settings.kms.second) if table is not None]
+        made = [await _ensure_key(table, is_new=is_new) for table in keys]
+    # A key that was there may have served others before; one that is nobody's file never has.
+    if made[0] or (is_new and settings.kms.backend != "local"):
         handover.begin(Path(settings.service.state_dir))
     async with composition.opened_store(settings, clock, entropy) as store:
         for environment in ENVIRONMENTS:
@@ -40,21 +43,27 @@ async def initialise(
             await ring.ensure(author=author)
     return [
         f"schema {revision} in {settings.storage.url}",
-        f"master key {composition.master_key_file(settings)} ({'made' if made else 'was there'})",
+        *(
+            f"{kms_keys.describe(table)} ({'made' if new else 'was there'})"
+            for table, new in zip(keys, made, strict=True)
+        ),
         f"data keys for {', '.join(ENVIRONMENTS)}",
         "a signing key for identity assertions, and one for the ledger",
     ]
 
 
-async def _ensure_master_key(settings: Settings, engine: AsyncEngine) -> bool:
-    file = composition.master_key_file(settings)
-    if file.exists():
-        return False
+async def _is_empty(engine: AsyncEngine) -> bool:
     async with sql.reading(engine) as conn:
-        wrapped = (await conn.execute(sa.select(schema.data_keys.c.id).limit(1))).first()
-    if wrapped is not None:
+        return (await conn.execute(sa.select(schema.data_keys.c.id).limit(1))).first() is None
+
+
+async def _ensure_key(table: KmsKeySettings, *, is_new: bool) -> bool:
+    if await kms_keys.has_key(table):
+        return False
+    if not is_new:
         raise MasterKeyLost(
-            f"there is no master key at {file}, but the store holds keys that one wrapped: restore it"
+            f"there is no {kms_keys.describe(table)}, but the store holds data keys: restore it. "
+            "If it is a new key to move to, `portreeve kms create` makes it"
         )
-    composition.create_master_key(settings)
+    await kms_keys.create_key(table)
     return True

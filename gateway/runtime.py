@@ -20,6 +20,7 @@ from gateway.server.limits import Drain
 from gateway.settings import Settings
 from gateway.shared_totals import SharedTotals
 from gateway.trace import Trace
+from keys.data_keys import DataKeys
 from keys.directory import Directory
 from keys.ring import Ring
 
@@ -28,6 +29,7 @@ class Gateway:
     """Built before the loop runs; `directory`, `ring` and `edge` are there once it has been opened."""
 
     directory: Directory
+    data_keys: DataKeys
     ring: Ring
     edge: Serve
 
@@ -50,6 +52,11 @@ class Gateway:
             {
                 "key_cache_age_seconds": ("Since the keys were last checked.", self._key_age_s),
                 "key_revision": ("The revision of the keys being served.", lambda: self.directory.revision),
+                "kms_degraded": (
+                    "Whether some KMS key does not open data keys.",
+                    lambda: self.data_keys.degraded,
+                ),
+                "kms_failures": ("How often a KMS key failed.", lambda: self.data_keys.failures),
                 "log_lines_dropped": ("Request lines lost to a slow sink.", lambda: self.log.dropped),
             }
         )

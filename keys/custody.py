@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, envelope, partners, requests
+from keys import api_keys, data_key_rows, envelope, partners, requests
 from keys import format as key_format
 from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys
@@ -73,6 +73,8 @@ class Custody:
         sealed = None if secret is None else await self._seal(key, secret)
         async with self._changes.begin(author) as change:
             await partners.get(change.conn, key.partner)
+            if sealed is not None:
+                await data_key_rows.require_living(change, sealed.data_key_id)
             await api_keys.insert(change, key, sealed)
             await _record_creation(change, key)
         return CreatedKey(key=key, version=_FIRST_VERSION, secret=secret)

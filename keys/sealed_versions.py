@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys import register
+from keys import data_key_rows, register
 from keys.changes import Change
 from keys.records import SecretVersion
 from keys.rotation import Versions
@@ -60,6 +60,7 @@ async def read_sealed(
 
 
 async def insert(change: Change, secret_id: str, version: SecretVersion, sealed: Sealed) -> None:
+    await data_key_rows.require_living(change, sealed.data_key_id)
     values = msgspec.structs.asdict(version)
     await change.conn.execute(
         sa.insert(_TABLE).values(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from keys import snapshot
+from keys.secret import HmacKey
 from keys.served import ServedKey
 
 _LOG: Final = logging.getLogger("portreeve.keys")
@@ -51,7 +52,7 @@ class Shelf:
         self._waiting.pop(key_id, None)
         self._broken.discard(key_id)
         try:
-            built = snapshot.build(rows, self._find_data_key)
+            built = snapshot.build(rows, self._find_data_key, self._find_served)
         except snapshot.CorruptKey as corrupt:
             _LOG.error("%s; it is not served", corrupt)
             self._broken.add(key_id)
@@ -59,6 +60,11 @@ class Shelf:
             return
         self.keys[key_id] = built.key
         self._note(rows, built.unopened)
+
+    def _find_served(self, key_id: str, version: int) -> HmacKey | None:
+        served = self.keys.get(key_id)
+        versions = () if served is None else served.versions
+        return next((each.secret for each in versions if each.version == version), None)
 
     def _note(self, rows: list[snapshot.Row], unopened: tuple[snapshot.Unopened, ...]) -> None:
         awaited = frozenset(each.data_key_id for each in unopened if each.data_key_id is not None)

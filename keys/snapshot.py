@@ -71,6 +71,8 @@ class Built(NamedTuple):
 
 
 FindDataKey = Callable[[str], SecretBytes | None]
+# The secret of a key's version, where it is served already. A version's secret never changes.
+FindServed = Callable[[str, int], HmacKey | None]
 
 _VERIFIES: Final = sa.or_(
     _VERSIONS.c.state.in_(("active", "retiring")),
@@ -127,21 +129,25 @@ def by_key(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield list(group)
 
 
-def build(rows: Sequence[Row], find_data_key: FindDataKey) -> Built:
+def _find_none(key_id: str, version: int) -> HmacKey | None:  # noqa: ARG001  a `FindServed`
+    return None
+
+
+def build(rows: Sequence[Row], find_data_key: FindDataKey, find_served: FindServed = _find_none) -> Built:
     """One served key from all its rows."""
     try:
-        return _build(rows, find_data_key)
+        return _build(rows, find_data_key, find_served)
     except ValueError as cause:
         raise CorruptKey(rows[0].id) from cause
 
 
-def _build(rows: Sequence[Row], find_data_key: FindDataKey) -> Built:
+def _build(rows: Sequence[Row], find_data_key: FindDataKey, find_served: FindServed) -> Built:
     versions: list[ServedVersion] = []
     unopened: list[Unopened] = []
     for row in rows[-_MOST_VERSIONS:]:
         if row.version is None:
             continue
-        found = _build_version(row, row.version, find_data_key)
+        found = _build_version(row, row.version, find_data_key, find_served)
         if isinstance(found, ServedVersion):
             versions.append(found)
         else:
@@ -168,7 +174,9 @@ def _build_key(row: Row, versions: tuple[ServedVersion, ...]) -> ServedKey:
     )
 
 
-def _build_version(row: Row, version: int, find_data_key: FindDataKey) -> ServedVersion | Unopened:
+def _build_version(
+    row: Row, version: int, find_data_key: FindDataKey, find_served: FindServed
+) -> ServedVersion | Unopened:
     if row.public_key is not None:
         public_key = Ed25519PublicKey.from_public_bytes(row.public_key)
         return ServedVersion(version, row.state, row.algorithm, public_key=public_key)
@@ -176,7 +184,11 @@ def _build_version(row: Row, version: int, find_data_key: FindDataKey) -> Served
         return Unopened(row.id, version, None)
     data_key = find_data_key(row.data_key_id)
     if data_key is None:
-        return Unopened(row.id, version, row.data_key_id)
+        served = find_served(row.id, version)
+        if served is None:
+            return Unopened(row.id, version, row.data_key_id)
+        # Sealed again under a data key that is not open yet: what was open once needs no opening.
+        return ServedVersion(version, row.state, row.algorithm, secret=served)
     try:
         secret = api_keys.open_secret(
             data_key, row.ciphertext, key_id=row.id, version=version, environment=row.environment

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keys import envelope, partners, register, webhook_deliveries, webhook_secrets
+from keys import data_key_rows, envelope, partners, register, webhook_deliveries, webhook_secrets
 from keys.changes import SYSTEM, Author, Change, Changes, Clock
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.secret import Secret, SecretBytes
@@ -250,6 +250,7 @@ class Webhooks:
             partner=partner,
             label=label,
         )
+        await data_key_rows.require_living(change, data_key.id)
         nonce = self._entropy(envelope.NONCE_SIZE)
         sealed = webhook_secrets.seal(
             data_key.key, secret, webhook_id=webhook_id, version=_FIRST_VERSION, nonce=nonce

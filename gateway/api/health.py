@@ -34,8 +34,11 @@ class HealthController(Controller):
                 "key_store_stale", f"The keys were last checked {age} ms ago; the bound is {bound} ms."
             )
         incomplete = len(gateway.directory.incomplete)
+        # A node without its KMS serves what it has opened: to take requests from it would only make it worse.
+        kms_degraded = gateway.data_keys.degraded
         return {
-            "status": "degraded" if incomplete else "ready",
+            "status": "degraded" if incomplete or kms_degraded else "ready",
+            "kms": "degraded" if kms_degraded else "ready",
             "revision": gateway.directory.revision,
             "key_age_ms": age,
             "incomplete_keys": incomplete,

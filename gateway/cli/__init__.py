@@ -25,6 +25,7 @@ COMMANDS: Final = MappingProxyType(
         "nodes": "gateway.cli.node_status_commands:nodes",
         "rings": "gateway.cli.ring_commands:rings",
         "upstreams": "gateway.cli.upstream_commands:upstreams",
+        "kms": "gateway.cli.kms_commands:kms",
         "leaks": "gateway.cli.leak_commands:leaks",
         "webhooks": "gateway.cli.webhook_commands:webhooks",
         "audit": "gateway.cli.audit_commands:audit",

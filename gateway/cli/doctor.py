@@ -12,12 +12,10 @@ from typing import Final, Literal
 
 import click
 import msgspec
-import sqlalchemy as sa
 
 from gateway import clocks, composition, pools, settings
 from gateway.cli import context, failures, output
-from storage import engine as sql
-from storage import migrate, redis, schema
+from storage import migrate, redis
 
 CONNECT_S: Final = 2.0
 
@@ -103,13 +101,15 @@ async def _check_schema(configured: settings.Settings) -> str:
 async def _check_kms(configured: settings.Settings) -> str:
     await _check_schema(configured)
     async with composition.opened_store(configured, clocks.wall_ms) as store:
-        async with sql.reading(store.engine) as conn:
-            ids = (await conn.execute(sa.select(schema.data_keys.c.id))).scalars().all()
-        if not ids:
-            raise Unwell("there are no data keys: run `portreeve init`")
-        for data_key_id in ids:
-            await store.data_keys.get(data_key_id)
-    return f"{configured.kms.backend} opens every data key ({len(ids)})"
+        found = await store.data_keys.examine()
+    if not found.data_keys:
+        raise Unwell("there are no data keys: run `portreeve init`")
+    if found.failures:
+        raise Unwell("; ".join(found.failures))
+    count = f"every data key ({found.data_keys})"
+    if configured.kms.second is None:
+        return f"{configured.kms.backend} opens {count}"
+    return f"{configured.kms.backend} and {configured.kms.second.backend} each open {count}"
 
 
 async def _check_ring(configured: settings.Settings) -> str:

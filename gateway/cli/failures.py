@@ -4,8 +4,8 @@ from typing import Final
 
 from gateway import initialise, operations, references, settings, upstream
 from gateway.server import listening, supervise
-from keys import kms, refusals, ring
-from keys.kms import master_key
+from keys import bindings, kms, refusals, ring
+from keys.kms import master_key, pkcs11
 from policies import document
 from storage import engine, location, migrate, redis
 
@@ -30,6 +30,8 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     ring.RingUnusable,
     kms.KmsUnavailable,
     kms.KmsRefused,
+    bindings.UnknownBinding,
+    pkcs11.HsmKeyExists,
     master_key.MasterKeyMissing,
     master_key.MasterKeyExists,
     master_key.MasterKeyExposed,

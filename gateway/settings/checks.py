@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
+from gateway.settings.kms_checks import find_kms_faults
 from gateway.settings.route_checks import find_route_faults
 from gateway.settings.values import Settings, UpstreamSettings, UpstreamTlsSettings
 from keys.environment import ENVIRONMENTS
@@ -72,11 +73,6 @@ def _check_redis(settings: Settings) -> Iterator[Fault]:
         if redis.tls.client_key is not None:
             # The Redis client opens the file itself.
             yield from _file_reference("redis.tls.client_key", redis.tls.client_key)
-
-
-def _check_kms(settings: Settings) -> Iterator[Fault]:
-    yield from _file_reference("kms.master_key", settings.kms.master_key)
-    yield from _reference("kms.passphrase", settings.kms.passphrase)
 
 
 def _check_signing(settings: Settings) -> Iterator[Fault]:
@@ -217,7 +213,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_control,
     _check_storage,
     _check_redis,
-    _check_kms,
+    find_kms_faults,
     _check_signing,
     _check_keys,
     _check_identity,

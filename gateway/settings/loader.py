@@ -80,15 +80,17 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
 # Left as they are, for the checks to refuse.
 _NOT_FILES = frozenset({"", ":memory:"})
 _PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file"})
-_REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key"})
+_REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin"})
 
 
 def _anchor(table: Any, directory: Path) -> Any:  # noqa: ANN401  any table, and the same kind of table back
     changes: dict[str, Any] = {}
     for name in table.__struct_fields__:
         value = getattr(table, name)
-        if name == "tls" and value is not None:
+        if isinstance(value, msgspec.Struct):
             changes[name] = _anchor(value, directory)
+        elif name == "previous":
+            changes[name] = tuple(_anchor(each, directory) for each in value)
         elif isinstance(value, str):
             changes[name] = _anchor_text(name, value, directory)
     return msgspec.structs.replace(table, **changes)

@@ -74,10 +74,25 @@ class RedisSettings(Table, frozen=True):
     tls: RedisTlsSettings | None = None
 
 
-class KmsSettings(Table, frozen=True):
-    master_key: str
-    backend: Literal["local"] = "local"
+class KmsKeySettings(Table, frozen=True):
+    """One key that wraps data keys. Which of these belong to which backend is `kms_checks`' to say."""
+
+    backend: Literal["local", "aws", "pkcs11"] = "local"
+    master_key: str | None = None
     passphrase: str | None = None
+    key: str | None = None
+    endpoint: str | None = None
+    module: str | None = None
+    hsm: str | None = None
+    pin: str | None = None
+    timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+
+
+class KmsSettings(KmsKeySettings, frozen=True):
+    second: KmsKeySettings | None = None
+    previous: tuple[KmsKeySettings, ...] = ()
+    soft_lifetime_ms: NotNegative = 300_000
+    hard_lifetime_ms: NotNegative = 86_400_000
 
 
 class SigningSettings(Table, frozen=True):

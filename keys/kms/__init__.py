@@ -1,4 +1,4 @@
-"""What a key management service does for Portreeve: it makes data keys and opens the ones it wrapped.
+"""What a key management service does for Portreeve: it makes data keys, wraps them and opens what it wrapped.
 
 Invariant: the plaintext of a data key leaves a backend only towards memory; what is stored is what it
 wrapped. A wrapped key opens only under the context it was made for.
@@ -15,7 +15,7 @@ class KmsUnavailable(Exception):
 
 
 class KmsRefused(Exception):
-    """An answer, and it is no: another master key, another context, or altered bytes."""
+    """An answer, and it is no: another master key, another context, altered bytes, or a right that is missing."""
 
 
 class DataKey(NamedTuple):
@@ -24,10 +24,11 @@ class DataKey(NamedTuple):
 
 
 class KmsBackend(Protocol):
-    """Each call is one round trip, atomic, and bounded by the backend's own timeout.
+    """Each call is atomic, bounded by the backend's own timeout, and never blocks the loop.
 
     Failure: `KmsUnavailable` when it cannot answer, `KmsRefused` when it will not; never a wrong key.
-    `name` says which backend it is and `key_id` which of its keys wraps, both stored beside what was wrapped.
+    `name` says which backend it is and `key_id` which of its keys wraps, both stored beside what was wrapped:
+    together they name one key, always in the same spelling.
     """
 
     @property
@@ -38,4 +39,10 @@ class KmsBackend(Protocol):
 
     async def generate_data_key(self, context: Mapping[str, str]) -> DataKey: ...
 
+    async def wrap(self, plaintext: SecretBytes, context: Mapping[str, str]) -> bytes:
+        """For a data key that another backend made."""
+        ...
+
     async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> SecretBytes: ...
+
+    async def aclose(self) -> None: ...

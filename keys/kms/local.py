@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keys import envelope, kms
-from keys.framing import frame
-from keys.kms import master_key
+from keys.kms import binding, master_key
 from keys.secret import Secret, SecretBytes
 
 MARKER: Final = b"\x01"
@@ -58,9 +57,12 @@ class LocalKms:
         return self._key_id
 
     async def generate_data_key(self, context: Mapping[str, str]) -> kms.DataKey:
-        plaintext, nonce = self._entropy(envelope.DATA_KEY_SIZE), self._entropy(_NONCE_SIZE)
-        wrapped = MARKER + nonce + self._cipher.encrypt(nonce, plaintext, _bound(context))
-        return kms.DataKey(SecretBytes(plaintext), wrapped)
+        plaintext = SecretBytes(self._entropy(envelope.DATA_KEY_SIZE))
+        return kms.DataKey(plaintext, await self.wrap(plaintext, context))
+
+    async def wrap(self, plaintext: SecretBytes, context: Mapping[str, str]) -> bytes:
+        nonce = self._entropy(_NONCE_SIZE)
+        return MARKER + nonce + self._cipher.encrypt(nonce, plaintext.reveal(), _bound(context))
 
     async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> SecretBytes:
         nonce, body = wrapped[1 : 1 + _NONCE_SIZE], wrapped[1 + _NONCE_SIZE :]
@@ -74,11 +76,13 @@ class LocalKms:
                 "another master key wrapped it, or for another context, or it was altered"
             ) from None
 
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
 
 def _derive(master: SecretBytes, label: bytes, length: int) -> bytes:
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(master.reveal())
 
 
 def _bound(context: Mapping[str, str]) -> bytes:
-    fields = [part.encode() for name in sorted(context) for part in (name, context[name])]
-    return MARKER + frame(_WRAP_LABEL, *fields)
+    return MARKER + binding.frame_context(_WRAP_LABEL, context)

@@ -185,6 +185,7 @@ def test_links_lead_to_headings_that_are_there(page: str) -> None:
 def metric_names() -> list[str]:
     gateway = Gateway(settings.load(DEMO / "portreeve.toml"))
     gateway.directory = SimpleNamespace(age_ms=int, revision=0)  # type: ignore[assignment]  # what gauges read
+    gateway.data_keys = SimpleNamespace(degraded=False, failures=0)  # type: ignore[assignment]  # the same
     families = gateway.metrics.collect()
     return [f"{one.name}_total" if one.type == "counter" else one.name for one in families]
 

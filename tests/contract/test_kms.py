@@ -1,13 +1,18 @@
 """One suite over every KMS backend: what `KmsBackend` promises, whoever keeps the master key."""
 
-from collections.abc import Callable
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from keys import kms
 from keys.kms.local import LocalKms
+from keys.secret import SecretBytes
+from tests.support.kms_sites import Hsm, MotoKms, ScriptedKms
 
 CONTEXT = {"purpose": "data-key", "environment": "paper", "id": "dk_1"}
 
@@ -20,17 +25,51 @@ class Site(NamedTuple):
     stranger: kms.KmsBackend
 
 
-def local_site(tmp_path: Path) -> Site:
+def local_site(request: pytest.FixtureRequest) -> Site:
+    tmp_path: Path = request.getfixturevalue("tmp_path")
     ours, theirs = tmp_path / "ours.key", tmp_path / "theirs.key"
     LocalKms.create(ours)
     LocalKms.create(theirs)
     return Site(LocalKms(ours), lambda: LocalKms(ours), LocalKms(theirs))
 
 
-@pytest.fixture(params=[local_site], ids=["local"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    made: Site = request.param(tmp_path)
-    return made
+def aws_site(request: pytest.FixtureRequest) -> Site:
+    moto: MotoKms = request.getfixturevalue("moto_kms")
+    ours, theirs = moto.create_key(), moto.create_key()
+    return Site(moto.open(ours), lambda: moto.open(ours), moto.open(theirs))
+
+
+def pkcs11_site(request: pytest.FixtureRequest) -> Site:
+    hsm: Hsm = request.getfixturevalue("hsm")
+    ours, theirs = hsm.new_label(), hsm.new_label()
+    for label in (ours, theirs):
+        run_apart(hsm, label)
+    return Site(hsm.open(ours), lambda: hsm.open(ours), hsm.open(theirs))
+
+
+def run_apart(hsm: Hsm, label: str) -> None:
+    """A key is made on a loop of its own, as by a command."""
+
+    async def make() -> None:
+        await (await hsm.with_key(label)).aclose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(make()))
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture(params=[local_site, aws_site, pkcs11_site], ids=["local", "aws", "pkcs11"])
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened: list[kms.KmsBackend] = []
+    made: Site = request.param(request)
+
+    def reopen() -> kms.KmsBackend:
+        opened.append(made.reopen())
+        return opened[-1]
+
+    yield made._replace(reopen=reopen)
+    for backend in (made.backend, made.stranger, *opened):
+        await backend.aclose()
 
 
 async def test_what_it_wrapped_it_unwraps(site: Site) -> None:
@@ -101,3 +140,94 @@ async def test_altered_bytes_are_refused(site: Site) -> None:
     for altered in (*changed, wrapped[:-1], wrapped + b"\x00", b"", wrapped[:5], wrapped[:13]):
         with pytest.raises(kms.KmsRefused):
             await site.backend.unwrap(altered, CONTEXT)
+
+
+async def test_what_another_made_it_wraps(site: Site) -> None:
+    """A data key made elsewhere can be wrapped here, hidden, and comes back for its own context alone."""
+    plaintext = SecretBytes(bytes(range(32)))
+    wrapped = await site.backend.wrap(plaintext, CONTEXT)
+    assert plaintext.reveal() not in wrapped
+    assert (await site.backend.unwrap(wrapped, CONTEXT)).reveal() == plaintext.reveal()
+    assert await site.backend.wrap(plaintext, CONTEXT) != wrapped
+    with pytest.raises(kms.KmsRefused):
+        await site.backend.unwrap(wrapped, CONTEXT | {"environment": "live"})
+    with pytest.raises(kms.KmsRefused):
+        await site.stranger.unwrap(wrapped, CONTEXT)
+
+
+async def test_nothing_it_says_is_secret(site: Site) -> None:
+    """Neither how it prints nor what it refuses with shows a key or what it wrapped."""
+    made = await site.backend.generate_data_key(CONTEXT)
+    with pytest.raises(kms.KmsRefused) as refused:
+        await site.stranger.unwrap(made.wrapped, CONTEXT)
+    told = "".join(
+        map(repr, (made, refused.value, refused.value.__cause__, site.backend, vars(site.backend)))
+    )
+    for secret in (made.plaintext.reveal(), made.plaintext.reveal().hex(), "4711-pin"):
+        assert str(secret) not in told
+    # Chained: whoever logs the traceback sees this, too.
+    assert refused.value.__suppress_context__
+
+
+async def test_many_at_once(site: Site) -> None:
+    """More calls than it has threads or sessions all end well."""
+    made = [await site.backend.generate_data_key(CONTEXT | {"id": str(number)}) for number in range(3)]
+    opened = await asyncio.gather(
+        *(site.backend.unwrap(made[n % 3].wrapped, CONTEXT | {"id": str(n % 3)}) for n in range(12))
+    )
+    assert [each.reveal() for each in opened] == [made[n % 3].plaintext.reveal() for n in range(12)]
+
+
+@contextmanager
+def stalled_aws(request: pytest.FixtureRequest) -> Iterator[tuple[kms.KmsBackend, threading.Event]]:
+    moto: MotoKms = request.getfixturevalue("moto_kms")
+    scripted: ScriptedKms = request.getfixturevalue("scripted_kms")
+    arn = moto.create_key()
+    scripted.answers = [(400, {"__type": "NotFoundException"})]
+    scripted.released.clear()
+    yield MotoKms(scripted.endpoint).open(arn, timeout_ms=60_000), scripted.released
+
+
+@contextmanager
+def stalled_hsm(request: pytest.FixtureRequest) -> Iterator[tuple[kms.KmsBackend, threading.Event]]:
+    hsm: Hsm = request.getfixturevalue("hsm")
+    backend = hsm.open(hsm.new_label(), timeout_ms=60_000)
+    released = threading.Event()
+    find = backend._find_key
+
+    def find_slowly() -> Any:  # noqa: ANN401  the library's object
+        released.wait(30)
+        return find()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "_find_key", find_slowly)
+        yield backend, released
+
+
+@pytest.mark.parametrize("stalled", [stalled_aws, stalled_hsm], ids=["aws", "pkcs11"])
+async def test_a_slow_one_blocks_nobody(request: pytest.FixtureRequest, stalled: Any) -> None:  # noqa: ANN401
+    """While it keeps its callers waiting the loop turns as if nothing were, and the shared threads are free."""
+    with stalled(request) as (backend, released):
+        callers = [asyncio.create_task(backend.generate_data_key(CONTEXT)) for _ in range(40)]
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(lambda: "free") == "free"
+        assert not any(caller.done() for caller in callers)
+        released.set()
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+        assert all(isinstance(outcome, kms.KmsRefused) for outcome in outcomes)
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("stalled", [stalled_aws, stalled_hsm], ids=["aws", "pkcs11"])
+async def test_one_that_hangs_is_given_up_on(request: pytest.FixtureRequest, stalled: Any) -> None:  # noqa: ANN401
+    """No answer in time is `KmsUnavailable`, for those in line too."""
+    with stalled(request) as (backend, released):
+        backend._lane._timeout_s = 0.05
+        outcomes = await asyncio.gather(
+            *(backend.generate_data_key(CONTEXT) for _ in range(8)), return_exceptions=True
+        )
+        assert all(isinstance(outcome, kms.KmsUnavailable) for outcome in outcomes)
+        released.set()
+        backend._lane._timeout_s = 60
+        await backend.aclose()

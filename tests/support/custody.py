@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from keys import kms
 from keys.changes import Author, Changes
 from keys.custody import Custody
-from keys.data_keys import DataKeys
+from keys.data_keys import FOR_EVER, DataKeys, Lifetimes
 from keys.directory import Companion, Directory
 from keys.records import CreatedKey, KeyRequest
 from keys.ring import Ring
 from keys.secret import SecretBytes
+from keys.wrappers import Wrappers
 
 START_MS = 1_763_596_800_000
 
@@ -30,13 +31,18 @@ class FakeClock:
 
 
 class FakeKms:
-    """Remembers what it wrapped. `down` makes it unavailable; `calls` counts what it was asked."""
+    """Remembers what it wrapped. `down` makes it unavailable, `refusing` revokes our right to it; `calls` counts
+    what it was asked; while `held` is not set it keeps everybody waiting.
+    """
 
     name = "fake"
-    key_id = "fake-key"
 
-    def __init__(self) -> None:
+    def __init__(self, key_id: str = "fake-key") -> None:
+        self.key_id = key_id
+        self.held = asyncio.Event()
+        self.held.set()
         self.down = False
+        self.refusing = False
         self.calls = 0
         self._wrapped: dict[bytes, tuple[bytes, dict[str, str]]] = {}
 
@@ -46,8 +52,18 @@ class FakeKms:
         self._wrapped[wrapped] = (plaintext, dict(context))
         return kms.DataKey(SecretBytes(plaintext), wrapped)
 
+    async def wrap(self, plaintext: SecretBytes, context: Mapping[str, str]) -> bytes:
+        self._answer()
+        wrapped = os.urandom(16)
+        self._wrapped[wrapped] = (plaintext.reveal(), dict(context))
+        return wrapped
+
+    async def aclose(self) -> None:
+        return
+
     async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> SecretBytes:
         self._answer()
+        await self.held.wait()
         plaintext, made_for = self._wrapped.get(wrapped, (b"", {}))
         if not plaintext or made_for != dict(context):
             raise kms.KmsRefused("not wrapped by this fake for this context")
@@ -57,6 +73,8 @@ class FakeKms:
         self.calls += 1
         if self.down:
             raise kms.KmsUnavailable("the fake is down")
+        if self.refusing:
+            raise kms.KmsRefused("the fake refuses")
 
 
 class FakeWakeUp:
@@ -119,12 +137,19 @@ def make_request(**fields: object) -> KeyRequest:
 
 
 def build_room(
-    engine: AsyncEngine, *, clock: FakeClock | None = None, backend: FakeKms | None = None
+    engine: AsyncEngine,
+    *,
+    clock: FakeClock | None = None,
+    backend: FakeKms | None = None,
+    wrappers: Wrappers | None = None,
+    lifetimes: Lifetimes = FOR_EVER,
 ) -> Room:
     clock = clock or FakeClock()
     backend = backend or FakeKms()
     wakeup = FakeWakeUp()
     changes = Changes(engine, wakeup, clock)
-    data_keys = DataKeys(engine, backend, changes, os.urandom)
+    data_keys = DataKeys(
+        engine, wrappers or Wrappers(backend), changes, os.urandom, clock=clock, lifetimes=lifetimes
+    )
     custody = Custody(engine, data_keys, changes, clock, os.urandom)
     return Room(engine, clock, backend, wakeup, changes, data_keys, custody)

@@ -135,7 +135,7 @@ async def test_while_the_kms_is_away_what_was_only_replaced_goes_on(room: Room, 
     await entered.create(request(), Secret('{"value":"first"}'), author=OPERATOR)
     await served.refresh()
     await entered.rotate("paper", Secret('{"value":"second"}'), author=OPERATOR)
-    node.data_keys._open.clear()
+    node.data_keys._held.clear()
     room.kms.down = True
     for _ in range(2):
         with pytest.raises(kms.KmsUnavailable):
@@ -156,7 +156,7 @@ async def test_while_the_kms_is_away_what_was_revoked_does_not_go_on(room: Room,
     await entered.rotate("paper", Secret('{"value":"second"}'), author=OPERATOR)
     await entered.revoke("paper", 1, author=OPERATOR)
     await entered.revoke("live", author=OPERATOR)
-    node.data_keys._open.clear()
+    node.data_keys._held.clear()
     room.kms.down = True
     with pytest.raises(kms.KmsUnavailable):
         await served.refresh()

@@ -143,6 +143,28 @@ def test_networks_are_parsed() -> None:
     ]
 
 
+def test_every_kms_key_is_read(tmp_path: Path) -> None:
+    """One that wraps, a second beside it, and those that are being left; their files lie beside the configuration."""
+    document = MINIMAL | {
+        "kms": {
+            "backend": "pkcs11",
+            "module": "/usr/lib/hsm.so",
+            "hsm": "portreeve",
+            "key": "portreeve-1",
+            "pin": "file:pin",
+            "second": {"master_key": "file:second.key", "passphrase": "env:PASSPHRASE"},
+            "previous": [{"master_key": "file:old.key"}],
+            "soft_lifetime_ms": 0,
+            "hard_lifetime_ms": 0,
+        }
+    }
+    kms = settings.load(write(tmp_path, document)).kms
+    assert kms.pin == f"file:{tmp_path}/pin"
+    assert kms.second is not None
+    assert kms.second.master_key == f"file:{tmp_path}/second.key"
+    assert [each.master_key for each in kms.previous] == [f"file:{tmp_path}/old.key"]
+
+
 def test_the_demo_loads() -> None:
     """The commented example is a configuration that holds."""
     configured = settings.load(DEMO / "portreeve.toml")

@@ -20,6 +20,9 @@ from tests.support.settings_files import (
     write,
 )
 
+ARN = "arn:aws:kms:eu-central-1:123456789012:key/0a1b"
+HSM: Document = {"backend": "pkcs11", "module": "/m.so", "hsm": "h", "key": "k", "pin": "env:P"}
+
 
 @pytest.mark.parametrize(
     ("edit", "line"),
@@ -91,6 +94,30 @@ def test_asks_for_the_sections_that_have_no_default(tmp_path: Path, section: str
         (put("redis", value={"url": "rediss://h", "tls": {"client_cert_file": "a", "client_key": "env:A"}}),
          "redis.tls.client_key: env:A: a file: reference"),
         (put("kms", "master_key", value="env:KEY"), "kms.master_key: env:KEY: a file: reference"),
+        (put("kms", value={"backend": "aws"}), "kms: key is missing"),
+        (put("kms", "key", value="k"), 'kms.key: is set, but backend is "local"'),
+        (put("kms", value={"backend": "aws", "key": ARN, "master_key": "file:a"}),
+         'kms.master_key: is set, but backend is "aws"'),
+        (put("kms", value={"backend": "aws", "key": "alias/portreeve"}), "kms.key: is no key ARN"),
+        (put("kms", value={"backend": "aws", "key": ARN + "/"}), "kms.key: is no key ARN"),
+        (put("kms", value={"backend": "aws", "key": ARN, "endpoint": "http://kms.lan"}), "kms.endpoint: has to be"),
+        (put("kms", value={"backend": "aws", "key": ARN, "endpoint": "https://a:b@h"}), "kms.endpoint: carries a"),
+        (put("kms", value={"backend": "pkcs11", "hsm": "h", "key": "k", "pin": "env:P"}), "kms: module is missing"),
+        (put("kms", value=HSM | {"pin": "1234"}), "kms.pin: a secret stands here as a reference"),
+        (put("kms", value=HSM | {"module": "softhsm.so"}), "kms.module: is not an absolute path"),
+        (put("kms", value=HSM | {"hsm": "a/b"}), "kms.hsm: is no label"),
+        (put("kms", value=HSM | {"key": ""}), "kms.key: is no label"),
+        (put("kms", value=HSM | {"key": "x" * 33}), "kms.key: is no label"),
+        (put("kms", value=HSM | {"endpoint": "https://h"}), 'kms.endpoint: is set, but backend is "pkcs11"'),
+        (put("kms", "timeout_ms", value=0), "kms.timeout_ms: expected `int` >= 100"),
+        (put("kms", "second", value={"backend": "aws"}), "kms.second: key is missing"),
+        (put("kms", "second", value={"master_key": "file:master.key"}), "kms.second: is the same key as [kms]"),
+        (put("kms", "second", value={"soft_lifetime_ms": 1}), "kms.second: object contains unknown field"),
+        (put("kms", "previous", value=[{"backend": "aws", "key": "k"}]), "kms.previous[0].key: is no key ARN"),
+        (put("kms", "previous", value=[{"master_key": "env:A"}]), "kms.previous[0].master_key: env:A: a file"),
+        (put("kms", "previous", value={}), "kms.previous: expected `array`, got `object`"),
+        (put("kms", "soft_lifetime_ms", value=0), "kms.hard_lifetime_ms: has to be more than soft_lifetime_ms (0)"),
+        (put("kms", "hard_lifetime_ms", value=300_000), "kms.hard_lifetime_ms: has to be more"),
         (put("signing", "window_ms", value=0), "signing.window_ms: expected `int` >= 1"),
         (put("signing", "window_ms", value=-1), "signing.window_ms: expected `int` >= 1"),
         (put("signing", "window_ms", value=60_001), "signing.window_ms: is more than max_window_ms (60000)"),
@@ -272,6 +299,9 @@ SECRET = "hunter2-s3cret"
         put("redis", value={"url": "redis://cache", "password": [SECRET]}),
         put("kms", "master_key", value=SECRET),
         put("kms", "passphrase", value=SECRET),
+        put("kms", value=HSM | {"pin": SECRET}),
+        put("kms", "second", value=HSM | {"pin": SECRET}),
+        put("kms", value={"backend": "aws", "key": ARN, "endpoint": f"https://a:{SECRET}@h"}),
         put("upstreams", "trading", "url", value=f"http://portreeve:{SECRET}@trading"),
         put("upstreams", "trading", "tls", value={"client_cert_file": "a", "client_key": SECRET}),
         put("redis", value={"url": "rediss://h", "tls": {"client_cert_file": "a", "client_key": SECRET}}),
