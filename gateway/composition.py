@@ -24,19 +24,25 @@ from gateway import clocks, kms_keys, receipts, references
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
 from gateway.operations import Operations
-from gateway.settings import RedisTlsSettings, Settings
+from gateway.settings import RedisTlsSettings, Settings, build_schedules
 from gateway.webhooks import assembly
 from gateway.webhooks.dispatch import Dispatch
+from keys import register
+from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Changes, Clock
 from keys.custody import Custody
 from keys.data_keys import DataKeys, Lifetimes
 from keys.directory import Directory
 from keys.freezes import Freezes, ServedFreezes
+from keys.kinds import Kind
 from keys.leaks import Leaks
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring import LEDGER, Ring
 from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
+from keys.rotations import Rotations
+from keys.scheduler import Scheduler, Upkeep
+from keys.schedules import Schedules
 from keys.secret import Secret
 from keys.upstream_credentials import UpstreamCredentials
 from keys.webhooks import Examine, Webhooks
@@ -67,12 +73,19 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     upstream_credentials: UpstreamCredentials
     rewrapping: Rewrapping
     resealing: Resealing
+    rotations: Rotations
+
+    @property
+    def upkeep(self) -> tuple[Upkeep, ...]:
+        """Whatever has things to be done when their time has come."""
+        return (self.rotations,)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What serves requests. `background` is what must run for as long as it does.
 
-    `remembers`: the admission store knows every nonce that was taken before this process began.
+    `remembers`: the admission store knows every nonce that was taken before this process began. `scheduler`: None
+    where the configuration leaves what is due to other nodes.
     """
 
     store: Store
@@ -84,11 +97,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     remembers: bool
     dispatch: Dispatch | None
     credentials: ServedCredentials
+    scheduler: Scheduler | None
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        followers = [] if self.dispatch is None else [self.dispatch.run()]
-        always = (self.directory, self.receipts, self.credentials)
-        return [*(each.run() for each in always), self.store.data_keys.watch(), *followers]
+        running = (self.directory, self.receipts, self.credentials, self.dispatch, self.scheduler)
+        return [self.store.data_keys.watch(), *(each.run() for each in running if each is not None)]
 
 
 @asynccontextmanager
@@ -139,6 +152,7 @@ async def opened_store(
             lifetimes=Lifetimes(settings.kms.soft_lifetime_ms, settings.kms.hard_lifetime_ms),
             examine=assembly.examine(settings.webhooks),
             spread_ms=settings.keys.staleness_bound_ms,
+            schedules=build_schedules(settings.rotation),
         )
 
 
@@ -152,6 +166,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     examine: Examine,
     spread_ms: int,
     lifetimes: Lifetimes,
+    schedules: Schedules,
 ) -> Store:
     """`spread_ms`: how long a node may go on serving what it last saw of the store."""
     changes = Changes(engine, wakeup_, clock)
@@ -159,6 +174,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     ring = Ring(engine, data_keys, changes, clock, entropy)
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
     signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
+    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, entropy)}
     return Store(
         engine=engine,
         wakeup=wakeup_,
@@ -176,6 +192,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         leaks=Leaks(engine, data_keys, changes, entropy),
         rewrapping=Rewrapping(engine, wrappers, changes),
         resealing=Resealing(engine, data_keys, changes, entropy),
+        rotations=Rotations(engine, changes, clock, kinds, schedules),
     )
 
 
@@ -214,10 +231,11 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
-        lease = await stack.enter_async_context(_leased(store, told, "webhooks"))
+        dispatching = await stack.enter_async_context(_leased(store, told, "webhooks"))
         dispatch = assembly.build_dispatch(
-            settings.webhooks, store.engine, store.webhooks, clock, token_bytes, lease
+            settings.webhooks, store.engine, store.webhooks, clock, token_bytes, dispatching
         )
+        scheduling = await stack.enter_async_context(_leased(store, told, "scheduler"))
         yield Node(
             store=store,
             directory=directory,
@@ -226,6 +244,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             remembers=remembers,
             dispatch=dispatch,
             credentials=credentials,
+            scheduler=_build_scheduler(settings, store, scheduling),
             frozen=frozen,
             receipts=told,
         )
@@ -252,6 +271,12 @@ def serve_credentials(settings: Settings, store: Store, clock: Clock) -> ServedC
         monotonic_ms=clocks.monotonic_ms,
         poll_ms=settings.secrets_manager.poll_ms,
     )
+
+
+def _build_scheduler(settings: Settings, store: Store, lease: leases.Lease) -> Scheduler | None:
+    if not settings.rotation.scheduler:
+        return None
+    return Scheduler(store.upkeep, lease, settings.rotation.check_ms)
 
 
 async def _flush_last_usage(directory: Directory) -> None:

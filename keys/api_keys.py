@@ -7,12 +7,12 @@ every node learns of it. A revoked key stays revoked. What is read here never in
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys import envelope, refusals, register
+from keys import envelope, refusals, register, versions
 from keys.changes import Change
+from keys.held import HeldSecret
 from keys.records import ApiKey, SecretVersion
 from keys.secret import SecretBytes
 from storage import schema
@@ -46,11 +46,6 @@ class KeyAlreadyFrozen(refusals.Conflict):
 class KeyNotFrozen(refusals.Conflict):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"key {key_id} is not frozen")
-
-
-class SealedSecret(msgspec.Struct, frozen=True):
-    data_key_id: str
-    ciphertext: bytes
 
 
 def seal_secret(  # noqa: PLR0913  the fields that the envelope binds
@@ -101,22 +96,23 @@ async def list_page(
 async def _with_versions(conn: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[ApiKey]:
     ids = [row["id"] for row in rows]
     query = sa.select(*_VERSION_COLUMNS).where(_VERSIONS.c.secret_id.in_(ids)).order_by(_VERSIONS.c.version)
-    versions: dict[str, list[SecretVersion]] = {key_id: [] for key_id in ids}
+    found: dict[str, list[SecretVersion]] = {key_id: [] for key_id in ids}
     for row in (await conn.execute(query)).mappings():
         fields = dict(row)
-        versions[fields.pop("secret_id")].append(SecretVersion(**fields))
-    return [_from_row(row, versions[row["id"]]) for row in rows]
+        found[fields.pop("secret_id")].append(SecretVersion(**fields))
+    return [_from_row(row, found[row["id"]]) for row in rows]
 
 
-def _from_row(row: sa.RowMapping, versions: Iterable[SecretVersion]) -> ApiKey:
+def _from_row(row: sa.RowMapping, its_versions: Iterable[SecretVersion]) -> ApiKey:
     fields: dict[str, Any] = dict(row)
     for name in ("roles", "permissions", "cidrs"):
         fields[name] = None if fields[name] is None else tuple(fields[name])
     fields["label"] = fields["label"] or ""
-    return ApiKey(**fields, versions=tuple(versions))
+    return ApiKey(**fields, versions=tuple(its_versions))
 
 
-async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> None:
+async def insert(change: Change, key: ApiKey, held: versions.Material) -> None:
+    """With its first version, which holds that."""
     fields = {name: getattr(key, name) for name in _OWN_FIELDS}
     lists = {
         "roles": list(key.roles),
@@ -134,32 +130,15 @@ async def insert(change: Change, key: ApiKey, sealed: SealedSecret | None) -> No
     await change.conn.execute(
         sa.insert(_KEYS).values(**fields | lists, partner_id=key.partner, revision=change.revision)
     )
-    for version in key.versions:
-        await change.conn.execute(
-            sa.insert(_VERSIONS).values(
-                secret_id=key.id,
-                version=version.version,
-                state=version.state,
-                ciphertext=None if sealed is None else sealed.ciphertext,
-                data_key_id=None if sealed is None else sealed.data_key_id,
-                public_key=version.public_key,
-                created_at=version.created_at,
-                activated_at=version.activated_at,
-                use_count=0,
-            )
-        )
+    await versions.write(change, await versions.get(change.conn, key.id), key.versions, held)
 
 
-async def revoke(change: Change, key_id: str) -> None:
-    """Ciphertexts stay: a right signature of a revoked key is told so, and only a right one."""
+async def mark_revoked(change: Change, key_id: str) -> None:
+    """The key's own row; its versions are the rotation's. Ciphertexts stay until they are destroyed: a right signature
+    of a revoked key is told so, and only a right one.
+    """
     await _get_living(change.conn, key_id)
     await _update(change, key_id, revoked_at=change.at, revoked_reason=change.author.reason)
-    await lock_versions(change.conn, key_id)
-    await change.conn.execute(
-        sa.update(_VERSIONS)
-        .where(_VERSIONS.c.secret_id == key_id, _VERSIONS.c.state.in_(("pending", "active", "retiring")))
-        .values(state="revoked", revoked_at=change.at)
-    )
 
 
 async def freeze(change: Change, key_id: str) -> None:
@@ -174,14 +153,10 @@ async def unfreeze(change: Change, key_id: str) -> None:
     await _update(change, key_id, frozen_at=None, frozen_reason=None)
 
 
-async def lock_versions(conn: AsyncConnection, key_id: str) -> None:
-    """Takes the rows in the order in which usage is written, so that a change and a flush never deadlock."""
-    await conn.execute(
-        sa.select(_VERSIONS.c.version)
-        .where(_VERSIONS.c.secret_id == key_id)
-        .order_by(_VERSIONS.c.version)
-        .with_for_update()
-    )
+async def get_held(change: Change, key_id: str) -> HeldSecret:
+    """The key as a secret with versions, locked."""
+    await _get_living(change.conn, key_id)
+    return await versions.get_locked(change, key_id)
 
 
 async def _get_living(conn: AsyncConnection, key_id: str) -> ApiKey:
@@ -195,3 +170,4 @@ async def _update(change: Change, key_id: str, **values: object) -> None:
     await change.conn.execute(
         sa.update(_KEYS).where(_KEYS.c.id == key_id).values(revision=change.revision, **values)
     )
+    await register.stamp(change, key_id)

@@ -11,12 +11,14 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, data_key_rows, envelope, partners, requests
+from keys import api_keys, partners, requests, rotations
 from keys import format as key_format
+from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys
+from keys.kinds import Draft
 from keys.records import ApiKey, CreatedKey, KeyPage, KeyRequest, Partner, SecretVersion
-from keys.secret import Secret
+from keys.versions import Material
 from storage import engine
 
 _FIRST_VERSION: Final = 1
@@ -37,6 +39,7 @@ class Custody:
         self._changes = changes
         self._clock = clock
         self._entropy = entropy
+        self._secrets = ApiKeySecrets(engine_, data_keys, entropy)
 
     async def create_partner(self, partner_id: str, name: str, tier: str, *, author: Author) -> Partner:
         requests.check_partner(partner_id, name, tier)
@@ -69,15 +72,12 @@ class Custody:
 
     async def create_key(self, request: KeyRequest, *, author: Author) -> CreatedKey:
         key = self._draft(request)
-        secret = self._mint_secret(key)
-        sealed = None if secret is None else await self._seal(key, secret)
+        draft = await self._draft_secret(key)
         async with self._changes.begin(author) as change:
             await partners.get(change.conn, key.partner)
-            if sealed is not None:
-                await data_key_rows.require_living(change, sealed.data_key_id)
-            await api_keys.insert(change, key, sealed)
+            await api_keys.insert(change, key, draft.seal(_FIRST_VERSION))
             await _record_creation(change, key)
-        return CreatedKey(key=key, version=_FIRST_VERSION, secret=secret)
+        return CreatedKey(key=key, version=_FIRST_VERSION, secret=draft.shown)
 
     async def list_keys(
         self,
@@ -100,9 +100,10 @@ class Custody:
             return await api_keys.get(conn, key_id)
 
     async def revoke_key(self, key_id: str, *, author: Author) -> ApiKey:
+        """For good: every version of its secret with it."""
         async with self._changes.begin(author) as change:
-            await api_keys.revoke(change, key_id)
-            return await _recorded(change, "api_key.revoked", key_id)
+            await rotations.revoke_whole(change, await api_keys.get_held(change, key_id), self._secrets)
+            return await api_keys.get(change.conn, key_id)
 
     async def freeze_key(self, key_id: str, *, author: Author) -> ApiKey:
         async with self._changes.begin(author) as change:
@@ -138,23 +139,10 @@ class Custody:
             versions=(version,),
         )
 
-    def _mint_secret(self, key: ApiKey) -> Secret | None:
-        if key.algorithm != "hmac-sha256":
-            return None
-        return key_format.mint_secret(key.environment, self._entropy(key_format.SECRET_ENTROPY))
-
-    async def _seal(self, key: ApiKey, secret: Secret) -> api_keys.SealedSecret:
-        data_key = await self._data_keys.get_current(key.environment)
-        ciphertext = api_keys.seal_secret(
-            data_key.key,
-            # Partners sign with the secret as it is shown to them, prefix and check included.
-            secret.reveal().encode(),
-            key_id=key.id,
-            version=_FIRST_VERSION,
-            environment=key.environment,
-            nonce=self._entropy(envelope.NONCE_SIZE),
-        )
-        return api_keys.SealedSecret(data_key.id, ciphertext)
+    async def _draft_secret(self, key: ApiKey) -> Draft:
+        if key.algorithm == "hmac-sha256":
+            return await self._secrets.mint(key.id, key.environment)
+        return Draft(seal=lambda _: Material(public_key=key.versions[0].public_key))
 
 
 async def _record_creation(change: Change, key: ApiKey) -> None:

@@ -33,6 +33,8 @@ _RETRY_S: Final = 1.0
 # A store that hangs is given up on soon; one that answers may take its time over many rows.
 _LONGEST_CHECK_S: Final = 5.0
 _LONGEST_READ_S: Final = 60.0
+# Versions that come into use together are written together.
+_GATHER_S: Final = 0.2
 
 
 class Companion(Protocol):
@@ -222,8 +224,13 @@ class Directory:
     async def _flush(self) -> None:
         attempt = Attempt("last-used times cannot be written; they are kept in memory")
         while True:
-            await asyncio.sleep(self._flush_s)
-            await attempt.run(self.flush_usage)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_s):
+                    await self._usage.news.wait()
+                    await asyncio.sleep(_GATHER_S)
+            if not await attempt.run(self.flush_usage):
+                # What it gave back is news again: an outage is asked about at the usual pace all the same.
+                await asyncio.sleep(self._flush_s)
 
     async def _follow_up(self) -> None:
         """What may take its time after a change: opening data keys, and whoever else follows the revision."""

@@ -24,12 +24,16 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """`activates_at` and `retires_at` are what is planned for it, the other times are what has been."""
+    """`activates_at` and `retires_at` are what is planned for it, the other times are what has been.
+
+    `overlap_ms`: for how long the version before it is to go on verifying once this one is active.
+    """
 
     version: int
     state: VersionState
     created_at: int
     activates_at: int | None = None
+    overlap_ms: int | None = None
     activated_at: int | None = None
     retiring_at: int | None = None
     retires_at: int | None = None

@@ -36,6 +36,11 @@ def find_active(versions: Versions) -> SecretVersion | None:
     return next((each for each in versions if each.state == "active"), None)
 
 
+def find_retiring(versions: Versions) -> SecretVersion | None:
+    """The latest, where several overlap."""
+    return next((each for each in reversed(versions) if each.state == "retiring"), None)
+
+
 def find_pending(versions: Versions) -> SecretVersion | None:
     return next((each for each in versions if each.state == "pending"), None)
 
@@ -60,26 +65,44 @@ def announce(versions: Versions, added: SecretVersion, activates_at: int | None 
     return (*versions, replace(added, state="pending", activates_at=activates_at))
 
 
-def activate(
-    versions: Versions, version: int, now_ms: int, overlap_ms: int, *, ends_older: bool = True
+def activate(  # noqa: PLR0913  what it is told by name is what tells one case from another
+    versions: Versions,
+    version: int,
+    now_ms: int,
+    overlap_ms: int,
+    *,
+    ends_older: bool = True,
+    replaces_lost: bool = False,
 ) -> Versions:
     """The pending version serves from now on; the one before it goes on verifying for the overlap.
 
     `ends_older`: whether an overlap that still runs ends with this one. A signing key's does not: what it signed is
-    still under way.
+    still under way. `replaces_lost`: the active version never reached its holder, so it is that one that ends, and the
+    one before it that goes on.
     """
     if get(versions, version).state != "pending":
         raise StepRefused(f"version {version} is not pending")
+    if overlap_ms < 0:
+        raise ValueError("an overlap does not end before it begins")
+    ends_at = now_ms + overlap_ms
 
     def follow(each: SecretVersion) -> SecretVersion:
-        if each.version == version:
-            return replace(each, state="active", activated_at=now_ms)
-        if each.state == "active":
-            return replace(each, state="retiring", retiring_at=now_ms, retires_at=now_ms + overlap_ms)
-        if each.state == "retiring" and ends_older:
-            # Two verify at a time: whoever is still behind by two rotations was told twice.
-            return replace(each, state="revoked", revoked_at=now_ms)
-        return each
+        match each.state:
+            case "pending" if each.version == version:
+                return replace(each, state="active", activated_at=now_ms)
+            case "active" if replaces_lost:
+                return replace(each, state="revoked", revoked_at=now_ms)
+            case "active":
+                retiring = replace(each, state="retiring", retiring_at=now_ms, retires_at=ends_at)
+                # Without an overlap nothing waits for whoever looks next at what has ended.
+                return retiring if overlap_ms else replace(retiring, state="revoked", revoked_at=now_ms)
+            case "retiring" if replaces_lost:
+                return replace(each, retires_at=max(each.retires_at or 0, ends_at))
+            case "retiring" if ends_older:
+                # Two verify at a time: whoever is still behind by two rotations was told twice.
+                return replace(each, state="revoked", revoked_at=now_ms)
+            case _:
+                return each
 
     return tuple(follow(each) for each in versions)
 

@@ -22,8 +22,8 @@ from keys.secret import HmacKey, SecretBytes
 from keys.served import ServedKey, ServedVersion
 from storage import schema
 
-# A key being rotated has an active and a retiring version; a revoked key keeps as many, and a verifier
-# checks no more.
+# A key being rotated has an active and a retiring version, which `rotation` never lets become more; a revoked key keeps
+# as many, and a verifier checks no more.
 _MOST_VERSIONS: Final = 2
 _KEYS: Final = schema.api_keys
 _PARTNERS: Final = schema.partners
@@ -76,7 +76,12 @@ FindServed = Callable[[str, int], HmacKey | None]
 
 _VERIFIES: Final = sa.or_(
     _VERSIONS.c.state.in_(("active", "retiring")),
-    sa.and_(_VERSIONS.c.state == "revoked", _KEYS.c.revoked_at.is_not(None)),
+    # What never served takes no place from what did: its holder has nothing to be told.
+    sa.and_(
+        _VERSIONS.c.state == "revoked",
+        _VERSIONS.c.activated_at.is_not(None),
+        _KEYS.c.revoked_at.is_not(None),
+    ),
 )
 _SELECT: Final = (
     sa.select(

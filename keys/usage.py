@@ -1,10 +1,13 @@
 """When, from where and how often each secret version was used: gathered in memory, written in batches.
 
-Invariant: one entry per secret version, however many requests there are and however long the store is away.
+Invariant: one entry per secret version, however many requests there are and however long the store is away. The first
+use of a version in a while is `news`, to be written at once: whoever asks whether a version is still in use gets an
+answer that the next interval would not change.
 What could not be written is kept and written later; if a commit's answer is lost its counts may be written
 twice. Usage is no change of a key: it bumps no revision and wakes nobody.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -15,6 +18,8 @@ from storage import engine, schema
 
 # Small enough that writers of changes never wait long for a flush.
 _BATCH: Final = 500
+# A version whose last written use lies further back is not known to be in use.
+_A_WHILE_MS: Final = 60_000
 
 Version = tuple[str, int]
 
@@ -52,6 +57,8 @@ class _Use:
 class Usage:
     def __init__(self) -> None:
         self._uses: dict[Version, _Use] = {}
+        self._written: dict[Version, int] = {}
+        self.news = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._uses)
@@ -60,6 +67,9 @@ class Usage:
         use = self._uses.get((key_id, version))
         if use is None:
             self._uses[key_id, version] = _Use(now_ms, source, count)
+            # Asked once between two flushes, not once a request.
+            if now_ms - self._written.get((key_id, version), 0) > _A_WHILE_MS:
+                self.news.set()
             return
         use.count += count
         if now_ms >= use.at:
@@ -68,6 +78,7 @@ class Usage:
     async def flush(self, engine_: AsyncEngine) -> int:
         """How many versions were written. Whatever ends it early, what was not committed stays noted."""
         # Always in this order, so that two nodes flushing the same versions never wait for each other.
+        self.news.clear()
         waiting = sorted(self._uses)
         for start in range(0, len(waiting), _BATCH):
             await self._write(engine_, waiting[start : start + _BATCH])
@@ -82,7 +93,9 @@ class Usage:
                 await conn.execute(_UPDATE, [_parameters(version, use) for version, use in taken.items()])
             committed = True
         finally:
-            if not committed:
+            if committed:
+                self._written.update((version, use.at) for version, use in taken.items())
+            else:
                 self._take_back(taken.items())
 
     def _take_back(self, uses: Iterable[tuple[Version, _Use]]) -> None:

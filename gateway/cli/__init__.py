@@ -28,6 +28,7 @@ COMMANDS: Final = MappingProxyType(
         "kms": "gateway.cli.kms_commands:kms",
         "leaks": "gateway.cli.leak_commands:leaks",
         "webhooks": "gateway.cli.webhook_commands:webhooks",
+        "secrets": "gateway.cli.secret_commands:secrets",
         "audit": "gateway.cli.audit_commands:audit",
         "request": "gateway.cli.signing_commands:request",
         "sign": "gateway.cli.signing_commands:sign",

@@ -3,6 +3,7 @@
 from gateway.settings.addresses import Network, UpstreamAddress, parse_network, parse_upstream
 from gateway.settings.faults import Fault, SettingsError
 from gateway.settings.loader import load
+from gateway.settings.rotation import build_schedules
 from gateway.settings.values import (
     ControlSettings,
     IdentitySettings,
@@ -11,7 +12,9 @@ from gateway.settings.values import (
     KmsSettings,
     RedisSettings,
     RedisTlsSettings,
+    RotationSettings,
     RouteSettings,
+    ScheduleSettings,
     SecretsManagerSettings,
     ServerSettings,
     ServiceSettings,
@@ -35,7 +38,9 @@ __all__ = [
     "Network",
     "RedisSettings",
     "RedisTlsSettings",
+    "RotationSettings",
     "RouteSettings",
+    "ScheduleSettings",
     "SecretsManagerSettings",
     "ServerSettings",
     "ServiceSettings",
@@ -49,6 +54,7 @@ __all__ = [
     "UpstreamSettings",
     "UpstreamTlsSettings",
     "WebhooksSettings",
+    "build_schedules",
     "load",
     "networks",
     "parse_network",

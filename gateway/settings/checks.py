@@ -12,6 +12,7 @@ from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.kms_checks import find_kms_faults
+from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
 from gateway.settings.values import Settings, UpstreamSettings, UpstreamTlsSettings
 from keys.environment import ENVIRONMENTS
@@ -216,6 +217,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     find_kms_faults,
     _check_signing,
     _check_keys,
+    find_rotation_faults,
     _check_identity,
     _check_secrets_manager,
     _check_limits,

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from keys.register import Domain
+from keys.schedules import ScheduledKind
 from policies import limits as limit_specs
 from policies.document import Policies
 from policies.gcra import Limit
@@ -107,6 +109,31 @@ class KeysSettings(Table, frozen=True):
     staleness_bound_ms: Positive = 30_000
     flush_usage_ms: Positive = 5_000
     heartbeat_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000
+
+
+class ScheduleSettings(Table, frozen=True):
+    """Of one kind of secret; without an environment, in every one that has no table of its own. What is absent is as
+    by default of the kind (`keys.schedules`).
+    """
+
+    kind: ScheduledKind
+    environment: Domain | None = None
+    max_age: str | None = None
+    overlap: str | None = None
+    longest_overlap: str | None = None
+    warn_ahead: tuple[str, ...] | None = None
+    destroy_after: str | None = None
+    announce_ahead: str | None = None
+    auto: bool | None = None
+
+
+class RotationSettings(Table, frozen=True):
+    """`guard`: a version that was used within so long is not ended unless that is said."""
+
+    scheduler: bool = True
+    check_ms: Annotated[int, Meta(ge=100, le=600_000)] = 5_000
+    guard: str = "24h"
+    schedules: tuple[ScheduleSettings, ...] = ()
 
 
 class IdentitySettings(Table, frozen=True):
@@ -210,6 +237,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis: RedisSettings | None = None
     signing: SigningSettings = SigningSettings()
     keys: KeysSettings = KeysSettings()
+    rotation: RotationSettings = RotationSettings()
     identity: IdentitySettings = IdentitySettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
     webhooks: WebhooksSettings = WebhooksSettings()

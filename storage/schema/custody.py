@@ -30,7 +30,8 @@ partners = Table(
 )
 
 # One row for whatever has versions: the one place that lists all secrets. What else is known of a secret of
-# one kind stands in that kind's own table, under the same id.
+# one kind stands in that kind's own table, under the same id. `warned_at`: when its holder was last told that something
+# of it is about to end.
 secrets = Table(
     "secrets",
     metadata,
@@ -40,6 +41,7 @@ secrets = Table(
     Column("partner_id", Text, ForeignKey(partners.c.id), index=True),
     Column("label", Text, nullable=False, default=""),
     Column("created_at", BigInteger, nullable=False),
+    Column("warned_at", BigInteger),
     Column("revision", BigInteger, nullable=False, index=True),
     CheckConstraint(
         "kind IN ('api-key', 'oauth-client', 'ring', 'session', 'upstream', 'webhook')", name="kind"
@@ -109,7 +111,8 @@ data_key_wrappings = Table(
 )
 
 # `public_id` is what others know a version by, such as the kid of a signing key.
-# `activates_at` and `retires_at` are what is planned for it, the other times are what has been.
+# `activates_at` and `retires_at` are what is planned for it, the other times are what has been. So is `overlap_ms`: for
+# how long the version before it goes on verifying once this one is active.
 secret_versions = Table(
     "secret_versions",
     metadata,
@@ -122,6 +125,7 @@ secret_versions = Table(
     Column("public_id", Text, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("activates_at", BigInteger),
+    Column("overlap_ms", BigInteger),
     Column("activated_at", BigInteger),
     Column("retiring_at", BigInteger),
     Column("retires_at", BigInteger),

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import kms
+from keys import kms, register
+from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Author, Changes
 from keys.custody import Custody
 from keys.data_keys import FOR_EVER, DataKeys, Lifetimes
 from keys.directory import Companion, Directory
+from keys.kinds import Kind
 from keys.records import CreatedKey, KeyRequest
 from keys.ring import Ring
+from keys.rotations import Rotations
+from keys.schedules import Schedules
 from keys.secret import SecretBytes
 from keys.wrappers import Wrappers
 
@@ -109,6 +113,7 @@ class Room(msgspec.Struct, frozen=True):
     changes: Changes
     data_keys: DataKeys
     custody: Custody
+    rotations: Rotations
 
     def another_node(self) -> "Room":
         return build_room(self.engine, clock=self.clock, backend=self.kms)
@@ -152,4 +157,6 @@ def build_room(
         engine, wrappers or Wrappers(backend), changes, os.urandom, clock=clock, lifetimes=lifetimes
     )
     custody = Custody(engine, data_keys, changes, clock, os.urandom)
-    return Room(engine, clock, backend, wakeup, changes, data_keys, custody)
+    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, os.urandom)}
+    rotations = Rotations(engine, changes, clock, kinds, Schedules())
+    return Room(engine, clock, backend, wakeup, changes, data_keys, custody, rotations)

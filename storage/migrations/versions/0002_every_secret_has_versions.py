@@ -130,6 +130,7 @@ def _create_secrets() -> None:
         sa.Column("partner_id", sa.Text(), nullable=True),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("warned_at", sa.BigInteger(), nullable=True),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
             "environment IN ('paper', 'live', 'service')", name=op.f("ck_secrets_environment")
@@ -226,6 +227,7 @@ def _create_secret_versions() -> None:
         sa.Column("public_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("activates_at", sa.BigInteger(), nullable=True),
+        sa.Column("overlap_ms", sa.BigInteger(), nullable=True),
         sa.Column("activated_at", sa.BigInteger(), nullable=True),
         sa.Column("retiring_at", sa.BigInteger(), nullable=True),
         sa.Column("retires_at", sa.BigInteger(), nullable=True),

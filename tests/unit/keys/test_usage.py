@@ -124,3 +124,31 @@ async def test_many_versions_are_written_in_batches(room: Room, monkeypatch: pyt
 async def test_an_empty_flush_asks_nothing(dead_engine: AsyncEngine) -> None:
     """Without uses the store is left alone."""
     assert await Usage().flush(dead_engine) == 0
+
+
+async def test_the_first_use_in_a_while_is_news(room: Room) -> None:
+    """Whoever asks whether a version is in use is not told otherwise for an interval; a steady use is no news."""
+    key_id = (await room.create_key()).key.id
+    noted = Usage()
+    assert not noted.news.is_set()
+    noted.note(key_id, 1, "a", START_MS)
+    assert noted.news.is_set()
+    await noted.flush(room.engine)
+    assert not noted.news.is_set()
+    noted.note(key_id, 1, "a", START_MS + 60_000)
+    assert not noted.news.is_set()
+    await noted.flush(room.engine)
+    noted.note(key_id, 1, "a", START_MS + 120_001)
+    assert noted.news.is_set()
+
+
+async def test_what_was_not_written_stays_unknown(room: Room, dead_engine: AsyncEngine) -> None:
+    """A flush that failed has told nobody: the use is news again when it is noted after the outage."""
+    key_id = (await room.create_key()).key.id
+    noted = Usage()
+    noted.note(key_id, 1, "a", START_MS)
+    with pytest.raises(engine.StorageUnavailable):
+        await noted.flush(dead_engine)
+    assert noted.news.is_set()
+    await noted.flush(room.engine)
+    assert not noted.news.is_set()
