@@ -82,6 +82,7 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     node = await stack.enter_async_context(composition.opened(configured, gateway.clock, surfaces))
     gateway.directory, gateway.ring = node.directory, node.ring
     gateway.data_keys = node.store.data_keys
+    gateway.followers = node.followers
     if not node.remembers:
         gateway.distrust_the_past()
     for work in (*node.background(), *gateway.background()):

@@ -23,6 +23,9 @@ from auth.admission.redis import RedisAdmission
 from gateway import clocks, kms_keys, receipts, references
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
+from gateway.ledger.export import Exporter
+from gateway.ledger.follower import Followers
+from gateway.ledger.sinks import build as sinks
 from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings, build_schedules
 from gateway.webhooks import assembly
@@ -30,6 +33,7 @@ from gateway.webhooks.dispatch import Dispatch
 from keys import register
 from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Changes, Clock
+from keys.checkpoints import Checkpoints, Rhythm
 from keys.custody import Custody
 from keys.data_keys import DataKeys, Lifetimes
 from keys.directory import Directory
@@ -53,6 +57,8 @@ from storage import leases, migrate, redis, wakeup
 _LOG: Final = logging.getLogger("portreeve.composition")
 # A node that died is followed by another after as long.
 _LEASE_MS: Final = 15_000
+# A batch of entries takes longer than an admission, and nobody waits for it.
+_SINK_TIMEOUT_MS: Final = 5_000
 Entropy = Callable[[int], bytes]
 
 
@@ -68,6 +74,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ring: Ring
     webhooks: Webhooks
     ledger_ring: Ring
+    checkpoints: Checkpoints
+    exporter: Exporter
     # What changes them, by name.
     rings: Mapping[str, RingRotation]
     upstream_credentials: UpstreamCredentials
@@ -98,10 +106,23 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     dispatch: Dispatch | None
     credentials: ServedCredentials
     scheduler: Scheduler | None
+    rhythm: Rhythm
+    followers: Followers
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        running = (self.directory, self.receipts, self.credentials, self.dispatch, self.scheduler)
-        return [self.store.data_keys.watch(), *(each.run() for each in running if each is not None)]
+        running = (
+            self.directory,
+            self.receipts,
+            self.credentials,
+            self.followers,
+            self.dispatch,
+            self.scheduler,
+        )
+        return [
+            self.store.data_keys.watch(),
+            self.store.checkpoints.run(self.rhythm),
+            *(each.run() for each in running if each is not None),
+        ]
 
 
 @asynccontextmanager
@@ -153,6 +174,7 @@ async def opened_store(
             examine=assembly.examine(settings.webhooks),
             spread_ms=settings.keys.staleness_bound_ms,
             schedules=build_schedules(settings.rotation),
+            issuer=settings.service.issuer,
         )
 
 
@@ -167,6 +189,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     spread_ms: int,
     lifetimes: Lifetimes,
     schedules: Schedules,
+    issuer: str,
 ) -> Store:
     """`spread_ms`: how long a node may go on serving what it last saw of the store."""
     changes = Changes(engine, wakeup_, clock)
@@ -174,6 +197,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     ring = Ring(engine, data_keys, changes, clock, entropy)
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
     signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
+    checkpoints = Checkpoints(engine, ledger_ring, clock, issuer)
     kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, entropy)}
     return Store(
         engine=engine,
@@ -184,6 +208,8 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
         ring=ring,
         ledger_ring=ledger_ring,
+        checkpoints=checkpoints,
+        exporter=Exporter(engine, checkpoints, clock),
         rings={
             each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
             for each, lifetime_ms in signed_for_ms.items()
@@ -231,11 +257,18 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
-        dispatching = await stack.enter_async_context(_leased(store, told, "webhooks"))
+        shared = await stack.enter_async_context(_opened_leases(store, told))
         dispatch = assembly.build_dispatch(
-            settings.webhooks, store.engine, store.webhooks, clock, token_bytes, dispatching
+            settings.webhooks, store.engine, store.webhooks, clock, token_bytes, shared.named("webhooks")
         )
-        scheduling = await stack.enter_async_context(_leased(store, told, "scheduler"))
+        followers = Followers(
+            store.engine,
+            sinks.build(settings, lambda: _connect_redis(settings, _SINK_TIMEOUT_MS)),
+            clock,
+            poll_ms=settings.audit.sink_poll_ms,
+            lease=shared,
+        )
+        stack.push_async_callback(followers.aclose)
         yield Node(
             store=store,
             directory=directory,
@@ -244,21 +277,23 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             remembers=remembers,
             dispatch=dispatch,
             credentials=credentials,
-            scheduler=_build_scheduler(settings, store, scheduling),
+            scheduler=_build_scheduler(settings, store, shared.named("scheduler")),
+            rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
+            followers=followers,
             frozen=frozen,
             receipts=told,
         )
 
 
 @asynccontextmanager
-async def _leased(store: Store, told: receipts.Receipts, name: str) -> AsyncIterator[leases.Lease]:
+async def _opened_leases(store: Store, told: receipts.Receipts) -> AsyncIterator[leases.Leases]:
     """What one node at a time does. Let go at a clean stop, so that the next one need not wait for its end."""
-    lease = leases.Lease(store.engine, name, told.identity.id, _LEASE_MS)
+    held = leases.Leases(store.engine, told.identity.id, _LEASE_MS)
     try:
-        yield lease
+        yield held
     finally:
         with suppress(sql.StorageUnavailable):
-            await lease.release()
+            await held.release()
 
 
 def serve_credentials(settings: Settings, store: Store, clock: Clock) -> ServedCredentials:
@@ -339,7 +374,7 @@ async def _opened_wakeup(settings: Settings) -> AsyncIterator[wakeup.WakeUp]:
         await opened.aclose()
 
 
-def _connect_redis(settings: Settings) -> redis.Client | None:
+def _connect_redis(settings: Settings, timeout_ms: int | None = None) -> redis.Client | None:
     configured = settings.redis
     if configured is None:
         return None
@@ -350,7 +385,7 @@ def _connect_redis(settings: Settings) -> redis.Client | None:
             url=configured.url,
             password=None if password is None else password.reveal(),
             cluster=configured.cluster,
-            timeout_ms=configured.timeout_ms,
+            timeout_ms=timeout_ms or configured.timeout_ms,
             ca_file=_find_path(tls.ca_file),
             client_cert_file=_find_path(tls.client_cert_file),
             client_key_file=None if tls.client_key is None else references.get_path(tls.client_key),

@@ -48,7 +48,8 @@ async def initialise(
             for table, new in zip(keys, made, strict=True)
         ),
         f"data keys for {', '.join(ENVIRONMENTS)}",
-        "a signing key for identity assertions, and one for the ledger",
+        "a signing key for identity assertions",
+        "a signing key for checkpoints of the audit ledger",
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import clocks
+from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
 from gateway.observers import Observers
 from gateway.problems import KINDS as PROBLEM_KINDS
@@ -32,6 +33,7 @@ class Gateway:
     data_keys: DataKeys
     ring: Ring
     edge: Serve
+    followers: Followers | None = None
 
     def __init__(
         self,
@@ -57,6 +59,14 @@ class Gateway:
                     lambda: self.data_keys.degraded,
                 ),
                 "kms_failures": ("How often a KMS key failed.", lambda: self.data_keys.failures),
+                "audit_sink_entries_behind": (
+                    "Entries of the audit ledger that wait for the sink that is furthest behind.",
+                    lambda: 0 if self.followers is None else self.followers.behind,
+                ),
+                "audit_sinks_failing": (
+                    "Sinks of the audit ledger that take nothing.",
+                    lambda: 0 if self.followers is None else self.followers.failing,
+                ),
                 "log_lines_dropped": ("Request lines lost to a slow sink.", lambda: self.log.dropped),
             }
         )

@@ -48,3 +48,25 @@ class Lease:
             .on_conflict_do_update(index_elements=[_TABLE.c.name], set_=wanted, where=free)
             .returning(_TABLE.c.name)
         )
+
+
+class Leases:
+    """All that one holder does for the others, each by its name."""
+
+    def __init__(self, engine_: AsyncEngine, holder: str, ttl_ms: int) -> None:
+        self._engine = engine_
+        self._holder = holder
+        self._ttl_ms = ttl_ms
+        self._named: dict[str, Lease] = {}
+
+    def named(self, name: str) -> Lease:
+        if name not in self._named:
+            self._named[name] = Lease(self._engine, name, self._holder, self._ttl_ms)
+        return self._named[name]
+
+    async def held(self, name: str) -> bool:
+        return await self.named(name).take()
+
+    async def release(self) -> None:
+        for lease in self._named.values():
+            await lease.release()

@@ -3,11 +3,12 @@
 from typing import Final
 
 from gateway import initialise, operations, references, settings, upstream
+from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
 from keys import bindings, kms, refusals, ring
 from keys.kms import master_key, pkcs11
 from policies import document
-from storage import engine, location, migrate, redis
+from storage import chain, engine, location, migrate, redis
 
 KNOWN: Final[tuple[type[Exception], ...]] = (
     settings.SettingsError,
@@ -40,6 +41,8 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     master_key.PassphraseNeedless,
     master_key.PassphraseRefused,
     initialise.MasterKeyLost,
+    chain.Broken,
+    kafka.KafkaMissing,
     listening.AddressTaken,
     supervise.WorkerFailed,
     OSError,

@@ -34,6 +34,12 @@ def parse_moment(text: str, now_ms: int) -> int:
     return (moment_at - _EPOCH) // timedelta(milliseconds=1)
 
 
+def parse_past(text: str, now_ms: int) -> int:
+    """The same, but a distance lies behind now."""
+    moment = parse_moment(text, now_ms)
+    return 2 * now_ms - moment if _DISTANCE.match(text) else moment
+
+
 def show(moment_ms: int | None) -> str | None:
     if moment_ms is None:
         return None

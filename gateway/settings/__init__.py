@@ -5,6 +5,7 @@ from gateway.settings.faults import Fault, SettingsError
 from gateway.settings.loader import load
 from gateway.settings.rotation import build_schedules
 from gateway.settings.values import (
+    AuditSettings,
     ControlSettings,
     IdentitySettings,
     KeysSettings,
@@ -20,6 +21,7 @@ from gateway.settings.values import (
     ServiceSettings,
     Settings,
     SigningSettings,
+    SinkSettings,
     SourceLimitSettings,
     StorageSettings,
     TimeoutSettings,
@@ -29,6 +31,7 @@ from gateway.settings.values import (
 )
 
 __all__ = [
+    "AuditSettings",
     "ControlSettings",
     "Fault",
     "IdentitySettings",
@@ -47,6 +50,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SigningSettings",
+    "SinkSettings",
     "SourceLimitSettings",
     "StorageSettings",
     "TimeoutSettings",

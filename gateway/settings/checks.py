@@ -14,6 +14,7 @@ from gateway.settings.faults import Fault, quote_key
 from gateway.settings.kms_checks import find_kms_faults
 from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
+from gateway.settings.sink_checks import find_sink_faults
 from gateway.settings.values import Settings, UpstreamSettings, UpstreamTlsSettings
 from keys.environment import ENVIRONMENTS
 from policies import gcra
@@ -225,4 +226,5 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_scanners,
     _check_webhooks,
     find_route_faults,
+    find_sink_faults,
 )

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.values import (
+    AuditSettings,
     ControlSettings,
     IdentitySettings,
     KeysSettings,
@@ -43,6 +44,7 @@ _TABLES: dict[str, type[Struct]] = {
     "keys": KeysSettings,
     "rotation": RotationSettings,
     "identity": IdentitySettings,
+    "audit": AuditSettings,
     "source_limit": SourceLimitSettings,
     "webhooks": WebhooksSettings,
     "secrets_manager": SecretsManagerSettings,

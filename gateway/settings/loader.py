@@ -74,12 +74,16 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
             name: scanner if scanner is None else _anchor_keys(scanner, directory)
             for name, scanner in sections["scanners"].items()
         }
+    if "audit" in sections and sections["audit"] is not None:
+        audit = sections["audit"]
+        sinks = tuple(_anchor(sink, directory) for sink in audit.sinks)
+        anchored["audit"] = msgspec.structs.replace(audit, sinks=sinks)
     return anchored
 
 
 # Left as they are, for the checks to refuse.
 _NOT_FILES = frozenset({"", ":memory:"})
-_PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file"})
+_PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file", "path"})
 _REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin"})
 
 

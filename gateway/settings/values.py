@@ -159,6 +159,29 @@ class WebhooksSettings(Table, frozen=True):
     keep_days: Positive = 30
 
 
+class SinkSettings(Table, frozen=True):
+    """Where entries of the ledger are copied to. Which keys belong to which kind is `checks`' concern."""
+
+    name: str
+    kind: Literal["file", "redis", "kafka"]
+    from_start: bool = True
+    path: str | None = None
+    stream: str | None = None
+    max_length: Positive | None = None
+    brokers: tuple[str, ...] = ()
+    topic: str | None = None
+    tls: RedisTlsSettings | None = None
+
+
+class AuditSettings(Table, frozen=True):
+    """When checkpoints are due, and who follows the ledger."""
+
+    checkpoint_entries: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    checkpoint_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)] = 60_000
+    sink_poll_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
+    sinks: tuple[SinkSettings, ...] = ()
+
+
 class SourceLimitSettings(Table, frozen=True):
     rate: int = 500
     per: str = "1s"
@@ -239,6 +262,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keys: KeysSettings = KeysSettings()
     rotation: RotationSettings = RotationSettings()
     identity: IdentitySettings = IdentitySettings()
+    audit: AuditSettings = AuditSettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     secrets_manager: SecretsManagerSettings = SecretsManagerSettings()

@@ -42,6 +42,8 @@ audit_checkpoints = Table(
     Column("at", BigInteger, nullable=False),
     Column("root", Text, nullable=False),
     Column("statement", Text, nullable=False),
+    # The public half of what signed it: auditors need it long after the ring has forgotten the key.
+    Column("signer", Json, nullable=False),
 )
 
 # The ledger is the outbox: a consumer keeps the number of the last entry that it has delivered.

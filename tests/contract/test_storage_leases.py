@@ -106,3 +106,13 @@ async def test_a_store_that_is_away_gives_no_lease() -> None:
     with pytest.raises(storage_engine.StorageUnavailable):
         await lease(dead, "a").take()
     await dead.dispose()
+
+
+async def test_one_holder_s_leases_are_apart_and_released_together(engine: AsyncEngine) -> None:
+    """Losing one says nothing of another; a clean stop frees all of them."""
+    mine, theirs = (leases.Leases(engine, holder, LONG_MS) for holder in ("node-1", "node-2"))
+    assert await theirs.held("webhooks")
+    assert [await mine.held(name) for name in ("webhooks", "sink:copy")] == [False, True]
+    assert not await theirs.held("sink:copy")
+    await mine.release()
+    assert await theirs.held("sink:copy")

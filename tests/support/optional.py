@@ -1,7 +1,7 @@
 """Tools that only the system can bring: used where found, and named at the end of the run where not.
 
 Invariant: a test that leaves out what a missing tool would have proved says so in the summary. With
-PORTREEVE_TEST_REQUIRE=all there is nothing to leave out: a missing tool fails the test.
+PORTREEVE_TEST_REQUIRE=all a missing tool fails the test, if the system has packages to bring it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ _SOFTHSM_MODULES = (
 )
 
 
+KAFKA_VARIABLE = "PORTREEVE_TEST_KAFKA"
+
+
 class UnknownTool(LookupError):
     """No tool of this name is listed here."""
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """`find` answers the file to run or load."""
+    """`find` answers the file to run or load. `packaged`: a system's packages can bring it."""
 
     proves: str
     install: str
     find: Callable[[], Path | None]
+    packaged: bool = True
 
 
 def on_path(*names: str) -> Callable[[], Path | None]:
@@ -52,6 +56,15 @@ def first_file(*candidates: str) -> Callable[[], Path | None]:
     return find
 
 
+def find_kafka() -> Path | None:
+    """The directory of its jars: named, or beside the scripts on PATH."""
+    named, script = os.environ.get(KAFKA_VARIABLE), shutil.which("kafka-server-start.sh")
+    places = [Path(named)] if named else [Path(script).resolve().parents[1] / "libs"] if script else []
+    if shutil.which("java") is None:
+        return None
+    return next((place for place in places if list(place.glob("kafka_2.13-*.jar"))), None)
+
+
 TOOLS = {
     "curl": Tool("the README's signed request", "apt-get install curl", on_path("curl")),
     "openssl": Tool("signing in a shell", "apt-get install openssl", on_path("openssl")),
@@ -61,6 +74,12 @@ TOOLS = {
         "the console in a browser",
         "apt-get install chromium",
         on_path("chromium", "chromium-browser", "google-chrome"),
+    ),
+    "kafka": Tool(
+        "the Kafka sink against a broker",
+        f"Java 17, and {KAFKA_VARIABLE}=DIR with the jars of org.apache.kafka:kafka_2.13",
+        find_kafka,
+        packaged=False,
     ),
     "softhsm2": Tool("a KMS behind PKCS #11", "apt-get install softhsm2", first_file(*_SOFTHSM_MODULES)),
 }
@@ -77,7 +96,7 @@ def require(name: str) -> Path:
     found = tool.find()
     if found is not None:
         return found
-    if os.environ.get(REQUIRE_VARIABLE) == "all":
+    if tool.packaged and os.environ.get(REQUIRE_VARIABLE) == "all":
         pytest.fail(f"{name} is required and was not found: {tool.install}", pytrace=False)
     _left_out[name] += 1
     pytest.skip(f"{name} was not found: {tool.install}")

@@ -100,6 +100,7 @@ def _create_audit_checkpoints() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("root", sa.Text(), nullable=False),
         sa.Column("statement", sa.Text(), nullable=False),
+        sa.Column("signer", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit_checkpoints")),
     )
 

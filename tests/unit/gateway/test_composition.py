@@ -9,16 +9,18 @@ from secrets import token_bytes
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import composition, initialise, settings
 from gateway.demo import example
+from gateway.ledger import verify
 from keys import directory
 from keys.changes import Author
 from keys.kms import master_key
 from keys.records import KeyRequest
-from storage import engine, migrate
+from storage import engine, migrate, schema
 
 NOW_MS = 1_763_596_800_123
 WANTED = KeyRequest(partner="acme", environment="paper", algorithm="hmac-sha256", roles=("trader",))
@@ -161,3 +163,22 @@ async def test_a_database_password_comes_by_reference(
     await prepare(elsewhere)
     async with composition.opened(elsewhere, clock) as node:
         assert node.directory.revision >= 1
+
+
+async def test_a_node_signs_the_ledger_and_copies_it(configured: settings.Settings, tmp_path: Path) -> None:
+    """Checkpoints and sinks are a running node's work; nobody has to ask."""
+    copy = tmp_path / "audit.jsonl"
+    sink = settings.SinkSettings(name="copy", kind="file", path=str(copy))
+    audit = settings.AuditSettings(checkpoint_entries=1, sink_poll_ms=10, sinks=(sink,))
+    followed = msgspec.structs.replace(configured, audit=audit)
+    await prepare(followed)
+    async with serving(followed) as node:
+        await eventually(lambda: copy.exists() and b"ring_key.created" in copy.read_bytes())
+        made: list[object] = []
+        async with asyncio.timeout(10):
+            while not made:
+                async with engine.reading(node.store.engine) as conn:
+                    made = list((await conn.execute(sa.select(schema.audit_checkpoints.c.seq))).scalars())
+        assert node.followers.failing == 0
+        report = await node.store.exporter.verify_store(verify.Verifier())
+    assert report.checkpoints == len(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -142,6 +143,11 @@ async def test_a_store_that_hangs_is_given_up_on(
     told.notice(Applied(1, None, 0))
     with pytest.raises(storage_engine.StorageUnavailable):
         await told.report()
+    # The driver's thread still has its answer to give: it must not find the loop gone.
+    await engine.dispose()
+    async with asyncio.timeout(10):
+        while any("_connection_worker" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110  threads tell nobody
+            await asyncio.sleep(0.005)
 
 
 async def test_who_fell_silent_long_ago_is_forgotten_by_whoever_comes_next(
