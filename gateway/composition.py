@@ -7,7 +7,7 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
@@ -16,43 +16,37 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth import identity
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from gateway import clocks, kms_keys, receipts, references
+from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
-from gateway.ledger.export import Exporter
 from gateway.ledger.follower import Followers
 from gateway.ledger.sinks import build as sinks
-from gateway.operations import Operations
 from gateway.settings import RedisTlsSettings, Settings, build_schedules
+from gateway.store import Store, build_operations, build_store
 from gateway.webhooks import assembly
 from gateway.webhooks.dispatch import Dispatch
-from keys import register
-from keys.api_key_secrets import ApiKeySecrets
-from keys.changes import Changes, Clock
-from keys.checkpoints import Checkpoints, Rhythm
-from keys.custody import Custody
-from keys.data_keys import DataKeys, Lifetimes
+from keys.changes import Clock
+from keys.checkpoints import Rhythm
+from keys.data_keys import Lifetimes
 from keys.directory import Directory
-from keys.freezes import Freezes, ServedFreezes
-from keys.kinds import Kind
-from keys.leaks import Leaks
-from keys.resealing import Resealing
-from keys.rewrapping import Rewrapping
-from keys.ring import LEDGER, Ring
-from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
-from keys.rotations import Rotations
-from keys.scheduler import Scheduler, Upkeep
-from keys.schedules import Schedules
+from keys.freezes import ServedFreezes
+from keys.ring import Ring
+from keys.scheduler import Scheduler
 from keys.secret import Secret
-from keys.upstream_credentials import UpstreamCredentials
-from keys.webhooks import Examine, Webhooks
 from keys.wrappers import Wrappers
 from storage import engine as sql
 from storage import leases, migrate, redis, wakeup
+
+__all__ = [
+    "Node",
+    "Store",
+    "build_operations",
+    "build_store",
+]
 
 _LOG: Final = logging.getLogger("portreeve.composition")
 # A node that died is followed by another after as long.
@@ -60,33 +54,6 @@ _LEASE_MS: Final = 15_000
 # A batch of entries takes longer than an admission, and nobody waits for it.
 _SINK_TIMEOUT_MS: Final = 5_000
 Entropy = Callable[[int], bytes]
-
-
-class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What changes keys and partners, be it a command or a node."""
-
-    engine: AsyncEngine
-    wakeup: wakeup.WakeUp
-    data_keys: DataKeys
-    custody: Custody
-    freezes: Freezes
-    leaks: Leaks
-    ring: Ring
-    webhooks: Webhooks
-    ledger_ring: Ring
-    checkpoints: Checkpoints
-    exporter: Exporter
-    # What changes them, by name.
-    rings: Mapping[str, RingRotation]
-    upstream_credentials: UpstreamCredentials
-    rewrapping: Rewrapping
-    resealing: Resealing
-    rotations: Rotations
-
-    @property
-    def upkeep(self) -> tuple[Upkeep, ...]:
-        """Whatever has things to be done when their time has come."""
-        return (self.rotations,)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -178,54 +145,6 @@ async def opened_store(
         )
 
 
-def build_store(  # noqa: PLR0913  what is opened before, its sources of time and chance, and its terms by name
-    engine: AsyncEngine,
-    wrappers: Wrappers,
-    wakeup_: wakeup.WakeUp,
-    clock: Clock,
-    entropy: Entropy,
-    *,
-    examine: Examine,
-    spread_ms: int,
-    lifetimes: Lifetimes,
-    schedules: Schedules,
-    issuer: str,
-) -> Store:
-    """`spread_ms`: how long a node may go on serving what it last saw of the store."""
-    changes = Changes(engine, wakeup_, clock)
-    data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
-    ring = Ring(engine, data_keys, changes, clock, entropy)
-    ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
-    signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
-    checkpoints = Checkpoints(engine, ledger_ring, clock, issuer)
-    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, entropy)}
-    return Store(
-        engine=engine,
-        wakeup=wakeup_,
-        data_keys=data_keys,
-        custody=Custody(engine, data_keys, changes, clock, entropy),
-        freezes=Freezes(engine, changes),
-        webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
-        ring=ring,
-        ledger_ring=ledger_ring,
-        checkpoints=checkpoints,
-        exporter=Exporter(engine, checkpoints, clock),
-        rings={
-            each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
-            for each, lifetime_ms in signed_for_ms.items()
-        },
-        upstream_credentials=UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms),
-        leaks=Leaks(engine, data_keys, changes, entropy),
-        rewrapping=Rewrapping(engine, wrappers, changes),
-        resealing=Resealing(engine, data_keys, changes, entropy),
-        rotations=Rotations(engine, changes, clock, kinds, schedules),
-    )
-
-
-def build_operations(store: Store, settings: Settings) -> Operations:
-    return Operations(store.custody, store.leaks, settings.policies)
-
-
 @asynccontextmanager
 async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = ()) -> AsyncIterator[Node]:
     """A node whose keys are loaded: from here on it can serve."""
@@ -248,7 +167,13 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
             # A new epoch is opened before anything that is sealed under it is met.
-            companions=(store.data_keys, store.ring, store.ledger_ring, credentials),
+            companions=(
+                store.data_keys,
+                store.ring,
+                store.ledger_ring,
+                credentials,
+                BreakGlassAlarm(store.break_glass),
+            ),
             frozen=frozen,
             notice=told.notice,
         )

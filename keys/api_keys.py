@@ -48,6 +48,11 @@ class KeyNotFrozen(refusals.Conflict):
         super().__init__(f"key {key_id} is not frozen")
 
 
+class KeyMoved(refusals.Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} has been changed in the meantime: look at it again")
+
+
 def seal_secret(  # noqa: PLR0913  the fields that the envelope binds
     data_key: SecretBytes, secret: bytes, *, key_id: str, version: int, environment: str, nonce: bytes
 ) -> bytes:
@@ -113,7 +118,7 @@ def _from_row(row: sa.RowMapping, its_versions: Iterable[SecretVersion]) -> ApiK
 
 async def insert(change: Change, key: ApiKey, held: versions.Material) -> None:
     """With its first version, which holds that."""
-    fields = {name: getattr(key, name) for name in _OWN_FIELDS}
+    fields = {name: getattr(key, name) for name in _OWN_FIELDS} | {"revision": change.revision}
     lists = {
         "roles": list(key.roles),
         "permissions": None if key.permissions is None else list(key.permissions),
@@ -127,9 +132,7 @@ async def insert(change: Change, key: ApiKey, held: versions.Material) -> None:
         partner=key.partner,
         label=key.label,
     )
-    await change.conn.execute(
-        sa.insert(_KEYS).values(**fields | lists, partner_id=key.partner, revision=change.revision)
-    )
+    await change.conn.execute(sa.insert(_KEYS).values(**fields | lists, partner_id=key.partner))
     await versions.write(change, await versions.get(change.conn, key.id), key.versions, held)
 
 
@@ -139,6 +142,27 @@ async def mark_revoked(change: Change, key_id: str) -> None:
     """
     await _get_living(change.conn, key_id)
     await _update(change, key_id, revoked_at=change.at, revoked_reason=change.author.reason)
+
+
+async def alter(change: Change, before: ApiKey, after: ApiKey) -> None:
+    await _update(
+        change,
+        before.id,
+        roles=list(after.roles),
+        permissions=None if after.permissions is None else list(after.permissions),
+        cidrs=list(after.cidrs),
+        expires_at=after.expires_at,
+        label=after.label,
+    )
+    await register.rename(change, before.id, after.label)
+
+
+async def get_living_at(conn: AsyncConnection, key_id: str, revision: int) -> ApiKey:
+    """The key, if it is still as whoever wants to change it has seen it."""
+    key = await _get_living(conn, key_id)
+    if key.revision != revision:
+        raise KeyMoved(key_id)
+    return key
 
 
 async def freeze(change: Change, key_id: str) -> None:

@@ -3,12 +3,14 @@
 Invariant: rows, the new revision and at least one audit event are committed together or not at all; only
 then is the wake-up sent, and its failure undoes nothing, because every node also polls. Changes are
 serialised by the revision's row lock, which is taken first: what a change has read stays true until it
-commits. Refuses: a change that records nothing, unless it was abandoned, which takes back all of it.
+commits. What lets a change pass (an approval, an open break-glass) is spent in the change's own transaction, before
+anything else is done in it. Refuses: a change that records nothing, unless it was abandoned, which takes back all of
+it.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,10 +29,18 @@ class _Abandoned(Exception):
     pass
 
 
-class Author(msgspec.Struct, frozen=True):
-    """Who makes a change, and by what way it came: all of it is the ledger's to tell.
+class Clearance(Protocol):
+    """What lets a change pass that needs more than its author's word."""
 
-    `approval` is the id of the approval by which a second person let it pass.
+    async def spend(self, change: "Change") -> None:
+        """Inside the change's transaction, under the revision's lock; raises when it is good for nothing (any more)."""
+        ...
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Who makes a change, and by what way it came: all of it but the clearance is the ledger's to tell.
+
+    `approval` is the id of the approval by which a second person let it pass; `clearance` is what makes that true.
     """
 
     actor: str
@@ -38,6 +48,11 @@ class Author(msgspec.Struct, frozen=True):
     source: str | None = None
     request_id: str | None = None
     approval: str | None = None
+    clearance: Clearance | None = None
+
+    def going_on(self) -> "Author":
+        """The author of an operation's later transactions: its first one has spent the clearance."""
+        return msgspec.structs.replace(self, clearance=None)
 
 
 SYSTEM: Final = Author("system")
@@ -81,10 +96,20 @@ class Change:
             environment=environment,
             partner=partner,
             details=dict(details or {}),
-            **msgspec.structs.asdict(self.author),
+            actor=self.author.actor,
+            reason=self.author.reason,
+            source=self.author.source,
+            request_id=self.author.request_id,
+            approval=self.author.approval,
         )
         await audit.append(self.conn, event)
         self._recorded = True
+
+    async def spend_clearance(self) -> None:
+        if self.author.clearance is not None:
+            await self.author.clearance.spend(self)
+            # That it was spent is told, which is not yet what was done by it.
+            self._recorded = False
 
 
 class Changes:
@@ -99,6 +124,7 @@ class Changes:
         try:
             async with engine.transaction(self._engine) as conn:
                 change = Change(conn, await revision.bump(conn), self._clock(), author)
+                await change.spend_clearance()
                 yield change
                 change.require_recorded()
         except _Abandoned:

@@ -6,18 +6,28 @@ its answer. Refuses: what `requests` finds wrong, what does not exist, and what 
 allow.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, partners, requests, rotations
+from keys import api_keys, changing, partners, requests, rotations
 from keys import format as key_format
 from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys
 from keys.kinds import Draft
-from keys.records import ApiKey, CreatedKey, KeyPage, KeyRequest, Partner, SecretVersion
+from keys.records import (
+    ApiKey,
+    CreatedKey,
+    KeyChange,
+    KeyPage,
+    KeyRequest,
+    Partner,
+    PartnerChange,
+    SecretVersion,
+)
 from keys.versions import Material
 from storage import engine
 
@@ -70,6 +80,35 @@ class Custody:
             await change.record("partner.unfrozen", partner_id, partner=partner_id)
             return await partners.get(change.conn, partner_id)
 
+    async def change_partner(self, seen: Partner, asked: PartnerChange, *, author: Author) -> Partner:
+        """`seen` is what the change was decided on: refused when the partner is no longer that."""
+        after = changing.change_partner(seen, asked)
+        requests.check_partner(after.id, after.name, after.tier)
+        async with self._changes.begin(author) as change:
+            before = await partners.get_at(change.conn, seen.id, seen.revision)
+            await partners.alter(change, seen.id, after.name, after.tier)
+            await change.record(
+                "partner.changed", seen.id, partner=seen.id, details=changing.describe(before, after)
+            )
+            return await partners.get(change.conn, seen.id)
+
+    def check_request(self, request: KeyRequest) -> KeyRequest:
+        """The request as it would be stored: what somebody else is to agree to."""
+        return requests.check_key(request, self._clock())
+
+    def check_change(self, seen: ApiKey, asked: KeyChange) -> ApiKey:
+        """The key as it would be; nothing is stored."""
+        return changing.change_key(seen, requests.check_key_change(asked, self._clock()))
+
+    async def change_key(self, seen: ApiKey, asked: KeyChange, *, author: Author) -> ApiKey:
+        """`seen` is what the change was decided on: refused when the key is no longer that."""
+        after = self.check_change(seen, asked)
+        async with self._changes.begin(author) as change:
+            before = await api_keys.get_living_at(change.conn, seen.id, seen.revision)
+            await api_keys.alter(change, before, after)
+            details = changing.describe(before, after)
+            return await _recorded(change, "api_key.changed", seen.id, details)
+
     async def create_key(self, request: KeyRequest, *, author: Author) -> CreatedKey:
         key = self._draft(request)
         draft = await self._draft_secret(key)
@@ -77,6 +116,7 @@ class Custody:
             await partners.get(change.conn, key.partner)
             await api_keys.insert(change, key, draft.seal(_FIRST_VERSION))
             await _record_creation(change, key)
+            key = msgspec.structs.replace(key, revision=change.revision)
         return CreatedKey(key=key, version=_FIRST_VERSION, secret=draft.shown)
 
     async def list_keys(
@@ -160,7 +200,9 @@ async def _record_creation(change: Change, key: ApiKey) -> None:
     )
 
 
-async def _recorded(change: Change, action: str, key_id: str) -> ApiKey:
+async def _recorded(
+    change: Change, action: str, key_id: str, details: Mapping[str, Any] | None = None
+) -> ApiKey:
     key = await api_keys.get(change.conn, key_id)
-    await change.record(action, key_id, environment=key.environment, partner=key.partner)
+    await change.record(action, key_id, environment=key.environment, partner=key.partner, details=details)
     return key

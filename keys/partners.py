@@ -32,6 +32,11 @@ class PartnerNotFrozen(refusals.Conflict):
         super().__init__(f"partner {partner_id!r} is not frozen")
 
 
+class PartnerMoved(refusals.Conflict):
+    def __init__(self, partner_id: str) -> None:
+        super().__init__(f"partner {partner_id!r} has been changed in the meantime: look at it again")
+
+
 async def find(conn: AsyncConnection, partner_id: str) -> Partner | None:
     query = sa.select(*_COLUMNS).where(_TABLE.c.id == partner_id)
     row = (await conn.execute(query)).mappings().first()
@@ -58,6 +63,18 @@ async def insert(change: Change, partner_id: str, name: str, tier: str) -> None:
             id=partner_id, name=name, tier=tier, created_at=change.at, revision=change.revision
         )
     )
+
+
+async def get_at(conn: AsyncConnection, partner_id: str, revision: int) -> Partner:
+    """The partner, if it is still as whoever wants to change it has seen it."""
+    partner = await get(conn, partner_id)
+    if partner.revision != revision:
+        raise PartnerMoved(partner_id)
+    return partner
+
+
+async def alter(change: Change, partner_id: str, name: str, tier: str) -> None:
+    await _update(change, partner_id, name=name, tier=tier)
 
 
 async def freeze(change: Change, partner_id: str) -> None:

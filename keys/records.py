@@ -6,6 +6,7 @@ The one exception is `CreatedKey`, which carries a new secret to whoever asked f
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from keys.environment import Environment
 from keys.secret import Secret
@@ -21,6 +22,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     frozen_at: int | None = None
     frozen_reason: str | None = None
+    revision: int = 0
 
 
 class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     frozen_reason: str | None = None
     revoked_at: int | None = None
     revoked_reason: str | None = None
+    revision: int = 0
     versions: tuple[SecretVersion, ...] = ()
 
 
@@ -76,6 +79,21 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     cidrs: tuple[str, ...] = ()
     expires_at: int | None = None
     label: str = ""
+
+
+class KeyChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a key is to be from now on; what is not set stays. A list replaces the whole list."""
+
+    roles: tuple[str, ...] | UnsetType = UNSET
+    permissions: tuple[str, ...] | UnsetType | None = UNSET
+    cidrs: tuple[str, ...] | UnsetType = UNSET
+    expires_at: int | UnsetType | None = UNSET
+    label: str | UnsetType = UNSET
+
+
+class PartnerChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: str | UnsetType = UNSET
+    tier: str | UnsetType = UNSET
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -42,6 +42,12 @@ async def enter(  # noqa: PLR0913  what a secret is, each by its name
     )
 
 
+async def rename(change: Change, secret_id: str, label: str) -> None:
+    await change.conn.execute(
+        sa.update(_TABLE).where(_TABLE.c.id == secret_id).values(label=label, revision=change.revision)
+    )
+
+
 async def stamp(change: Change, secret_id: str) -> None:
     await change.conn.execute(
         sa.update(_TABLE).where(_TABLE.c.id == secret_id).values(revision=change.revision)

@@ -10,9 +10,10 @@ import re
 from typing import Final, get_args
 
 import msgspec
+from msgspec import UNSET
 
 from keys import ed25519, environment, refusals
-from keys.records import Algorithm, KeyRequest
+from keys.records import Algorithm, KeyChange, KeyRequest
 
 _PARTNER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -84,11 +85,25 @@ def check_reason(reason: str | None) -> None:
         raise InvalidReason(f"a reason is 1 to {_LONGEST_REASON} printable characters, or none is given")
 
 
+def check_key_change(change: KeyChange, now_ms: int) -> KeyChange:
+    checked: dict[str, object] = {}
+    if change.label is not UNSET:
+        _check_label(change.label)
+    if change.expires_at is not UNSET and change.expires_at is not None and change.expires_at <= now_ms:
+        raise InvalidExpiry("to end a key now, revoke it")
+    if change.roles is not UNSET:
+        checked["roles"] = _check_roles(change.roles)
+    if change.permissions is not UNSET:
+        checked["permissions"] = _check_permissions(change.permissions)
+    if change.cidrs is not UNSET:
+        checked["cidrs"] = _check_cidrs(change.cidrs)
+    return msgspec.structs.replace(change, **checked)
+
+
 def check_key(request: KeyRequest, now_ms: int) -> KeyRequest:
     environment.parse_environment(request.environment)
     _check_public_key(request)
-    if not _is_plain(request.label, _LONGEST_TEXT):
-        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters")
+    _check_label(request.label)
     if request.expires_at is not None and request.expires_at <= now_ms:
         raise InvalidExpiry("the key would have expired before it is made")
     return msgspec.structs.replace(
@@ -97,6 +112,11 @@ def check_key(request: KeyRequest, now_ms: int) -> KeyRequest:
         permissions=_check_permissions(request.permissions),
         cidrs=_check_cidrs(request.cidrs),
     )
+
+
+def _check_label(label: str) -> None:
+    if not _is_plain(label, _LONGEST_TEXT):
+        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters")
 
 
 def _check_public_key(request: KeyRequest) -> None:

@@ -1,4 +1,4 @@
-"""The policies file: permissions, roles that name them, tiers that bound how fast.
+"""The policies file: permissions, roles that name them, tiers that bound how fast, and what needs a second person.
 
 Invariant: a loaded `Policies` names nothing that isn't defined in it. Refuses unknown keys, dangling or
 doubled names, names outside the grammar, and limits that can't be kept; each error names its place.
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from policies import control, gcra, limits, strict
+from policies import approvals, control, gcra, limits, strict
 from policies.decision import Requirement
 from policies.strict import PolicyError
 
@@ -89,14 +89,22 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     permissions: dict[str, object] = {}
     roles: dict[str, object] = {}
     tiers: dict[str, object] = {}
+    two_persons: bool = True
+    approvals: tuple[object, ...] = ()
+    break_glass: dict[str, object] = {}
 
 
 class Policies:
     """What is allowed, ready to be asked; its three maps are read-only."""
 
     def __init__(
-        self, permissions: Mapping[str, PermissionRule], roles: Mapping[str, Role], tiers: Mapping[str, Tier]
+        self,
+        permissions: Mapping[str, PermissionRule],
+        roles: Mapping[str, Role],
+        tiers: Mapping[str, Tier],
+        approvals_: approvals.Approvals = approvals.BUILT_IN,
     ) -> None:
+        self.approvals = approvals_
         self.permissions = MappingProxyType(dict(permissions))
         self.roles = MappingProxyType(dict(roles))
         self.tiers = MappingProxyType(dict(tiers))
@@ -114,6 +122,9 @@ class Policies:
                 self._granted.clear()
             self._granted[(roles, narrowed)] = granted
         return granted
+
+    def is_trading(self, permissions: frozenset[str]) -> bool:
+        return any(self.permissions[name].trading for name in permissions if name in self.permissions)
 
     def requirement(self, permission: str | None, environment: str | None) -> Requirement:
         """State what a route asks; raises `UnknownName` for a permission that isn't defined."""
@@ -169,7 +180,15 @@ def parse(content: bytes, source: str) -> Policies:
         name: _parse_tier(name, raw, f"{source}: tiers.{_quoted(name)}")
         for name, raw in sections.tiers.items()
     }
-    return Policies(permissions, roles, tiers)
+    second_persons = approvals.build(
+        two_persons=sections.two_persons,
+        rules=sections.approvals,
+        break_glass=sections.break_glass,
+        permissions=permissions,
+        roles=roles,
+        source=source,
+    )
+    return Policies(permissions, roles, tiers, second_persons)
 
 
 def _parse_toml(content: bytes, source: str) -> object:

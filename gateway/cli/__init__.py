@@ -29,6 +29,8 @@ COMMANDS: Final = MappingProxyType(
         "leaks": "gateway.cli.leak_commands:leaks",
         "webhooks": "gateway.cli.webhook_commands:webhooks",
         "secrets": "gateway.cli.secret_commands:secrets",
+        "approvals": "gateway.cli.approval_commands:approvals",
+        "break-glass": "gateway.cli.break_glass_commands:break_glass",
         "audit": "gateway.cli.audit_commands:audit",
         "request": "gateway.cli.signing_commands:request",
         "sign": "gateway.cli.signing_commands:sign",

@@ -5,16 +5,18 @@ line on stderr and exit code 1. Unnamed failures stay tracebacks: they are defec
 """
 
 import asyncio
-import getpass
+import os
+import pwd
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+import msgspec
 
 from gateway import clocks, composition, operations, settings
-from gateway.cli import failures
+from gateway.cli import consent, failures
 from keys.changes import Author
 
 CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
@@ -80,6 +82,8 @@ def operate(action: Callable[[operations.Operations, operations.Operator], Await
 def reported() -> Iterator[None]:
     try:
         yield
+    except operations.ApprovalNeeded as need:
+        raise consent.SecondPersonNeeded(need.approval) from need
     except failures.KNOWN as error:
         raise click.ClickException(failures.explain(error)) from error
 
@@ -90,7 +94,12 @@ def author(reason: str | None = None) -> Author:
 
 
 def operator() -> operations.Operator:
+    """The account that runs this process, as the system knows it: no variable of the environment is asked."""
+    number = os.getuid()
     try:
-        return operations.of_shell(getpass.getuser())
-    except (KeyError, OSError):  # an account number without a name, as containers have
-        return operations.of_shell("unknown")
+        account = pwd.getpwuid(number).pw_name
+    except KeyError:  # an account number without a name, as containers have
+        account = f"uid-{number}"
+    return msgspec.structs.replace(
+        operations.of_shell(account), approval=consent.approval(), under_glass=consent.is_under_glass()
+    )

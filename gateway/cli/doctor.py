@@ -67,6 +67,7 @@ def _checks(configured: settings.Settings) -> Iterator[tuple[str, Check, Literal
     yield "KMS", _check_kms, "failed"
     yield "signing keys", _check_ring, "failed"
     yield "upstream credentials", _check_credentials, "warning"
+    yield "second person", _check_second_person, "warning"
     if configured.redis is None:
         yield "replay store", _check_single_worker, "warning"
     else:
@@ -132,6 +133,17 @@ async def _check_credentials(configured: settings.Settings) -> str:
             return f"{len(served.by_upstream)} can be sent"
         finally:
             await served.aclose()
+
+
+async def _check_second_person(configured: settings.Settings) -> str:
+    if not configured.policies.approvals.two_persons:
+        raise Unwell("two_persons = false: any one operator may do everything, and undo every freeze, alone")
+    await _check_schema(configured)
+    async with composition.opened_store(configured, clocks.wall_ms) as store:
+        opened = await store.break_glass.find_all_open()
+    if opened:
+        raise Unwell(f"break-glass is open: {', '.join(f'{one.id} by {one.opened_by}' for one in opened)}")
+    return "asked for where the policies say so"
 
 
 async def _check_single_worker(configured: settings.Settings) -> str:

@@ -28,6 +28,7 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     refusals.Conflict,
     operations.PermissionMissing,
     operations.EnvironmentForeign,
+    operations.RoleMissing,
     ring.RingUnusable,
     kms.KmsUnavailable,
     kms.KmsRefused,

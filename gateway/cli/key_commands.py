@@ -6,11 +6,12 @@ Invariant: a new secret is printed once, by `create`; no other command has it to
 from typing import Any, Final, get_args
 
 import click
+from msgspec import UNSET, UnsetType
 
 from gateway import clocks, operations
-from gateway.cli import context, moments, output
+from gateway.cli import consent, context, moments, output
 from keys.environment import ENVIRONMENTS
-from keys.records import Algorithm, ApiKey, CreatedKey, KeyRequest, SecretVersion
+from keys.records import Algorithm, ApiKey, CreatedKey, KeyChange, KeyRequest, SecretVersion
 
 COLUMNS: Final = ("id", "partner", "environment", "algorithm", "roles", "status", "label", "expires_at")
 VERSION_COLUMNS: Final = ("version", "state", "created_at", "last_used_at", "last_used_source", "use_count")
@@ -36,6 +37,12 @@ def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> i
         return None if value is None else moments.parse_moment(value, clocks.wall_ms())
     except moments.UnreadableMoment as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _parse_end(ctx: click.Context, option: click.Parameter, value: str | None) -> int | UnsetType | None:
+    if value is None:
+        return UNSET
+    return None if value == "never" else _parse_moment(ctx, option, value)
 
 
 @click.group()
@@ -69,11 +76,64 @@ def keys() -> None:
 )
 @click.option("--label", default="", metavar="L", help="A note for people.")
 @click.option("--json", "as_json", is_flag=True)
+@consent.with_consent
 @context.with_config
 def create(as_json: bool, **asked: Any) -> None:  # noqa: ANN401  click hands the options on
     """Make a key. Prints its id, its version, and its secret, this once."""
-    request = KeyRequest(**asked)
-    _print_created(context.operate(lambda ops, by: ops.keys.create(by, request)), as_json=as_json)
+    request, reason = KeyRequest(**asked), consent.reason()
+    made = context.operate(lambda ops, by: ops.keys.create(by, request, reason=reason))
+    _print_created(made, as_json=as_json)
+
+
+@keys.command("change")
+@click.argument("key_id", metavar="ID")
+@click.option("--role", "roles", multiple=True, metavar="R", help="In place of all its roles; repeatable.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    metavar="P",
+    help="Narrows what the roles grant to these; repeatable. `all`: not narrowed.",
+)
+@click.option(
+    "--cidr",
+    "cidrs",
+    multiple=True,
+    metavar="C",
+    help="In place of all its networks; repeatable. `any`: none.",
+)
+@click.option(
+    "--expires",
+    "expires_at",
+    metavar="T",
+    callback=_parse_end,
+    help="RFC 3339, or from now: 12h, 90d, 4w. `never`: it stays.",
+)
+@click.option("--label", metavar="L", help="A note for people.")
+@click.option("--json", "as_json", is_flag=True)
+@consent.with_consent
+@context.with_config
+def change_(  # noqa: PLR0913  one parameter an option
+    key_id: str,
+    *,
+    roles: tuple[str, ...],
+    permissions: tuple[str, ...],
+    cidrs: tuple[str, ...],
+    expires_at: int | UnsetType | None,
+    label: str | None,
+    as_json: bool,
+) -> None:
+    """Widen or narrow a key. A list that is given replaces the key's; what is not given stays."""
+    asked = KeyChange(
+        roles=roles or UNSET,
+        permissions=None if permissions == ("all",) else permissions or UNSET,
+        cidrs=() if cidrs == ("any",) else cidrs or UNSET,
+        expires_at=expires_at,
+        label=UNSET if label is None else label,
+    )
+    reason = consent.reason()
+    changed = context.operate(lambda ops, by: ops.keys.change(by, key_id, asked, reason=reason))
+    _print(changed, as_json=as_json)
 
 
 @keys.command("list")
@@ -118,10 +178,12 @@ def _change(name: str, summary: str) -> None:
 
     @keys.command(name, help=summary)
     @click.argument("key_id", metavar="ID")
-    @click.option("--reason", help="Goes into the audit ledger.")
     @click.option("--json", "as_json", is_flag=True)
+    @consent.with_consent
     @context.with_config
-    def change(key_id: str, reason: str | None, as_json: bool) -> None:
+    def change(key_id: str, as_json: bool) -> None:
+        reason = consent.reason()
+
         def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
             return getattr(ops.keys, name)(by, key_id, reason=reason)
 

@@ -76,9 +76,14 @@ def check(as_json: bool) -> None:
         "permissions": sorted(policies.permissions),
         "roles": sorted(policies.roles),
         "tiers": sorted(policies.tiers),
+        "two_persons": policies.approvals.two_persons,
     }
     if as_json:
         output.print_json(found)
     else:
         output.print_fields(found)
         output.say("The configuration holds.")
+    if not policies.approvals.two_persons:
+        output.warn(
+            "WARNING: two_persons = false: any one operator may do everything, and undo every freeze, alone."
+        )

@@ -3,10 +3,11 @@
 from typing import Any, Final
 
 import click
+from msgspec import UNSET
 
 from gateway import operations
-from gateway.cli import context, moments, output
-from keys.records import Partner
+from gateway.cli import consent, context, moments, output
+from keys.records import Partner, PartnerChange
 
 COLUMNS: Final = ("id", "name", "tier", "status", "created_at")
 
@@ -21,11 +22,30 @@ def partners() -> None:
 @click.option("--name", help="What people call it.  [default: the id]")
 @click.option("--tier", default="standard", show_default=True, help="A tier of policies.toml.")
 @click.option("--json", "as_json", is_flag=True)
+@consent.with_consent
 @context.with_config
 def create(partner_id: str, name: str | None, tier: str, as_json: bool) -> None:
     """Take on a partner."""
-    made = context.operate(lambda ops, by: ops.partners.create(by, partner_id, name or partner_id, tier))
+    reason = consent.reason()
+    made = context.operate(
+        lambda ops, by: ops.partners.create(by, partner_id, name or partner_id, tier, reason=reason)
+    )
     _print(made, as_json=as_json)
+
+
+@partners.command("change")
+@click.argument("partner_id", metavar="ID")
+@click.option("--name", help="What people call it.")
+@click.option("--tier", help="A tier of policies.toml.")
+@click.option("--json", "as_json", is_flag=True)
+@consent.with_consent
+@context.with_config
+def change_(partner_id: str, name: str | None, tier: str | None, as_json: bool) -> None:
+    """Rename a partner, or put it into another tier. What is not given stays."""
+    asked = PartnerChange(name=UNSET if name is None else name, tier=UNSET if tier is None else tier)
+    reason = consent.reason()
+    changed = context.operate(lambda ops, by: ops.partners.change(by, partner_id, asked, reason=reason))
+    _print(changed, as_json=as_json)
 
 
 @partners.command("list")
@@ -54,10 +74,12 @@ def _change(name: str, summary: str) -> None:
 
     @partners.command(name, help=summary)
     @click.argument("partner_id", metavar="ID")
-    @click.option("--reason", help="Goes into the audit ledger.")
     @click.option("--json", "as_json", is_flag=True)
+    @consent.with_consent
     @context.with_config
-    def change(partner_id: str, reason: str | None, as_json: bool) -> None:
+    def change(partner_id: str, as_json: bool) -> None:
+        reason = consent.reason()
+
         def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
             return getattr(ops.partners, name)(by, partner_id, reason=reason)
 

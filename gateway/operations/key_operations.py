@@ -6,25 +6,59 @@ of reach is unknown.
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
+from gateway.operations.gate import Facts, Gate, Standing
 from gateway.operations.operator import Operator, PermissionMissing
-from keys import api_keys
+from keys import api_keys, changing
+from keys.changes import Author
 from keys.custody import Custody
-from keys.records import ApiKey, CreatedKey, KeyPage, KeyRequest
+from keys.records import ApiKey, CreatedKey, KeyChange, KeyPage, KeyRequest
 from policies import control
 from policies.document import Policies
 
 
 class KeyOperations:
-    def __init__(self, custody: Custody, policies: Policies) -> None:
+    def __init__(self, custody: Custody, policies: Policies, gate: Gate) -> None:
         self._custody = custody
         self._policies = policies
+        self._gate = gate
 
     async def create(self, by: Operator, request: KeyRequest, *, reason: str | None = None) -> CreatedKey:
         by.require(control.KEYS_WRITE)
         by.require_reach(request.partner)
         by.require_environment(request.environment)
-        self._require_grantable(by, request)
-        return await self._custody.create_key(request, author=by.author(reason))
+        granted = self._get_grantable(by, request.roles, request.permissions)
+        # As it would be stored, so that one wish has one spelling.
+        asked = self._custody.check_request(request)
+        await self._custody.get_partner(asked.partner)
+        author = await self._gate.pass_(
+            by,
+            action="key.create",
+            subject=asked.partner,
+            environment=asked.environment,
+            partner=asked.partner,
+            change=_describe(asked),
+            facts=Facts(granted=granted),
+            reason=reason,
+        )
+        return await self._custody.create_key(asked, author=author)
+
+    async def change(
+        self, by: Operator, key_id: str, asked: KeyChange, *, reason: str | None = None
+    ) -> ApiKey:
+        by.require(control.KEYS_WRITE)
+        seen = await self._get_own(by, key_id)
+        if seen.revoked_at is not None:
+            raise api_keys.AlreadyRevoked(key_id)
+        after = self._custody.check_change(seen, asked)
+        self._get_grantable(by, after.roles, after.permissions)
+        widened = changing.find_widenings(seen, after)
+        change = {**changing.describe(seen, after), "widened": list(widened)}
+        author = await self._pass(by, "key.widen" if widened else "key.change", after, reason, change=change)
+        return await self._custody.change_key(seen, asked, author=author)
 
     async def find_page(
         self,
@@ -50,18 +84,45 @@ class KeyOperations:
 
     async def revoke(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.KEYS_REVOKE)
-        await self._get_own(by, key_id)
-        return await self._custody.revoke_key(key_id, author=by.author(reason))
+        author = await self._pass(by, "key.revoke", await self._get_own(by, key_id), reason)
+        return await self._custody.revoke_key(key_id, author=author)
 
     async def freeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.FREEZE)
-        await self._get_own(by, key_id)
-        return await self._custody.freeze_key(key_id, author=by.author(reason))
+        author = await self._pass(by, "key.freeze", await self._get_own(by, key_id), reason)
+        return await self._custody.freeze_key(key_id, author=author)
 
     async def unfreeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.UNFREEZE)
-        await self._get_own(by, key_id)
-        return await self._custody.unfreeze_key(key_id, author=by.author(reason))
+        key = await self._get_own(by, key_id)
+        if key.revoked_at is not None:
+            raise api_keys.AlreadyRevoked(key_id)
+        if key.frozen_at is None:
+            # Nobody is asked to approve what could not be done.
+            raise api_keys.KeyNotFrozen(key_id)
+        author = await self._pass(by, "key.unfreeze", key, reason)
+        return await self._custody.unfreeze_key(key_id, author=author)
+
+    async def _pass(
+        self,
+        by: Operator,
+        action: str,
+        key: ApiKey,
+        reason: str | None,
+        *,
+        change: dict[str, Any] | None = None,
+    ) -> Author:
+        return await self._gate.pass_(
+            by,
+            action=action,
+            subject=key.id,
+            environment=key.environment,
+            partner=key.partner,
+            change=change,
+            facts=Facts(granted=self._policies.permissions_of(key.roles, key.permissions)),
+            standing=Standing("key", key.id, key.revision),
+            reason=reason,
+        )
 
     async def _get_own(self, by: Operator, key_id: str) -> ApiKey:
         key = await self._get_reached(by, key_id)
@@ -74,11 +135,20 @@ class KeyOperations:
             raise api_keys.UnknownKey(key_id)
         return key
 
-    def _require_grantable(self, by: Operator, request: KeyRequest) -> None:
-        for role in request.roles:
+    def _get_grantable(
+        self, by: Operator, roles: tuple[str, ...], permissions: tuple[str, ...] | None
+    ) -> frozenset[str]:
+        for role in roles:
             self._policies.get_role(role)
-        self._policies.check_narrowing(request.roles, request.permissions or ())
-        granted = self._policies.permissions_of(request.roles, request.permissions)
+        self._policies.check_narrowing(roles, permissions or ())
+        granted = self._policies.permissions_of(roles, permissions)
         for permission in sorted(granted):
             if permission.startswith(control.SCOPE) and permission not in by.permissions:
                 raise PermissionMissing(permission)
+        return granted
+
+
+def _describe(asked: KeyRequest) -> dict[str, Any]:
+    described: dict[str, Any] = msgspec.structs.asdict(asked)
+    described["public_key"] = None if asked.public_key is None else asked.public_key.hex()
+    return described

@@ -6,6 +6,8 @@ Paper and live stay apart here too: an operator acts only in their own environme
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from keys import partners
@@ -30,8 +32,20 @@ class EnvironmentForeign(Exception):
         self.environment = environment
 
 
+class RoleMissing(Exception):
+    """The operator may approve, but not this: a rule asks for somebody with one of these roles."""
+
+    def __init__(self, roles: tuple[str, ...]) -> None:
+        super().__init__(f"only somebody with one of the roles {', '.join(roles)} decides this")
+        self.roles = roles
+
+
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
-    """`partner`: the one that this operator belongs to. `approval`: the id of the approval that they show."""
+    """`partner`: the one that this operator belongs to. `approval`: the id of the approval that they show.
+
+    `under_glass`: they say that they act under the break-glass they have opened. `every_role`: a shell has no
+    roles, and is bound by none.
+    """
 
     actor: str
     permissions: frozenset[str]
@@ -40,6 +54,9 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     request_id: str | None = None
     approval: str | None = None
+    under_glass: bool = False
+    roles: frozenset[str] = frozenset()
+    every_role: bool = False
 
     @property
     def reaches_all(self) -> bool:
@@ -62,12 +79,20 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         if not self.reaches(partner):
             raise partners.UnknownPartner(partner)
 
+    def has_role(self, roles: Collection[str]) -> bool:
+        return self.every_role or not self.roles.isdisjoint(roles)
+
     def author(self, reason: str | None = None) -> Author:
-        return Author(self.actor, reason, self.source, self.request_id, self.approval)
+        """Without an approval: that stands in the ledger only where the gate has made it spent."""
+        return Author(self.actor, reason, self.source, self.request_id)
 
 
 def of_shell(account: str) -> Operator:
     """Whoever has a shell on a machine with the store's credentials may do everything; approvals bind them too."""
     return Operator(
-        actor=f"cli:{account}", permissions=control.ALL, environments=frozenset(ENVIRONMENTS), partner=None
+        actor=f"cli:{account}",
+        permissions=control.ALL,
+        environments=frozenset(ENVIRONMENTS),
+        partner=None,
+        every_role=True,
     )

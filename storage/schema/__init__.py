@@ -20,6 +20,7 @@ from storage.schema.custody import (
 from storage.schema.ledger import audit_checkpoints, audit_events, audit_head, consumers, revision
 from storage.schema.operations import (
     approvals,
+    break_glass,
     freezes,
     leases,
     nodes,
@@ -34,6 +35,7 @@ __all__ = [
     "audit_checkpoints",
     "audit_events",
     "audit_head",
+    "break_glass",
     "consumers",
     "data_key_wrappings",
     "data_keys",

@@ -6,7 +6,9 @@ from sqlalchemy import PrimaryKeyConstraint as PrimaryKey
 from storage.schema.base import Json, metadata
 from storage.schema.custody import partners, secrets
 
-# `change` is what was asked for, without secrets; `digest` binds the approval to exactly that.
+# `change` is what was asked for, without secrets; `digest` binds the approval to exactly that, and to the subject as it
+# stood at `subject_revision`. `requester_partner`: the one that the requester belongs to; none reaches all of them.
+# `approvers` lists lists of roles: whoever decides has one of each.
 approvals = Table(
     "approvals",
     metadata,
@@ -18,7 +20,10 @@ approvals = Table(
     Column("change", Json, nullable=False),
     Column("digest", Text, nullable=False),
     Column("state", Text, nullable=False, index=True),
+    Column("subject_revision", BigInteger),
+    Column("approvers", Json, nullable=False),
     Column("requested_by", Text, nullable=False),
+    Column("requester_partner", Text),
     Column("requested_at", BigInteger, nullable=False),
     Column("reason", Text),
     Column("expires_at", BigInteger, nullable=False),
@@ -27,6 +32,19 @@ approvals = Table(
     Column("decision_reason", Text),
     Column("used_at", BigInteger),
     CheckConstraint("state IN ('pending', 'approved', 'refused', 'withdrawn', 'used')", name="state"),
+)
+
+# Who acts without a second person, and until when. Rows stay: they are what acts under them refer to.
+break_glass = Table(
+    "break_glass",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("opened_by", Text, nullable=False, index=True),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("closed_by", Text),
 )
 
 freezes = Table(

@@ -17,6 +17,8 @@ from gateway.cli import cli
 from gateway.runtime import Gateway
 from gateway.settings.values import Settings
 from gateway.trace import Trace
+from policies import actions
+from policies.approvals import ApprovalRule, BreakGlassRule
 from policies.document import PermissionRule, Role, Tier
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,13 @@ def tables(kind: type[msgspec.Struct], place: str = "") -> Iterator[tuple[str, t
 
 Tables = dict[str, type[msgspec.Struct]]
 TABLES: Tables = dict(tables(Settings))
-POLICY_TABLES: Tables = {'permissions."SCOPE:ACTION"': PermissionRule, "roles.NAME": Role, "tiers.NAME": Tier}
+POLICY_TABLES: Tables = {
+    'permissions."SCOPE:ACTION"': PermissionRule,
+    "roles.NAME": Role,
+    "tiers.NAME": Tier,
+    "approvals": ApprovalRule,
+    "break_glass": BreakGlassRule,
+}
 KEYS = [
     (place, field.name)
     for place, table in (TABLES | POLICY_TABLES).items()
@@ -145,7 +153,7 @@ def documented_commands() -> dict[str, str]:
     return {
         name: text
         for heading, text in sections("command-line.md").items()
-        for name in re.findall(r"`(portreeve [a-z ]+)`", heading)
+        for name in re.findall(r"`(portreeve [a-z -]+)`", heading)
     }
 
 
@@ -201,3 +209,10 @@ def test_every_field_of_the_request_log_is_documented(field: str) -> None:
     """An operator finds in docs/deploy.md what each field of a line is."""
     rows = re.findall(r"^\| (`.*?) \|", sections("deploy.md")["The request log"], re.MULTILINE)
     assert f"`{field}`" in " ".join(rows)
+
+
+def test_every_action_that_a_rule_can_name_is_documented() -> None:
+    """Whoever writes a rule finds its name, and no name that is gone."""
+    text = sections("approvals.md")["What needs a second person"]
+    named = set(re.findall(r"`([a-z-]+\.[a-z-]+|break-glass)`", text))
+    assert named == actions.ALL

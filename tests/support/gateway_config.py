@@ -17,6 +17,8 @@ ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def policies() -> Table:
     return {
+        # Whoever attacks has one account; approvals have tests of their own.
+        "two_persons": False,
         "permissions": {
             "orders:read": {"description": "See orders"},
             "orders:write": {"description": "Place and cancel orders", "trading": True},
@@ -115,8 +117,10 @@ def to_toml(document: Table) -> str:
     for name, content in document.items():
         if isinstance(content, list):
             lines += [line for item in content for line in (f"[[{name}]]", *_pairs(item))]
-        else:
+        elif isinstance(content, dict):
             lines += _table(name, content)
+        else:
+            lines += _pairs({name: content})
     return "\n".join(lines) + "\n"
 
 

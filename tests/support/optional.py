@@ -65,6 +65,11 @@ def find_kafka() -> Path | None:
     return next((place for place in places if list(place.glob("kafka_2.13-*.jar"))), None)
 
 
+def find_root() -> Path | None:
+    """To be somebody else for a moment takes an account that may."""
+    return Path("/") if os.geteuid() == 0 else None
+
+
 TOOLS = {
     "curl": Tool("the README's signed request", "apt-get install curl", on_path("curl")),
     "openssl": Tool("signing in a shell", "apt-get install openssl", on_path("openssl")),
@@ -81,6 +86,7 @@ TOOLS = {
         find_kafka,
         packaged=False,
     ),
+    "root": Tool("two accounts at one store", "run the tests as root", find_root),
     "softhsm2": Tool("a KMS behind PKCS #11", "apt-get install softhsm2", first_file(*_SOFTHSM_MODULES)),
 }
 

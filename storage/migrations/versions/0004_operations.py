@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("revision", sa.Column("changed_at", sa.BigInteger(), nullable=True))
     _create_approvals()
+    _create_break_glass()
     _create_freezes()
     _create_nodes()
     _create_leases()
@@ -31,7 +32,10 @@ def _create_approvals() -> None:
         sa.Column("change", sa.JSON(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("subject_revision", sa.BigInteger(), nullable=True),
+        sa.Column("approvers", sa.JSON(), nullable=False),
         sa.Column("requested_by", sa.Text(), nullable=False),
+        sa.Column("requester_partner", sa.Text(), nullable=True),
         sa.Column("requested_at", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
@@ -46,6 +50,21 @@ def _create_approvals() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
     )
     op.create_index(op.f("ix_approvals_state"), "approvals", ["state"], unique=False)
+
+
+def _create_break_glass() -> None:
+    op.create_table(
+        "break_glass",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_break_glass")),
+    )
+    op.create_index(op.f("ix_break_glass_opened_by"), "break_glass", ["opened_by"], unique=False)
 
 
 def _create_freezes() -> None:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import click.testing
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import cli
 from gateway.demo import example
+from keys.changes import Author
 from tests.support.commands import Run
+from tests.support.desk import Desk, build_desk
 
 
 @pytest.fixture
@@ -40,3 +43,20 @@ def store(run: Run) -> Run:
     run("init")
     run("partners", "create", "acme", "--name", "Acme Trading")
     return run
+
+
+@pytest.fixture
+def alone(place: Path) -> None:
+    """A shop of one: the policies say that there is no second person."""
+    file = place / ".portreeve/policies.toml"
+    file.write_text("two_persons = false\n" + file.read_text("utf-8").partition("[[approvals]]")[0], "utf-8")
+
+
+@pytest.fixture
+async def desk(engine: AsyncEngine) -> Desk:
+    """The operations over either database, with the partners acme and zephyr."""
+    built = build_desk(engine)
+    for partner in ("acme", "zephyr"):
+        await built.room.custody.create_partner(partner, partner, "standard", author=Author("setup"))
+    await built.room.data_keys.get_current("live")
+    return built

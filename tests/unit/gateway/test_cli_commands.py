@@ -117,7 +117,7 @@ def test_partners_are_refused_by_name(store: Run) -> None:
     assert "nobody" in store("partners", "show", "nobody", code=1).stderr
 
 
-def test_a_partner_is_frozen_and_unfrozen(store: Run) -> None:
+def test_a_partner_is_frozen_and_unfrozen(store: Run, alone: None) -> None:
     """With the reason, and only in turn."""
     frozen = read(store("partners", "freeze", "acme", "--reason", "unpaid", "--json"))
     assert (frozen["status"], frozen["frozen_reason"]) == ("frozen", "unpaid")
@@ -233,7 +233,7 @@ def test_what_a_key_can_not_be_is_refused(store: Run, options: tuple[str, ...], 
     assert read(store("keys", "list", "--json")) == []
 
 
-def test_a_key_is_frozen_unfrozen_and_revoked_for_good(store: Run) -> None:
+def test_a_key_is_frozen_unfrozen_and_revoked_for_good(store: Run, alone: None) -> None:
     """Each with its reason; after the last nothing more."""
     key_id = read(store("keys", "create", *HMAC, "--json"))["id"]
     assert read(store("keys", "freeze", key_id, "--reason", "odd", "--json"))["status"] == "frozen"
@@ -245,7 +245,9 @@ def test_a_key_is_frozen_unfrozen_and_revoked_for_good(store: Run) -> None:
     assert "prk_nothing" in store("keys", "show", "prk_nothing", code=1).stderr
 
 
-def test_keys_are_listed_whole_over_several_pages(store: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_listed_whole_over_several_pages(
+    store: Run, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Filters hold, and a page's end is not the list's."""
     monkeypatch.setattr(key_commands, "PAGE", 1)
     made = [read(store("keys", "create", *HMAC, "--json"))["id"] for _ in range(3)]

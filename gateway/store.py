@@ -1,0 +1,117 @@
+"""What changes keys, partners and all else that is kept: one store with its services, be it a command's or a node's.
+
+Invariant: everything here shares one way of changing the store, so that each change is stamped, audited and announced
+alike. Nothing is opened here: that is `composition`'s.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth import identity
+from gateway import clocks
+from gateway.ledger.export import Exporter
+from gateway.operations import Operations
+from gateway.settings import Settings
+from keys import register
+from keys.api_key_secrets import ApiKeySecrets
+from keys.approvals import Approvals
+from keys.break_glass import BreakGlass
+from keys.changes import Changes, Clock
+from keys.checkpoints import Checkpoints
+from keys.custody import Custody
+from keys.data_keys import DataKeys, Lifetimes
+from keys.freezes import Freezes
+from keys.kinds import Kind
+from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
+from keys.ring import LEDGER, Ring
+from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
+from keys.rotations import Rotations
+from keys.scheduler import Upkeep
+from keys.schedules import Schedules
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Examine, Webhooks
+from keys.wrappers import Wrappers
+from storage import wakeup
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What changes keys and partners, be it a command or a node."""
+
+    engine: AsyncEngine
+    wakeup: wakeup.WakeUp
+    data_keys: DataKeys
+    custody: Custody
+    freezes: Freezes
+    leaks: Leaks
+    ring: Ring
+    webhooks: Webhooks
+    ledger_ring: Ring
+    checkpoints: Checkpoints
+    exporter: Exporter
+    # What changes them, by name.
+    rings: Mapping[str, RingRotation]
+    upstream_credentials: UpstreamCredentials
+    rewrapping: Rewrapping
+    resealing: Resealing
+    rotations: Rotations
+    approvals: Approvals
+    break_glass: BreakGlass
+
+    @property
+    def upkeep(self) -> tuple[Upkeep, ...]:
+        """Whatever has things to be done when their time has come."""
+        return (self.rotations,)
+
+
+def build_store(  # noqa: PLR0913  what is opened before, its sources of time and chance, and its terms by name
+    engine: AsyncEngine,
+    wrappers: Wrappers,
+    wakeup_: wakeup.WakeUp,
+    clock: Clock,
+    entropy: Callable[[int], bytes],
+    *,
+    examine: Examine,
+    spread_ms: int,
+    lifetimes: Lifetimes,
+    schedules: Schedules,
+    issuer: str,
+) -> Store:
+    """`spread_ms`: how long a node may go on serving what it last saw of the store."""
+    changes = Changes(engine, wakeup_, clock)
+    data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
+    ring = Ring(engine, data_keys, changes, clock, entropy)
+    ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
+    signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
+    checkpoints = Checkpoints(engine, ledger_ring, clock, issuer)
+    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, entropy)}
+    return Store(
+        engine=engine,
+        wakeup=wakeup_,
+        data_keys=data_keys,
+        custody=Custody(engine, data_keys, changes, clock, entropy),
+        freezes=Freezes(engine, changes),
+        webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
+        ring=ring,
+        ledger_ring=ledger_ring,
+        checkpoints=checkpoints,
+        exporter=Exporter(engine, checkpoints, clock),
+        rings={
+            each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
+            for each, lifetime_ms in signed_for_ms.items()
+        },
+        upstream_credentials=UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms),
+        leaks=Leaks(engine, data_keys, changes, entropy),
+        rewrapping=Rewrapping(engine, wrappers, changes),
+        resealing=Resealing(engine, data_keys, changes, entropy),
+        rotations=Rotations(engine, changes, clock, kinds, schedules),
+        approvals=Approvals(engine, changes, clock, entropy),
+        break_glass=BreakGlass(engine, changes, clock, entropy),
+    )
+
+
+def build_operations(store: Store, settings: Settings) -> Operations:
+    return Operations(store.custody, store.leaks, settings.policies, store.approvals, store.break_glass)

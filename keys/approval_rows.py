@@ -1,0 +1,118 @@
+"""The rows of approvals. Every function works inside the transaction it is given."""
+
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keys import refusals
+from keys.approval_records import Approval, Standing
+from storage import schema
+
+_TABLE: Final = schema.approvals
+_COLUMNS: Final = tuple(
+    _TABLE.c.partner_id.label("partner") if name == "partner" else _TABLE.c[name]
+    for name in Approval.__struct_fields__
+)
+_TABLES: Final = {
+    "key": schema.api_keys,
+    "partner": schema.partners,
+    "secret": schema.secrets,
+    "webhook": schema.webhooks,
+}
+_NEVER_CHANGED: Final = 0
+
+
+class UnknownApproval(refusals.NotFound):
+    """It does not exist, or not for whoever asks: which of the two is not told."""
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"there is no approval {approval_id!r:.80} for you")
+
+
+async def get(conn: AsyncConnection, approval_id: str) -> Approval:
+    row = (await conn.execute(sa.select(*_COLUMNS).where(_TABLE.c.id == approval_id))).mappings().first()
+    if row is None:
+        raise UnknownApproval(approval_id)
+    return _read(row)
+
+
+async def find_open(conn: AsyncConnection, digest: str, requested_by: str, now_ms: int) -> Approval | None:
+    query = sa.select(*_COLUMNS).where(
+        _TABLE.c.digest == digest,
+        _TABLE.c.requested_by == requested_by,
+        _TABLE.c.state.in_(("pending", "approved")),
+        _TABLE.c.expires_at > now_ms,
+    )
+    row = (await conn.execute(query)).mappings().first()
+    return None if row is None else _read(row)
+
+
+async def count_pending(conn: AsyncConnection, requested_by: str, now_ms: int) -> int:
+    waiting = sa.and_(
+        _TABLE.c.requested_by == requested_by, _TABLE.c.state == "pending", _TABLE.c.expires_at > now_ms
+    )
+    return await conn.scalar(sa.select(sa.func.count()).select_from(_TABLE).where(waiting)) or 0
+
+
+async def list_page(
+    conn: AsyncConnection, *, partner: str | None, open_at: int | None, after: str | None, limit: int
+) -> list[Approval]:
+    """Newest first. `open_at`: only what could still be decided or used at that time."""
+    query = sa.select(*_COLUMNS).order_by(_TABLE.c.requested_at.desc(), _TABLE.c.id.desc()).limit(limit)
+    if partner is not None:
+        query = query.where(_TABLE.c.partner_id == partner)
+    if open_at is not None:
+        query = query.where(_TABLE.c.state.in_(("pending", "approved")), _TABLE.c.expires_at > open_at)
+    if after is not None:
+        last = await get(conn, after)
+        place = sa.tuple_(sa.literal(last.requested_at), sa.literal(last.id))
+        query = query.where(sa.tuple_(_TABLE.c.requested_at, _TABLE.c.id) < place)
+    return [_read(row) for row in (await conn.execute(query)).mappings()]
+
+
+async def insert(conn: AsyncConnection, approval: Approval) -> None:
+    fields: dict[str, Any] = msgspec.structs.asdict(approval)
+    fields["partner_id"] = fields.pop("partner")
+    fields["approvers"] = [list(roles) for roles in approval.approvers]
+    await conn.execute(sa.insert(_TABLE).values(**fields))
+
+
+async def settle(conn: AsyncConnection, approval_id: str, **values: object) -> None:
+    await conn.execute(sa.update(_TABLE).where(_TABLE.c.id == approval_id).values(**values))
+
+
+async def mark_used(
+    conn: AsyncConnection, approval_id: str, digest: str, requested_by: str, now_ms: int
+) -> bool:
+    """One statement: of any number of uses, one finds it approved."""
+    usable = sa.and_(
+        _TABLE.c.id == approval_id,
+        _TABLE.c.state == "approved",
+        _TABLE.c.digest == digest,
+        _TABLE.c.requested_by == requested_by,
+        _TABLE.c.expires_at > now_ms,
+    )
+    used = await conn.execute(sa.update(_TABLE).where(usable).values(state="used", used_at=now_ms))
+    return used.rowcount == 1
+
+
+async def find_revision(conn: AsyncConnection, standing: Standing) -> int:
+    """Of what is about to be changed, as it is now; what is not there has never been changed."""
+    table = _TABLES.get(standing.kind)
+    if table is not None:
+        query = sa.select(table.c.revision).where(table.c.id == standing.name)
+    else:
+        frozen = schema.freezes
+        query = sa.select(frozen.c.revision).where(
+            frozen.c.kind == standing.kind, frozen.c.name == standing.name
+        )
+    found: int | None = (await conn.execute(query)).scalar_one_or_none()
+    return _NEVER_CHANGED if found is None else found
+
+
+def _read(row: sa.RowMapping) -> Approval:
+    fields = dict(row)
+    fields["approvers"] = tuple(tuple(roles) for roles in fields["approvers"])
+    return Approval(**fields)

@@ -1,0 +1,48 @@
+"""The acts that a rule about second persons can name, and what is fixed about some of them.
+
+Invariant: an emergency act never waits for a second person, whatever the rules say; taking one back always does,
+unless the policies say that there is no second person at all.
+"""
+
+from typing import Final
+
+EMERGENCY: Final = frozenset(
+    {"environment.freeze", "key.freeze", "key.revoke", "leak.report", "partner.freeze", "route.freeze"}
+)
+TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
+# A rule about the second of a pair is about the first, too: to widen a key is to change it.
+INCLUDED_IN: Final = {"key.widen": "key.change"}
+ALL: Final = (
+    EMERGENCY
+    | TAKING_BACK
+    | {
+        "break-glass",
+        "key.change",
+        "key.create",
+        "key.widen",
+        "kms.reseal",
+        "kms.rewrap",
+        "kms.rotate",
+        "partner.change",
+        "partner.create",
+        "ring.revoke",
+        "ring.rotate",
+        "secret.retire",
+        "secret.revoke",
+        "secret.rotate",
+        "upstream-credential.set",
+        "webhook.change",
+        "webhook.create",
+    }
+)
+# By which somebody could be made who lets their own requests pass.
+GUARDED_PERMISSIONS: Final = frozenset({"control:approve", "control:break-glass"})
+HANDING_OUT: Final = frozenset({"key.create", "key.widen"})
+
+
+class UnknownAction(LookupError):
+    """An operation that asks about an act which no rule could name: a mistake in this program."""
+
+
+def is_known(action: str) -> bool:
+    return action in ALL

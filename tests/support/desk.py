@@ -1,0 +1,114 @@
+"""The operations over a real store, and the people who ask for them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.operations import ApprovalNeeded, Operations, Operator
+from keys.approval_records import Approval
+from keys.approvals import Approvals
+from keys.break_glass import BreakGlass
+from keys.environment import ENVIRONMENTS
+from keys.leaks import Leaks
+from policies import control, document
+from storage import audit
+from storage import engine as sql
+from tests.support.custody import Room, build_room, make_request
+
+POLICIES = """
+[permissions."orders:read"]
+description = "See orders"
+[permissions."orders:write"]
+description = "Place orders"
+trading = true
+[roles.viewer]
+permissions = ["orders:read"]
+[roles.trader]
+permissions = ["orders:read", "orders:write"]
+[roles.approver]
+permissions = ["control:approve", "control:approvals-read", "control:all-partners"]
+[roles.risk]
+permissions = []
+[tiers.standard]
+[tiers.gold]
+[[approvals]]
+action = "key.create"
+environment = "live"
+trading = true
+[[approvals]]
+action = "key.widen"
+environment = "live"
+[[approvals]]
+action = "partner.create"
+approvers = ["risk"]
+expires = "1h"
+"""
+
+
+class Desk(msgspec.Struct, frozen=True):
+    room: Room
+    ops: Operations
+    approvals: Approvals
+    break_glass: BreakGlass
+
+    async def ledger(self, limit: int = 200) -> list[audit.AuditEvent]:
+        async with sql.reading(self.room.engine) as conn:
+            return [entry.event for entry in await audit.tail(conn, limit)]
+
+    async def approved(self, need: Approval, by: Operator) -> str:
+        await self.ops.approvals.approve(by, need.id)
+        return need.id
+
+
+def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
+    room = build_room(engine)
+    approvals = Approvals(engine, room.changes, room.clock, os.urandom)
+    break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
+    read = document.parse(policies.encode(), "policies.toml")
+    leaks = Leaks(engine, room.data_keys, room.changes, os.urandom)
+    return Desk(room, Operations(room.custody, leaks, read, approvals, break_glass), approvals, break_glass)
+
+
+def person(name: str, *, without: tuple[str, ...] = (), partner: str | None = None, **more: Any) -> Operator:  # noqa: ANN401
+    """Somebody who may do everything but what is named; with a partner, only there. `more` are further fields."""
+    permissions = control.ALL.difference(without)
+    if partner is not None:
+        permissions -= {control.ALL_PARTNERS}
+    fields: dict[str, Any] = {
+        "actor": f"cli:{name}",
+        "permissions": permissions,
+        "environments": frozenset(ENVIRONMENTS),
+        "partner": partner,
+    }
+    return Operator(**fields | more)
+
+
+def showing(by: Operator, approval_id: str) -> Operator:
+    return msgspec.structs.replace(by, approval=approval_id)
+
+
+def under_glass(by: Operator) -> Operator:
+    return msgspec.structs.replace(by, under_glass=True)
+
+
+async def needed(operation: Any) -> Approval:  # noqa: ANN401  the coroutine of any operation
+    """What is to be approved before the operation can be done."""
+    try:
+        await operation
+    except ApprovalNeeded as need:
+        return need.approval
+    raise AssertionError("it was done without a second person")
+
+
+def live_trader(**changes: object) -> Any:  # noqa: ANN401  a request for a key
+    fields: dict[str, object] = {
+        "partner": "acme",
+        "environment": "live",
+        "algorithm": "hmac-sha256",
+        "roles": ("trader",),
+    }
+    return make_request(**fields | changes)
