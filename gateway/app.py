@@ -16,11 +16,13 @@ from litestar.datastructures import State
 
 from auth import assertion, freshness, signature
 from gateway import bodies, clocks, composition, pools, routes
+from gateway.api import control
 from gateway.api.health import HealthController
 from gateway.api.help import HelpController
 from gateway.api.keys import identity_jwks
 from gateway.api.metrics import metrics as metrics_page
 from gateway.api.problems import ProblemHandler
+from gateway.api.scanner_reports import take_report
 from gateway.doors import Doors
 from gateway.edge import Edge
 from gateway.pipeline import Pipeline, Stages
@@ -36,6 +38,7 @@ from gateway.stages.authenticate import Authenticate
 from gateway.stages.authorize import Authorize
 from gateway.stages.describe_caller import DescribeCaller
 from gateway.stages.forward import Forward
+from gateway.stages.hand_over import HandOver
 from gateway.stages.limit_source import LimitSource
 from gateway.stages.match_route import MatchRoute
 from gateway.upstream import UpstreamPool
@@ -49,15 +52,18 @@ _COLLECT_AFTER = 5_000
 def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     """The one ASGI application. Its backends open when its life span begins, on the loop that serves."""
     handlers: list[Any] = [HealthController]
+    own: tuple[routes.Route, ...] = ()
     if "edge" in surfaces:
         handlers += [HelpController, identity_jwks]
     if "control" in surfaces:
-        handlers.append(metrics_page)
+        surface = control.build()
+        handlers += [metrics_page, take_report, *surface.handlers]
+        own = surface.routes()
 
     @asynccontextmanager
     async def life_span(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            gateway.edge = await _open(gateway, app, surfaces, stack)
+            gateway.edge = await _open(gateway, app, surfaces, own, stack)
             # What exists now lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -75,7 +81,13 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     )
 
 
-async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stack: AsyncExitStack) -> Edge:
+async def _open(
+    gateway: Gateway,
+    app: Litestar,
+    surfaces: tuple[str, ...],
+    own: tuple[routes.Route, ...],
+    stack: AsyncExitStack,
+) -> Edge:
     configured = gateway.settings
     gateway.log.start()
     stack.callback(gateway.log.stop)
@@ -83,6 +95,7 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     gateway.directory, gateway.ring = node.directory, node.ring
     gateway.data_keys = node.store.data_keys
     gateway.followers = node.followers
+    gateway.operations = composition.build_operations(node.store, configured)
     if not node.remembers:
         gateway.distrust_the_past()
     for work in (*node.background(), *gateway.background()):
@@ -90,9 +103,9 @@ async def _open(gateway: Gateway, app: Litestar, surfaces: tuple[str, ...], stac
     upstreams = pools.build_pools(configured)
     for pool in upstreams.values():
         stack.push_async_callback(pool.aclose)
-    table = routes.compile_routes(configured) if "edge" in surfaces else routes.RouteTable(())
+    table = routes.compile_routes(configured, own=own) if "edge" in surfaces else routes.RouteTable((), own)
     limit_source = LimitSource(configured.source_limit.as_limit())
-    stages = _build_stages(gateway, node, upstreams, table, limit_source)
+    stages = _build_stages(gateway, node, app, upstreams, table, limit_source)
     return Edge(
         app,
         Doors(None if configured.control is None else configured.control.port),
@@ -112,9 +125,10 @@ def _body_budget(configured: Settings) -> bodies.Budget:
     return bodies.Budget(budget, max(budget // 8, largest))
 
 
-def _build_stages(
+def _build_stages(  # noqa: PLR0913, PLR0917  the composition root names each part
     gateway: Gateway,
     node: composition.Node,
+    app: Litestar,
     upstreams: dict[str, UpstreamPool],
     table: routes.RouteTable,
     limit_source: LimitSource,
@@ -141,6 +155,7 @@ def _build_stages(
         ),
         admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),
+        hand_over=HandOver(app),
         assert_identity=AssertIdentity(assertions),
         forward=Forward(upstreams, node.credentials.by_upstream),
     )

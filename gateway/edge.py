@@ -34,8 +34,15 @@ Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 _PROBES = frozenset({"/health/live", "/health/ready"})
 _UNREADABLE = frozenset({400, 431})
-# The one page of the gateway's own that needs a verified caller, so the pipeline answers it.
+# What of the gateway's own needs a verified caller goes through the pipeline, like any signed request.
 WHOAMI = "/edge/v1/whoami"
+CONTROL = "/control/v1/"
+# But one: a scanner's report is signed by the scanner, and the page that takes it looks at that itself. It has an
+# address of its own inside, at which nobody outside finds it.
+LEAKS = "/control/v1/leaks"
+SCANNER_REPORTS = "/control/v1/leaks/scanned"
+_OF_SCANNERS = b"github-public-key-identifier"
+_OF_PARTNERS = b"portreeve-key"
 
 
 class Edge:
@@ -99,7 +106,11 @@ class Edge:
         path = admitted.target.path
         if not self._doors.lead_to(path, exchange.protocol.server):
             self._refuse_door(admitted)
-        return path.split("/", 2)[1] in RESERVED_ROOTS and path != WHOAMI
+        if path == WHOAMI:
+            return False
+        if path.startswith(CONTROL):
+            return _is_scanner_report(admitted)
+        return path.split("/", 2)[1] in RESERVED_ROOTS
 
     def _charge(self, arrival: Arrival) -> None:
         """What cannot be admitted still counts against whoever sent it."""
@@ -126,6 +137,8 @@ class Edge:
         arrival.trace.enter("page")
         scope = exchange.scope()
         scope["portreeve.trace"] = arrival.trace
+        if admitted.target.path == LEAKS:
+            scope["path"] = SCANNER_REPORTS
         try:
             await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
         except Exception:
@@ -178,6 +191,13 @@ class Edge:
             exchange.receive,
             Trace(at_ms, request_id, exchange.method),
         )
+
+
+def _is_scanner_report(admitted: Admitted) -> bool:
+    if admitted.target.path != LEAKS or admitted.arrival.method != "POST":
+        return False
+    names = {name.lower() for name in admitted.arrival.names}
+    return _OF_SCANNERS in names and _OF_PARTNERS not in names
 
 
 def _loggable(target: bytes) -> str:

@@ -34,14 +34,19 @@ class Pattern(Struct, frozen=True):
 
 
 def parse(text: str) -> Pattern:
+    pattern = parse_own(text)
+    _require_own_root(pattern)
+    return pattern
+
+
+def parse_own(text: str) -> Pattern:
+    """One of the gateway's own paths, which begin where no configured route may."""
     pieces = text.split("/")
     rest = pieces[-1] == "**"
     fixed = pieces[1:-1] if rest else pieces[1:]
     _require_canonical(text, pieces)
     _require_distinct_names(fixed)
-    pattern = Pattern(tuple(_parse_segment(piece) for piece in fixed), rest)
-    _require_own_root(pattern)
-    return pattern
+    return Pattern(tuple(_parse_segment(piece) for piece in fixed), rest)
 
 
 def is_prefix(prefix: str, text: str) -> bool:

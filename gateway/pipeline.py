@@ -14,12 +14,13 @@ import msgspec
 from gateway import bodies
 from gateway.answer import Answer
 from gateway.stages.admit import Admitted
-from gateway.stages.admit_once import AdmitOnce
+from gateway.stages.admit_once import AdmitOnce, Counted
 from gateway.stages.assert_identity import AssertIdentity
 from gateway.stages.authenticate import Authenticate
 from gateway.stages.authorize import Authorize
 from gateway.stages.describe_caller import DescribeCaller
 from gateway.stages.forward import Forward
+from gateway.stages.hand_over import HandOver
 from gateway.stages.limit_source import LimitSource
 from gateway.stages.match_route import MatchRoute
 
@@ -31,6 +32,7 @@ class Stages(msgspec.Struct, frozen=True):
     authorize: Authorize
     admit_once: AdmitOnce
     describe_caller: DescribeCaller
+    hand_over: HandOver
     assert_identity: AssertIdentity
     forward: Forward
 
@@ -64,7 +66,12 @@ class Pipeline:
         states = await stages.admit_once.ask(authorized)
         counted = stages.admit_once.count(authorized, states)
         if routed.route.is_local:
-            return stages.describe_caller(counted)
+            return await self._answer_here(counted)
         asserted = stages.assert_identity(counted)
         began["forward"] = perf_counter_ns() // 1000
         return await stages.forward(asserted)
+
+    async def _answer_here(self, counted: Counted) -> Answer:
+        if counted.authorized.authenticated.routed.route.is_control:
+            return await self._stages.hand_over(counted)
+        return self._stages.describe_caller(counted)

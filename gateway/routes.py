@@ -7,7 +7,7 @@ come before those for any host. HEAD is not implied by GET. How many routes ther
 long a match takes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Self
 
@@ -82,6 +82,8 @@ class Route(Struct, frozen=True, eq=False):
     max_body_bytes: int = 0
     bind_request: bool = False
     is_local: bool = False
+    # Of the gateway's own: one that the control surface answers.
+    is_control: bool = False
     # Derived: whatever a caller passes is overwritten.
     terms: Terms = _NO_TERMS
 
@@ -139,7 +141,8 @@ class _Node:
 class _Paths:
     """The patterns of one host, or of any."""
 
-    def __init__(self) -> None:
+    def __init__(self, parse: Callable[[str], patterns.Pattern] = patterns.parse) -> None:
+        self._parse = parse
         self.literal: dict[str, _Methods] = {}
         self._root = _Node()
         self._has_wild = False
@@ -158,7 +161,7 @@ class _Paths:
         return methods
 
     def _methods_of(self, text: str) -> _Methods:
-        pattern = patterns.parse(text)
+        pattern = self._parse(text)
         if pattern.is_literal:
             return self.literal.setdefault(text, {})
         self._has_wild = True
@@ -174,7 +177,9 @@ class _Paths:
 
 class RouteTable:
     def __init__(self, routes: Iterable[Route], local: Iterable[Route] = ()) -> None:
-        self._local = {route.pattern: dict.fromkeys(route.methods, route) for route in local}
+        self._own = _Paths(patterns.parse_own)
+        for route in local:
+            self._own.add(route)
         self._any_host = _Paths()
         self._literal = self._any_host.literal
         self._hosts: dict[str, _Paths] = {}
@@ -198,7 +203,7 @@ class RouteTable:
         """For any host; the gateway's own come last."""
         methods = self._any_host.find(path)
         if methods is None:
-            methods = self._local.get(path)
+            methods = self._own.find(path)
             if methods is None:
                 raise NoRoute
         return methods
@@ -213,14 +218,38 @@ def _name_of(host: str) -> str:
     return (name if colon and port.isdigit() else host.rstrip(":")).lower()
 
 
-def require_configured(settings: Settings, name: str) -> None:
-    if all(route.name != name for route in settings.routes):
-        raise UnknownRoute(name)
+def find_environment(settings: Settings, name: str) -> str:
+    """Of a route that is configured."""
+    for route in settings.routes:
+        if route.name == name:
+            return route.environment
+    raise UnknownRoute(name)
 
 
-def compile_routes(settings: Settings, *, whoami: bool = True) -> RouteTable:
-    """`settings` come from `load`, which has checked all names; here they are looked up for the last time."""
-    return RouteTable((_compile(route, settings) for route in settings.routes), (_WHOAMI,) if whoami else ())
+def compile_routes(settings: Settings, *, whoami: bool = True, own: Iterable[Route] = ()) -> RouteTable:
+    """`settings` come from `load`, which has checked all names; here they are looked up for the last time.
+
+    `own`: further routes of the gateway's own.
+    """
+    local = ((_WHOAMI,) if whoami else ()) + tuple(own)
+    return RouteTable((_compile(route, settings) for route in settings.routes), local)
+
+
+def control_route(name: str, pattern: str, method: str, permission: str, max_body_bytes: int) -> Route:
+    """Of neither environment: keys of both may ask, and what they may reach is for the operation to say."""
+    return Route(
+        name=name,
+        pattern=pattern,
+        methods=(method,),
+        environment=None,
+        upstream="",
+        permission=permission,
+        trading=False,
+        timeouts=_compile_timeouts(TimeoutSettings()),
+        max_body_bytes=max_body_bytes,
+        is_local=True,
+        is_control=True,
+    )
 
 
 def _compile(route: RouteSettings, settings: Settings) -> Route:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway import clocks
+from gateway import clocks, scanners
 from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
 from gateway.observers import Observers
+from gateway.operations import Operations
 from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
@@ -27,11 +28,12 @@ from keys.ring import Ring
 
 
 class Gateway:
-    """Built before the loop runs; `directory`, `ring` and `edge` are there once it has been opened."""
+    """Built before the loop runs; `directory`, `ring`, `operations` and `edge` are there once it has been opened."""
 
     directory: Directory
     data_keys: DataKeys
     ring: Ring
+    operations: Operations
     edge: Serve
     followers: Followers | None = None
 
@@ -48,6 +50,7 @@ class Gateway:
         self.settings = settings
         self.clock = clock
         self.drain = Drain()
+        self.scanners = scanners.load({name: each.keys for name, each in settings.scanners.items()})
         self.renderer = Renderer(settings.service.docs_base)
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -83,6 +84,17 @@ class Scanners:
             raise ReportMalformed(f"a report holds 1 to {LARGEST_BATCH} findings")
         suspects = tuple(Suspect(Secret(finding.token), finding.url) for finding in findings)
         return Report(scanner.name, suspects, tuple(finding.type for finding in findings))
+
+
+def load(configured: Mapping[str, Mapping[str, str]]) -> Scanners:
+    """`configured`: by the scanner's name, the files of its public keys by the id that it names them by."""
+    return Scanners(
+        {
+            key_id: Scanner(name, parse_public_key(Path(file).read_bytes()))
+            for name, keys in configured.items()
+            for key_id, file in keys.items()
+        }
+    )
 
 
 def parse_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -5,12 +5,13 @@ alike. Nothing is opened here: that is `composition`'s.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth import identity
-from gateway import clocks
+from gateway import clocks, routes
 from gateway.ledger.export import Exporter
 from gateway.operations import Operations
 from gateway.settings import Settings
@@ -114,4 +115,13 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
 
 
 def build_operations(store: Store, settings: Settings) -> Operations:
-    return Operations(store.custody, store.leaks, settings.policies, store.approvals, store.break_glass)
+    return Operations(
+        store.engine,
+        store.custody,
+        store.leaks,
+        settings.policies,
+        store.approvals,
+        store.break_glass,
+        store.freezes,
+        partial(routes.find_environment, settings),
+    )

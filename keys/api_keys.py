@@ -19,8 +19,13 @@ from storage import schema
 
 _KEYS: Final = schema.api_keys
 _VERSIONS: Final = schema.secret_versions
-_OWN_FIELDS: Final = tuple(name for name in ApiKey.__struct_fields__ if name not in {"partner", "versions"})
-_KEY_COLUMNS: Final = (_KEYS.c.partner_id.label("partner"), *(_KEYS.c[name] for name in _OWN_FIELDS))
+_NOT_ITS_OWN: Final = frozenset({"partner", "versions", "revision"})
+_OWN_FIELDS: Final = tuple(name for name in ApiKey.__struct_fields__ if name not in _NOT_ITS_OWN)
+_KEY_COLUMNS: Final = (
+    _KEYS.c.partner_id.label("partner"),
+    _KEYS.c.revision,
+    *(_KEYS.c[name] for name in _OWN_FIELDS),
+)
 _VERSION_COLUMNS: Final = (
     _VERSIONS.c.secret_id,
     *(_VERSIONS.c[name] for name in SecretVersion.__struct_fields__),
@@ -80,6 +85,18 @@ async def get(conn: AsyncConnection, key_id: str) -> ApiKey:
     if not rows:
         raise UnknownKey(key_id)
     return (await _with_versions(conn, rows))[0]
+
+
+async def find_revision(conn: AsyncConnection, key_id: str) -> int | None:
+    query = sa.select(_KEYS.c.revision).where(_KEYS.c.id == key_id)
+    found: int | None = (await conn.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def find_partners(conn: AsyncConnection, key_ids: Sequence[str]) -> dict[str, str]:
+    """Whose each of these is; one that is not there is left out."""
+    query = sa.select(_KEYS.c.id, _KEYS.c.partner_id).where(_KEYS.c.id.in_(key_ids))
+    return {row.id: row.partner_id for row in await conn.execute(query)}
 
 
 async def list_page(

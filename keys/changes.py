@@ -37,8 +37,22 @@ class Clearance(Protocol):
         ...
 
 
+class Condition(Protocol):
+    """What whoever asks for a change makes it rest on, beyond the change's own rules (see `conditions`).
+
+    Atomicity: both are asked inside the change's transaction, under the revision's lock. Failure: whatever either
+    raises undoes the change, and is raised by it.
+    """
+
+    async def require(self, change: "Change") -> None:
+        """Asked first, before anything is read for the change."""
+
+    async def settle(self, change: "Change") -> None:
+        """Told last, when all that the change does has been done and recorded."""
+
+
 class Author(msgspec.Struct, frozen=True):
-    """Who makes a change, and by what way it came: all of it but the clearance is the ledger's to tell.
+    """Who makes a change, and by what way it came: all of it but the last two is the ledger's to tell.
 
     `approval` is the id of the approval by which a second person let it pass; `clearance` is what makes that true.
     """
@@ -49,6 +63,7 @@ class Author(msgspec.Struct, frozen=True):
     request_id: str | None = None
     approval: str | None = None
     clearance: Clearance | None = None
+    condition: Condition | None = None
 
     def going_on(self) -> "Author":
         """The author of an operation's later transactions: its first one has spent the clearance."""
@@ -66,7 +81,8 @@ class Change:
         self.revision = revision_
         self.at = at
         self.author = author
-        self._recorded = False
+        # What was recorded: each action with its subject.
+        self.recorded: list[tuple[str, str]] = []
         self._abandoned = False
 
     def abandon(self) -> None:
@@ -76,7 +92,7 @@ class Change:
     def require_recorded(self) -> None:
         if self._abandoned:
             raise _Abandoned
-        if not self._recorded:
+        if not self.recorded:
             raise UnrecordedChange("a change without an audit event is not committed")
 
     async def record(
@@ -103,13 +119,13 @@ class Change:
             approval=self.author.approval,
         )
         await audit.append(self.conn, event)
-        self._recorded = True
+        self.recorded.append((action, subject))
 
     async def spend_clearance(self) -> None:
         if self.author.clearance is not None:
             await self.author.clearance.spend(self)
             # That it was spent is told, which is not yet what was done by it.
-            self._recorded = False
+            self.recorded.clear()
 
 
 class Changes:
@@ -124,9 +140,13 @@ class Changes:
         try:
             async with engine.transaction(self._engine) as conn:
                 change = Change(conn, await revision.bump(conn), self._clock(), author)
+                if author.condition is not None:
+                    await author.condition.require(change)
                 await change.spend_clearance()
                 yield change
                 change.require_recorded()
+                if author.condition is not None:
+                    await author.condition.settle(change)
         except _Abandoned:
             return
         await self._wakeup.announce(change.revision)

@@ -50,6 +50,11 @@ async def get(conn: AsyncConnection, partner_id: str) -> Partner:
     return partner
 
 
+async def find_revision(conn: AsyncConnection, partner_id: str) -> int | None:
+    partner = await find(conn, partner_id)
+    return None if partner is None else partner.revision
+
+
 async def list_all(conn: AsyncConnection) -> list[Partner]:
     rows = (await conn.execute(sa.select(*_COLUMNS).order_by(_TABLE.c.id))).mappings()
     return [Partner(**row) for row in rows]

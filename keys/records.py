@@ -16,6 +16,8 @@ VersionState = Literal["pending", "active", "retiring", "revoked", "destroyed"]
 
 
 class Partner(msgspec.Struct, frozen=True, kw_only=True):
+    """`revision` is that of its last change."""
+
     id: str
     name: str
     tier: str
@@ -49,6 +51,8 @@ class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """`revision` is that of the last change of the key or of any of its versions."""
+
     id: str
     partner: str
     environment: Environment

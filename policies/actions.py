@@ -1,5 +1,7 @@
 """The acts that a rule about second persons can name, and what is fixed about some of them.
 
+Only acts that do pass the gate stand here: a rule about any other would promise what nobody keeps.
+
 Invariant: an emergency act never waits for a second person, whatever the rules say; taking one back always does,
 unless the policies say that there is no second person at all.
 """
@@ -20,19 +22,11 @@ ALL: Final = (
         "key.change",
         "key.create",
         "key.widen",
-        "kms.reseal",
-        "kms.rewrap",
         "kms.rotate",
         "partner.change",
         "partner.create",
-        "ring.revoke",
-        "ring.rotate",
         "secret.retire",
-        "secret.revoke",
         "secret.rotate",
-        "upstream-credential.set",
-        "webhook.change",
-        "webhook.create",
     }
 )
 # By which somebody could be made who lets their own requests pass.

@@ -7,7 +7,7 @@ line on stderr and exit code 1. Unnamed failures stay tracebacks: they are defec
 import asyncio
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -71,6 +71,27 @@ def act(action: Callable[[composition.Store, settings.Settings], Awaitable[Made]
 
     with reported():
         return asyncio.run(run())
+
+
+async def cleared(  # noqa: PLR0913  what an act is, each by its name
+    store: composition.Store,
+    configured: settings.Settings,
+    *,
+    action: str,
+    subject: str,
+    environment: str | None = None,
+    change: Mapping[str, Any] | None = None,
+) -> Author:
+    """Whom the ledger names for an act that no operation wraps yet, once the gate has let it pass."""
+    gate = composition.build_operations(store, configured).gate
+    return await gate.pass_(
+        operator(),
+        action=action,
+        subject=subject,
+        environment=environment,
+        change=change,
+        reason=consent.reason(),
+    )
 
 
 def operate(action: Callable[[operations.Operations, operations.Operator], Awaitable[Made]]) -> Made:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-from gateway import composition, routes, settings, spread
-from gateway.cli import context, moments, output, spreading
+from gateway import composition, settings, spread
+from gateway.cli import consent, context, moments, output, spreading
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freeze
 
@@ -31,7 +31,7 @@ def unfreeze() -> None:
 @context.with_config
 def freezes(as_json: bool) -> None:
     """Show everything that is frozen: environments, routes, partners, keys."""
-    views = [_view(frozen) for frozen in context.act(lambda store, _: store.freezes.list_all())]
+    views = [_view(frozen) for frozen in context.operate(lambda ops, by: ops.freezes.find_all(by))]
     if as_json:
         output.print_json(views)
     else:
@@ -43,16 +43,17 @@ def _change(group: click.Group, verb: str, kind: str, names: click.ParamType[str
 
     @group.command(kind, help=summary)
     @click.argument("name", type=names)
-    @click.option("--reason", help="Goes into the audit ledger.")
+    @consent.with_consent
     @click.option("--json", "as_json", is_flag=True)
     @context.with_config
-    def change(name: str, reason: str | None, as_json: bool) -> None:
+    def change(name: str, as_json: bool) -> None:
         async def apply(
             store: composition.Store, configured: settings.Settings
         ) -> tuple[Freeze, spread.Spread]:
-            if (verb, kind) == ("freeze", "route"):
-                routes.require_configured(configured, name)
-            made: Freeze = await getattr(store.freezes, f"{verb}_{kind}")(name, author=context.author(reason))
+            freezing = composition.build_operations(store, configured).freezes
+            made: Freeze = await getattr(freezing, verb)(
+                context.operator(), kind, name, reason=consent.reason()
+            )
             return made, await spreading.follow(store, configured, made.revision)
 
         made, seen = context.act(apply)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from gateway import composition, kms_keys, settings
-from gateway.cli import context, moments, output
+from gateway.cli import consent, context, moments, output
 from keys import data_key_rows
 from keys.data_key_rows import StoredDataKey
 from keys.register import Domain
@@ -73,12 +73,19 @@ def rewrap(remove_old: bool, reason: str | None, as_json: bool) -> None:
 
 @kms.command()
 @click.argument("environment", type=click.Choice(DOMAINS))
-@with_reason
+@consent.with_consent
 @with_json
 @context.with_config
-def rotate(environment: Domain, reason: str | None, as_json: bool) -> None:
+def rotate(environment: Domain, as_json: bool) -> None:
     """Begin a new epoch: new secrets are sealed under a new data key. `reseal` moves the old ones."""
-    made = context.act(lambda store, _: store.data_keys.rotate(environment, author=context.author(reason)))
+
+    async def begin(store: composition.Store, configured: settings.Settings) -> StoredDataKey:
+        author = await context.cleared(
+            store, configured, action="kms.rotate", subject=environment, environment=environment
+        )
+        return await store.data_keys.rotate(environment, author=author)
+
+    made = context.act(begin)
     _print({"id": made.id, "environment": made.environment, "epoch": made.epoch}, as_json=as_json)
 
 

@@ -6,10 +6,12 @@ Invariant: a new secret is printed once, by the `rotate` that made it; no other 
 from typing import Any, Final, get_args
 
 import click
+import msgspec
 
 from gateway import clocks, composition, durations, settings
-from gateway.cli import context, moments, output
+from gateway.cli import consent, context, moments, output
 from keys import rotation, scheduler
+from keys.changes import Author
 from keys.due import Action
 from keys.held import HeldSecret
 from keys.kinds import Offer
@@ -119,7 +121,7 @@ def plan(until: int | None, as_json: bool) -> None:
     "--lost", "replaces_lost", is_flag=True, help="The active one never arrived: end that, keep the older."
 )
 @_even_if_used
-@_reason
+@consent.with_consent
 @_json
 @context.with_config
 def rotate(
@@ -127,58 +129,58 @@ def rotate(
     *,
     public_key: bytes | None,
     proof: bytes | None,
-    reason: str | None,
     as_json: bool,
     **wished: Any,  # noqa: ANN401  click hands the options on
 ) -> None:
     """Make a new version of a secret. Prints the new secret, this once."""
     wish, offer = Wish(**wished), Offer(public_key=public_key, proof=proof)
-    rotated = context.act(
-        lambda store, _: store.rotations.rotate(secret_id, wish, offer, author=context.author(reason))
-    )
-    _print_rotated(rotated, as_json=as_json)
+
+    async def apply(store: composition.Store, configured: settings.Settings) -> Rotated:
+        described = msgspec.structs.asdict(wish) | {
+            "public_key": None if public_key is None else public_key.hex()
+        }
+        author = await _cleared(store, configured, "secret.rotate", secret_id, described)
+        return await store.rotations.rotate(secret_id, wish, offer, author=author)
+
+    _print_rotated(context.act(apply), as_json=as_json)
 
 
 @secrets.command()
 @click.argument("secret_id", metavar="ID")
 @_overlap
 @_even_if_used
-@_reason
+@consent.with_consent
 @_json
 @context.with_config
-def activate(
-    secret_id: str, overlap_ms: int | None, even_if_used: bool, reason: str | None, as_json: bool
-) -> None:
+def activate(secret_id: str, overlap_ms: int | None, even_if_used: bool, as_json: bool) -> None:
     """Let the version that was prepared serve."""
-    _print(
-        context.act(
-            lambda store, _: store.rotations.activate(
-                secret_id, overlap_ms=overlap_ms, even_if_used=even_if_used, author=context.author(reason)
-            )
-        ),
-        as_json=as_json,
-    )
+
+    async def apply(store: composition.Store, configured: settings.Settings) -> HeldSecret:
+        described = {"activate": True, "overlap_ms": overlap_ms, "even_if_used": even_if_used}
+        author = await _cleared(store, configured, "secret.rotate", secret_id, described)
+        return await store.rotations.activate(
+            secret_id, overlap_ms=overlap_ms, even_if_used=even_if_used, author=author
+        )
+
+    _print(context.act(apply), as_json=as_json)
 
 
 @secrets.command()
 @click.argument("secret_id", metavar="ID")
 @click.option("--version", type=click.IntRange(1), metavar="N", help="Which.  [default: the retiring one]")
 @_even_if_used
-@_reason
+@consent.with_consent
 @_json
 @context.with_config
-def retire(
-    secret_id: str, version: int | None, even_if_used: bool, reason: str | None, as_json: bool
-) -> None:
+def retire(secret_id: str, version: int | None, even_if_used: bool, as_json: bool) -> None:
     """End an overlap before its time."""
-    _print(
-        context.act(
-            lambda store, _: store.rotations.retire(
-                secret_id, version, even_if_used=even_if_used, author=context.author(reason)
-            )
-        ),
-        as_json=as_json,
-    )
+
+    async def apply(store: composition.Store, configured: settings.Settings) -> HeldSecret:
+        described = {"version": version, "even_if_used": even_if_used}
+        author = await _cleared(store, configured, "secret.retire", secret_id, described)
+        return await store.rotations.retire(secret_id, version, even_if_used=even_if_used, author=author)
+
+    _print(context.act(apply), as_json=as_json)
 
 
 @secrets.command()
@@ -230,6 +232,19 @@ def run(as_json: bool) -> None:
         output.print_table(RUN_COLUMNS, [[one[column] for column in RUN_COLUMNS] for one in views])
     if any(one.failure is not None for one in outcomes):
         raise click.ClickException("not everything that is due could be done")
+
+
+async def _cleared(
+    store: composition.Store,
+    configured: settings.Settings,
+    action: str,
+    secret_id: str,
+    change: dict[str, Any],
+) -> Author:
+    secret = await store.rotations.get(secret_id)
+    return await context.cleared(
+        store, configured, action=action, subject=secret_id, environment=secret.environment, change=change
+    )
 
 
 def _print_rotated(rotated: Rotated, *, as_json: bool) -> None:

@@ -23,7 +23,12 @@ from keys.records import Algorithm, KeyRequest
 FILE_NAME: Final = "demo.json"
 AUTHOR: Final = Author("demo")
 TIER: Final = "standard"
-PARTNERS: Final = (("acme", "Acme Trading"), ("borealis", "Borealis Markets"))
+PARTNERS: Final = (
+    ("acme", "Acme Trading"),
+    ("borealis", "Borealis Markets"),
+    # Whoever keeps this gateway: their keys are a partner's like any other, with roles that reach all partners.
+    ("operations", "Gateway Operations"),
+)
 
 
 class WantedKey(msgspec.Struct, frozen=True):
@@ -39,6 +44,9 @@ WANTED: Final = (
     WantedKey("acme", "paper", "hmac-sha256", ("viewer",)),
     WantedKey("acme", "live", "hmac-sha256", ("trader",)),
     WantedKey("borealis", "paper", "hmac-sha256", ("trader",)),
+    WantedKey("acme", "paper", "hmac-sha256", ("partner-admin",)),
+    WantedKey("operations", "paper", "hmac-sha256", ("security-officer",)),
+    WantedKey("operations", "live", "hmac-sha256", ("security-officer",)),
 )
 
 

@@ -6,8 +6,12 @@ second person where the policies want one; then the rooms below do it.
 
 from __future__ import annotations
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from gateway.operations.approval_operations import ApprovalOperations
+from gateway.operations.audit_operations import AuditOperations
 from gateway.operations.break_glass_operations import BreakGlassOperations
+from gateway.operations.freeze_operations import FindEnvironment, FreezeOperations
 from gateway.operations.gate import ApprovalNeeded, Gate
 from gateway.operations.key_operations import KeyOperations
 from gateway.operations.leak_operations import LeakOperations
@@ -16,14 +20,19 @@ from gateway.operations.operator import (
     Operator,
     PermissionMissing,
     RoleMissing,
+    of_key,
+    of_scanner,
     of_shell,
 )
 from gateway.operations.partner_operations import PartnerOperations
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
+from keys.conditions import OnlyOnce
 from keys.custody import Custody
+from keys.freezes import Freezes
 from keys.leaks import Leaks
 from policies.document import Policies
+from storage import engine
 
 __all__ = [
     "ApprovalNeeded",
@@ -32,22 +41,35 @@ __all__ = [
     "Operator",
     "PermissionMissing",
     "RoleMissing",
+    "of_key",
+    "of_scanner",
     "of_shell",
 ]
 
 
 class Operations:
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  the services that it is the layer over
         self,
+        engine_: AsyncEngine,
         custody: Custody,
         leaks: Leaks,
         policies: Policies,
         approvals: Approvals,
         break_glass: BreakGlass,
+        freezes: Freezes,
+        find_environment: FindEnvironment,
     ) -> None:
+        self._engine = engine_
         self.gate = Gate(approvals, break_glass, policies)
         self.partners = PartnerOperations(custody, policies, self.gate)
         self.keys = KeyOperations(custody, policies, self.gate)
         self.leaks = LeakOperations(leaks)
+        self.audit = AuditOperations(engine_)
         self.approvals = ApprovalOperations(approvals)
+        self.freezes = FreezeOperations(freezes, self.gate, find_environment)
         self.break_glass = BreakGlassOperations(break_glass, self.gate, policies)
+
+    async def find_settled(self, once: OnlyOnce, at: int) -> str | None:
+        """What an earlier copy of the same request made, by the same caller."""
+        async with engine.reading(self._engine) as conn:
+            return await once.find_settled(conn, at)

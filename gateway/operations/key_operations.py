@@ -74,6 +74,9 @@ class KeyOperations:
             by.require_reach(partner)
         elif not by.reaches_all:
             partner = by.partner
+        if after is not None:
+            # Where a page begins tells whether that key is there, so it has to be one that they may see.
+            await self._get_reached(by, after)
         return await self._custody.list_keys(
             partner=partner, environment=environment, after=after, limit=limit
         )

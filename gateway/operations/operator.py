@@ -11,9 +11,10 @@ from collections.abc import Collection
 import msgspec
 
 from keys import partners
-from keys.changes import Author
+from keys.changes import Author, Condition
 from keys.environment import ENVIRONMENTS
 from policies import control
+from policies.principal import Principal
 
 
 class PermissionMissing(Exception):
@@ -45,6 +46,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
 
     `under_glass`: they say that they act under the break-glass they have opened. `every_role`: a shell has no
     roles, and is bound by none.
+    `condition`: what they make their next change rest on, such as that nobody else has changed it since they looked.
     """
 
     actor: str
@@ -57,6 +59,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     under_glass: bool = False
     roles: frozenset[str] = frozenset()
     every_role: bool = False
+    condition: Condition | None = None
 
     @property
     def reaches_all(self) -> bool:
@@ -84,7 +87,11 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
 
     def author(self, reason: str | None = None) -> Author:
         """Without an approval: that stands in the ledger only where the gate has made it spent."""
-        return Author(self.actor, reason, self.source, self.request_id)
+        return Author(self.actor, reason, self.source, self.request_id, condition=self.condition)
+
+    def with_permission(self, permission: str) -> Operator:
+        """For what follows from something else that they were allowed, such as to see again what they made."""
+        return msgspec.structs.replace(self, permissions=self.permissions | {permission})
 
 
 def of_shell(account: str) -> Operator:
@@ -95,4 +102,29 @@ def of_shell(account: str) -> Operator:
         environments=frozenset(ENVIRONMENTS),
         partner=None,
         every_role=True,
+    )
+
+
+def of_key(principal: Principal, *, source: str, request_id: str, approval: str | None = None) -> Operator:
+    """Whoever signed a request with an API key that was verified, admitted once, and is within its limits."""
+    return Operator(
+        actor=f"key:{principal.credential}",
+        permissions=principal.permissions,
+        environments=frozenset({principal.environment}),
+        partner=principal.partner,
+        source=source,
+        request_id=request_id,
+        approval=approval,
+        roles=frozenset(principal.roles),
+    )
+
+
+def of_scanner(name: str, *, source: str, request_id: str) -> Operator:
+    """An outside scanner, whose report was verified: it can report, and reaches nobody."""
+    return Operator(
+        actor=f"scanner:{name}",
+        permissions=frozenset({control.LEAKS_REPORT}),
+        environments=frozenset(),
+        source=source,
+        request_id=request_id,
     )

@@ -50,7 +50,7 @@ class ServerSettings(Table, frozen=True):
 
 
 class ControlSettings(Table, frozen=True):
-    """Where the control surface listens, apart from partners: /metrics now, /control and /console with it."""
+    """Where the control surface listens, apart from partners: /metrics, /control and /console."""
 
     port: Annotated[int, Meta(ge=1, le=65_535)]
     host: str = "127.0.0.1"

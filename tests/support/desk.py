@@ -13,6 +13,7 @@ from keys.approval_records import Approval
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
+from keys.freezes import Freezes
 from keys.leaks import Leaks
 from policies import control, document
 from storage import audit
@@ -70,7 +71,14 @@ def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
     read = document.parse(policies.encode(), "policies.toml")
     leaks = Leaks(engine, room.data_keys, room.changes, os.urandom)
-    return Desk(room, Operations(room.custody, leaks, read, approvals, break_glass), approvals, break_glass)
+    return Desk(
+        room,
+        Operations(
+            engine, room.custody, leaks, read, approvals, break_glass, Freezes(engine, room.changes), str
+        ),
+        approvals,
+        break_glass,
+    )
 
 
 def person(name: str, *, without: tuple[str, ...] = (), partner: str | None = None, **more: Any) -> Operator:  # noqa: ANN401

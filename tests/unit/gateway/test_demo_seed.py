@@ -47,7 +47,7 @@ async def sow(custody: Custody, file: Path) -> Credentials:
 
 
 async def test_the_file_has_the_promised_shape(custody: Custody, file: Path) -> None:
-    """Scripts find acme's four keys, in this order, with what each needs to sign."""
+    """Scripts find acme's keys and the operators', in this order, with what each needs to sign."""
     await sow(custody, file)
     document = read(file)
     keys: list[dict[str, Any]] = document["keys"]
@@ -59,6 +59,11 @@ async def test_the_file_has_the_promised_shape(custody: Custody, file: Path) -> 
         ("ed25519", "paper", ["trader"]),
         ("hmac-sha256", "paper", ["viewer"]),
         ("hmac-sha256", "live", ["trader"]),
+        ("hmac-sha256", "paper", ["partner-admin"]),
+    ]
+    assert [(key["environment"], key["roles"]) for key in keys if key["partner"] == "operations"] == [
+        ("paper", ["security-officer"]),
+        ("live", ["security-officer"]),
     ]
     for key in keys:
         assert key["id"].startswith(f"prk_{key['environment']}_")
@@ -84,7 +89,7 @@ async def test_a_second_run_makes_nothing(custody: Custody, file: Path) -> None:
     first = await sow(custody, file)
     assert await sow(custody, file) == first
     assert len((await custody.list_keys()).keys) == len(seed.WANTED)
-    assert [partner.id for partner in await custody.list_partners()] == ["acme", "borealis"]
+    assert [partner.id for partner in await custody.list_partners()] == ["acme", "borealis", "operations"]
 
 
 async def test_a_revoked_key_gets_a_successor_and_a_frozen_one_stays(custody: Custody, file: Path) -> None:

@@ -176,6 +176,7 @@ async def test_a_key_freezes_and_unfreezes(room: Room) -> None:
     thawed = await room.custody.unfreeze_key(made.key.id, author=Author("officer"))
     assert msgspec.structs.replace(thawed, revision=made.key.revision) == made.key
     assert thawed.revision > frozen.revision > made.key.revision
+    assert thawed == msgspec.structs.replace(made.key, revision=frozen.revision + 1)
 
 
 async def test_an_unknown_key_is_said(room: Room) -> None:

@@ -80,8 +80,8 @@ def test_of_several_rules_all_have_to_be_satisfied() -> None:
     """The shortest wait, and somebody with a role of each."""
     found = read(
         '[[approvals]]\naction="kms.*"\nexpires="2h"\napprovers=["officer"]\n'
-        '[[approvals]]\naction="kms.rewrap"\nexpires="7d"\napprovers=["risk", "officer"]\n'
-    ).find_need("kms.rewrap", Facts())
+        '[[approvals]]\naction="kms.rotate"\nexpires="7d"\napprovers=["risk", "officer"]\n'
+    ).find_need("kms.rotate", Facts())
     assert found is not None
     assert (found.wait_ms, found.approvers) == (2 * HOUR_MS, (("officer",), ("risk", "officer")))
 

@@ -1,0 +1,36 @@
+"""Policies for the tests of the control surface: a role for every permission, and the three that people hold."""
+
+from __future__ import annotations
+
+from policies import control
+from tests.support import gateway_config
+
+OFFICER = "security-officer"
+ADMIN = "partner-admin"
+AUDITOR = "auditor"
+NOBODY = "nobody"
+
+_ADMIN = {
+    control.PARTNERS_READ,
+    control.KEYS_READ,
+    control.KEYS_WRITE,
+    control.KEYS_REVOKE,
+    control.FREEZE,
+    control.UNFREEZE,
+    control.AUDIT_READ,
+}
+_AUDITOR = {name for name in control.ALL if name.endswith("-read")} | {control.ALL_PARTNERS}
+
+ROLES: dict[str, frozenset[str]] = {
+    OFFICER: control.ALL,
+    ADMIN: frozenset(_ADMIN),
+    AUDITOR: frozenset(_AUDITOR),
+    NOBODY: frozenset(),
+    **{name.replace(":", "-"): frozenset({name}) for name in sorted(control.ALL)},
+}
+
+
+def policies() -> gateway_config.Table:
+    found = gateway_config.policies()
+    found["roles"] |= {name: {"permissions": sorted(held)} for name, held in ROLES.items()}
+    return found
