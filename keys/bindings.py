@@ -39,7 +39,7 @@ def _bind_api_key(row: Sealed) -> Binding:
 
 def _bind_ring_key(row: Sealed) -> Binding:
     # A ring key's id is the thumbprint of its public half, and says more than a number.
-    return Binding(f"ring-key/{row.label}", row.public_id or "", 1)
+    return Binding(f"ring-key/{row.label}", row.public_id or "", row.version)
 
 
 def _bind_upstream_credential(row: Sealed) -> Binding:

@@ -10,7 +10,7 @@ from tests.support.ledger import parse, write
 
 
 @pytest.fixture
-def audited(store: Run) -> Run:
+def audited(store: Run, alone: None) -> Run:
     """With a dozen entries."""
     key = ""
     for _ in range(3):

@@ -15,6 +15,8 @@ from storage import nodes
 from storage.engine import transaction
 from tests.support.commands import Run
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def made(run: Run, *arguments: str) -> Any:  # noqa: ANN401  what the command printed
     return json.loads(run(*arguments, "--json").stdout)

@@ -57,6 +57,7 @@ def test_status_names_every_data_key(store: Run) -> None:
     assert shown["paper"]["id"] in store("kms", "status").stdout
 
 
+@pytest.mark.usefixtures("alone")
 def test_rotate_and_reseal(store: Run) -> None:
     """A new epoch, everything moved to it, and the ledger tells who and why."""
     made = read(store("keys", "create", *HMAC, "--json"))

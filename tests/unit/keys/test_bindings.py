@@ -1,0 +1,50 @@
+"""Every kind of secret that is sealed can be sealed anew: what it binds is found from its row."""
+
+import os
+
+import sqlalchemy as sa
+
+from keys import upstream_credentials
+from keys.changes import Author
+from keys.resealing import Resealing
+from keys.ring_rotation import RingRotation, RingTimes
+from keys.secret import Secret
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Webhooks
+from storage import engine, schema
+from tests.support.custody import Room
+
+OPERATOR = Author("operator")
+
+
+async def test_every_kind_moves_to_a_new_data_key_and_opens_there(room: Room) -> None:
+    """API keys, a ring that was rotated, upstream credentials and webhooks, in both states that they may have."""
+    await room.create_key()
+    ring = room.ring()
+    await ring.ensure(author=OPERATOR)
+    rotation = RingRotation(ring, room.changes, RingTimes(lifetime_ms=1, spread_ms=1))
+    await rotation.announce(author=OPERATOR)
+    await rotation.activate(now=True, author=OPERATOR)
+    webhooks = Webhooks(room.engine, room.data_keys, room.changes, room.clock, os.urandom, examine=str)
+    made = await webhooks.create("acme", "https://hooks.example/a", ("key.revoked",), author=OPERATOR)
+    credentials = UpstreamCredentials(room.engine, room.data_keys, room.changes, os.urandom, spread_ms=1)
+    asked = upstream_credentials.CredentialRequest(
+        upstream="broker", environment="paper", form="header", source="local", details={"header": "x-api-key"}
+    )
+    await credentials.create(asked, Secret('{"value":"s"}'), author=OPERATOR)
+    for domain in ("paper", "service"):
+        await room.data_keys.rotate(domain, author=OPERATOR)
+    done = await Resealing(room.engine, room.data_keys, room.changes, os.urandom).run(author=OPERATOR)
+    assert done.broken == ()
+    async with engine.reading(room.engine) as conn:
+        sealed = await conn.execute(
+            sa.select(schema.data_keys.c.state)
+            .join(schema.secret_versions, schema.secret_versions.c.data_key_id == schema.data_keys.c.id)
+            .distinct()
+        )
+        assert sealed.scalars().all() == ["active"]
+    other = room.another_node()
+    again = other.ring()
+    await again.refresh()
+    assert len(again.jwks()) == 2
+    assert await webhooks.open_signing_keys(made.webhook.id)
