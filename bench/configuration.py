@@ -27,10 +27,23 @@ window_ms = 60000
 [source_limit]
 rate = 1000000
 burst = 1000000
-{redis}
+{redis}{rhythm}
 [upstreams.fast]
 url = "http://127.0.0.1:{upstream}"
 environment = "paper"
+"""
+
+# What a node does by itself, as seldom as it may: where one request is counted, it would be counted as its part.
+_AT_REST = """
+[keys]
+poll_ms = 1000
+heartbeat_ms = 60000
+
+[rotation]
+scheduler = false
+
+[webhooks]
+deliver = false
 """
 
 _ROUTE = """
@@ -76,11 +89,19 @@ def extra_target(index: int) -> str:
     return f"{path}/{index * 31}" if index % 2 else path
 
 
-def configuration(
-    *, port: int, upstream_port: int, redis_url: str | None = None, workers: int = 1, extra_routes: int = 0
+def configuration(  # noqa: PLR0913  what a deployment may differ in, each by its name
+    *,
+    port: int,
+    upstream_port: int,
+    redis_url: str | None = None,
+    workers: int = 1,
+    extra_routes: int = 0,
+    at_rest: bool = False,
 ) -> str:
     redis = "" if redis_url is None else f'\n[redis]\nurl = "{redis_url}"\n'
-    head = _CONFIG.format(port=port, workers=workers, upstream=upstream_port, redis=redis)
+    head = _CONFIG.format(
+        port=port, workers=workers, upstream=upstream_port, redis=redis, rhythm=_AT_REST if at_rest else ""
+    )
     return head + "".join(
         [
             _route("orders", TARGET.partition("?")[0], '["GET", "POST"]'),

@@ -44,6 +44,7 @@ class Deployment:
         *,
         upstream_port: int | None = None,
         extra_routes: int = 0,
+        at_rest: bool = False,
         prepare: Callable[[Path], None] | None = None,
     ) -> None:
         self.port = free_port()
@@ -57,6 +58,7 @@ class Deployment:
                 redis_url=redis_url,
                 workers=workers,
                 extra_routes=extra_routes,
+                at_rest=at_rest,
             )
         )
         (folder / "policies.toml").write_text(POLICIES)

@@ -68,7 +68,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 class _Watched(Deployment):
     def __init__(self, folder: Path, redis_url: str | None, upstream_port: int, kind: str) -> None:
-        super().__init__(folder, redis_url, upstream_port=upstream_port)
+        super().__init__(folder, redis_url, upstream_port=upstream_port, at_rest=True)
         self._kind = kind
         self._out = folder / "counted.json"
 
