@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from gateway import clocks, composition, durations, settings
-from gateway.cli import consent, context, moments, output
+from gateway.cli import consent, context, moments, node_status_commands, output
 from keys import rotation, scheduler
 from keys.changes import Author
 from keys.due import Action
@@ -65,6 +65,10 @@ _json = click.option("--json", "as_json", is_flag=True)
 @click.group()
 def secrets() -> None:
     """The versions of every secret: rotate, retire, revoke."""
+
+
+# How far the latest change has come: a rotation is over when every node serves it.
+secrets.add_command(node_status_commands.status)
 
 
 @secrets.command("list")
