@@ -176,6 +176,7 @@ async def require_servable(configured: Settings) -> None:
     """A store of another version, or a master key that is not the store's, is told before anything listens."""
     async with composition.opened_store(configured, clocks.wall_ms) as store:
         await store.ring.refresh()
+        await store.ledger_ring.refresh()
         store.ring.get_signer()
 
 

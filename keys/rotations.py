@@ -159,6 +159,7 @@ class Rotations:
         """Ends the overlap before its time; without a number, that of the version that is retiring."""
         async with self._changes.begin(author) as change:
             secret = await versions.get_locked(change, secret_id)
+            self._get_kind(secret)
             number = _retiring(secret) if version is None else version
             after = rotation.retire(secret.versions, number, change.at)
             if not even_if_used:
@@ -170,8 +171,9 @@ class Rotations:
         """At once, for what has leaked: one version, or without a number the secret whole."""
         async with self._changes.begin(author) as change:
             secret = await versions.get_locked(change, secret_id)
+            kind = self._get_kind(secret)
             if version is None:
-                await revoke_whole(change, secret, self._get_kind(secret))
+                await revoke_whole(change, secret, kind)
             else:
                 after = rotation.revoke(secret.versions, version, change.at)
                 await versions.write(change, secret, after)
@@ -184,6 +186,7 @@ class Rotations:
         """What is revoked loses its material, before its time."""
         async with self._changes.begin(author) as change:
             secret = await versions.get_locked(change, secret_id)
+            self._get_kind(secret)
             await _destroy(change, secret, version)
             return await versions.get(change.conn, secret_id)
 

@@ -31,7 +31,7 @@ ALL: Final = (
 )
 # By which somebody could be made who lets their own requests pass.
 GUARDED_PERMISSIONS: Final = frozenset({"control:approve", "control:break-glass"})
-HANDING_OUT: Final = frozenset({"key.create", "key.widen"})
+HANDING_OUT: Final = frozenset({"key.create", "key.widen", "secret.rotate"})
 
 
 class UnknownAction(LookupError):

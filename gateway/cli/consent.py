@@ -111,12 +111,19 @@ def _spell(parameter: click.Parameter, value: object) -> tuple[str, ...]:
     if not isinstance(parameter, click.Option):
         return (str(value),)
     spelling = max(parameter.opts, key=len)
-    if parameter.is_flag:
-        return (spelling,)
+    return (spelling,) if parameter.is_flag else (spelling, _written(str(parameter.name), value))
+
+
+def _written(name: str, value: object) -> str:
+    """As the option would be given to mean this value."""
     if isinstance(value, bytes):
-        return spelling, value.hex()
-    if parameter.name == "length":
-        return spelling, f"{value // 1_000}s" if isinstance(value, int) else str(value)
-    if parameter.name == "expires_at":
-        return spelling, (moments.show(value) if isinstance(value, int) else None) or "never"
-    return spelling, str(value)
+        return value.hex()
+    match name:
+        case "length" if isinstance(value, int):
+            return f"{value // 1_000}s"
+        case "overlap_ms":
+            return f"{value}ms"
+        case "expires_at" | "activates_at":
+            return (moments.show(value) if isinstance(value, int) else None) or "never"
+        case _:
+            return str(value)

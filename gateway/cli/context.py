@@ -17,6 +17,7 @@ import msgspec
 
 from gateway import clocks, composition, operations, settings
 from gateway.cli import consent, failures
+from gateway.operations.gate import NOTHING, Facts
 from keys.changes import Author
 
 CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
@@ -80,7 +81,9 @@ async def cleared(  # noqa: PLR0913  what an act is, each by its name
     action: str,
     subject: str,
     environment: str | None = None,
+    partner: str | None = None,
     change: Mapping[str, Any] | None = None,
+    facts: Facts = NOTHING,
 ) -> Author:
     """Whom the ledger names for an act that no operation wraps yet, once the gate has let it pass."""
     gate = composition.build_operations(store, configured).gate
@@ -89,7 +92,9 @@ async def cleared(  # noqa: PLR0913  what an act is, each by its name
         action=action,
         subject=subject,
         environment=environment,
+        partner=partner,
         change=change,
+        facts=facts,
         reason=consent.reason(),
     )
 

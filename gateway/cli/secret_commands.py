@@ -10,6 +10,7 @@ import msgspec
 
 from gateway import clocks, composition, durations, settings
 from gateway.cli import consent, context, moments, node_status_commands, output
+from gateway.operations.gate import Facts
 from keys import rotation, scheduler
 from keys.changes import Author
 from keys.due import Action
@@ -245,9 +246,21 @@ async def _cleared(
     secret_id: str,
     change: dict[str, Any],
 ) -> Author:
+    """Whoever is shown a key's new secret can do what the key can: rules ask about that."""
     secret = await store.rotations.get(secret_id)
+    granted: frozenset[str] = frozenset()
+    if secret.kind == "api-key":
+        key = await store.custody.get_key(secret_id)
+        granted = configured.policies.permissions_of(key.roles, key.permissions)
     return await context.cleared(
-        store, configured, action=action, subject=secret_id, environment=secret.environment, change=change
+        store,
+        configured,
+        action=action,
+        subject=secret_id,
+        environment=secret.environment,
+        partner=secret.partner,
+        change=change,
+        facts=Facts(granted=granted),
     )
 
 

@@ -72,7 +72,10 @@ async def _own_actors(conn: AsyncConnection, by: Operator, actors: set[str | Non
 
 
 def _veiled(entry: audit.AuditEntry) -> audit.AuditEntry:
+    details = entry.event.details
+    if "requested_by" in details:
+        details = details | {"requested_by": SOMEBODY_ELSE}
     event = msgspec.structs.replace(
-        entry.event, actor=SOMEBODY_ELSE, source=None, request_id=None, approval=None
+        entry.event, actor=SOMEBODY_ELSE, details=details, source=None, request_id=None, approval=None
     )
     return msgspec.structs.replace(entry, event=event)

@@ -55,7 +55,7 @@ class Facts(msgspec.Struct, frozen=True):
     granted: frozenset[str] = frozenset()
 
 
-_NOTHING: Final = Facts()
+NOTHING: Final = Facts()
 
 
 class ApprovalNeeded(Exception):
@@ -81,7 +81,7 @@ class Gate:
         environment: str | None = None,
         partner: str | None = None,
         change: Mapping[str, Any] | None = None,
-        facts: Facts = _NOTHING,
+        facts: Facts = NOTHING,
         standing: Standing | None = None,
         reason: str | None = None,
     ) -> Author:

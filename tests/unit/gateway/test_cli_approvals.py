@@ -4,7 +4,9 @@ import json
 import os
 import pwd
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,26 @@ def sit_down(monkeypatch: pytest.MonkeyPatch) -> As:
         monkeypatch.setattr(os, "getuid", lambda: own if number is None else number)
 
     return sit
+
+
+Alone = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def alone_for(place: Path) -> Alone:
+    """For a while there is no second person."""
+    policies = place / ".portreeve/policies.toml"
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        kept = policies.read_text("utf-8")
+        policies.write_text("two_persons = false\n" + kept.partition("[[approvals]]")[0], "utf-8")
+        try:
+            yield
+        finally:
+            policies.write_text(kept, "utf-8")
+
+    return alone
 
 
 def ask(store: Run, *command: str) -> dict[str, Any]:
@@ -201,3 +223,30 @@ def test_a_shop_of_one_is_warned(store: Run, alone: None) -> None:
     store("partners", "freeze", "acme")
     store("partners", "unfreeze", "acme")
     store("keys", "create", *LIVE)
+
+
+def test_whoever_would_be_shown_a_traders_secret_may_need_a_second_person(
+    store: Run, sit_down: As, place: Path
+) -> None:
+    """A rule about rotating asks what the key may do; a viewer's secret is rotated by one."""
+    policies = place / ".portreeve/policies.toml"
+    rule = '\n[[approvals]]\naction = "secret.rotate"\ntrading = true\n'
+    policies.write_text(policies.read_text("utf-8") + rule, "utf-8")
+    trader = read(store("keys", "create", *HMAC, "--json"))["id"]
+    told = ask(store, "secrets", "rotate", trader, "--overlap", "1h")
+    sit_down(4_000_001)
+    store("approvals", "approve", told["approval"])
+    sit_down(None)
+    assert repeat(store, told)["version"] == 2
+    viewing = [*HMAC[:-1], "viewer"] if HMAC[-2] == "--role" else [*HMAC]
+    viewer = read(store("keys", "create", *viewing, "--json"))["id"]
+    assert read(store("secrets", "rotate", viewer, "--json"))["version"] == 2
+
+
+@pytest.mark.usefixtures("store")
+def test_a_secret_that_could_approve_is_rotated_by_two(run: Run, place: Path, alone_for: Alone) -> None:
+    """Or one person could take over the other's key, and approve what they asked for themselves."""
+    with alone_for():
+        made = read(run("keys", "create", "--partner", "acme", "--environment", "live", "--algorithm",
+                        "hmac-sha256", "--role", "security-officer", "--json"))  # fmt: skip
+    assert ask(run, "secrets", "rotate", made["id"])["state"] == "pending"

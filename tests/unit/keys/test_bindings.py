@@ -2,9 +2,10 @@
 
 import os
 
+import pytest
 import sqlalchemy as sa
 
-from keys import upstream_credentials
+from keys import rotations, upstream_credentials
 from keys.changes import Author
 from keys.resealing import Resealing
 from keys.ring_rotation import RingRotation, RingTimes
@@ -48,3 +49,18 @@ async def test_every_kind_moves_to_a_new_data_key_and_opens_there(room: Room) ->
     await again.refresh()
     assert len(again.jwks()) == 2
     assert await webhooks.open_signing_keys(made.webhook.id)
+
+
+async def test_what_has_steps_of_its_own_is_not_ended_as_if_it_were_a_partners(room: Room) -> None:
+    """A ring's key stays published until all it signed has expired: no other way leads around that."""
+    ring = room.ring()
+    await ring.ensure(author=OPERATOR)
+    rotation = RingRotation(ring, room.changes, RingTimes(lifetime_ms=1, spread_ms=1))
+    await rotation.announce(author=OPERATOR)
+    await rotation.activate(now=True, author=OPERATOR)
+    with pytest.raises(rotations.NotRotatedHere):
+        await room.rotations.retire("ring_identity", even_if_used=True, author=OPERATOR)
+    with pytest.raises(rotations.NotRotatedHere):
+        await room.rotations.revoke("ring_identity", 1, author=OPERATOR)
+    with pytest.raises(rotations.NotRotatedHere):
+        await room.rotations.destroy("ring_identity", 1, author=OPERATOR)
