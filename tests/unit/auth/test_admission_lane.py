@@ -160,9 +160,9 @@ async def test_exchanges_that_fail_at_once_are_no_calls_within_calls() -> None:
     def begin(_: list[int]) -> None:
         lane.fail("unreachable")
 
-    lane = Lane(
-        begin, lambda: None, lambda _, reason: Unavailable(reason), Bounds(max_batch=1, max_waiting=4096)
-    )
+    # However slow the machine: none of them gives up before it is told.
+    bounds = Bounds(timeout_s=60.0, max_batch=1, max_waiting=4096)
+    lane = Lane(begin, lambda: None, lambda _, reason: Unavailable(reason), bounds)
     errors = await asyncio.gather(*map(lane.ask, range(4000)), return_exceptions=True)
     assert {str(error) for error in errors} == {"unreachable"}
     lane.close()
