@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pkcs11
 import pytest
 
 from keys.kms.aws import AwsKms
@@ -123,7 +124,10 @@ def hsm_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture
 def hsm(hsm_configuration: Path) -> Hsm:
-    return Hsm(optional.require("softhsm2"))
+    module = optional.require("softhsm2")
+    # A log-in holds for the whole process: what an earlier test left open would let a wrong PIN pass in this one.
+    pkcs11.lib(str(module)).reinitialize()
+    return Hsm(module)
 
 
 class ScriptedKms:
