@@ -166,7 +166,6 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             clocks.monotonic_ms,
             poll_ms=settings.keys.poll_ms,
             flush_usage_ms=settings.keys.flush_usage_ms,
-            # A new epoch is opened before anything that is sealed under it is met.
             companions=(
                 store.data_keys,
                 store.ring,

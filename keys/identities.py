@@ -1,8 +1,9 @@
 """Whether two actors may be one mind, as far as this system can know.
 
 An actor is a kind and a name, `cli:alice` or `key:prk_live_…`. Two are one mind when they are spelled alike but for
-case (directories of accounts often ignore it), or when one key stands behind the other: whoever made a key has had it
-in hand, so a key speaks for its maker, and for the maker's maker, unless a second person had approved that it be made.
+case (directories of accounts often ignore it), or when one key stands behind the other: whoever made a key, or a new
+version of its secret, has had it in hand. So a key speaks for each of them, and for whoever made their keys, unless a
+second person had approved that it be made.
 
 Invariant: it errs towards "one mind". What it cannot know: who lends an account or a key to whom.
 """
@@ -16,7 +17,7 @@ from keys import format as key_format
 from storage import schema
 
 _LEDGER: Final = schema.audit_events
-_MADE: Final = "api_key.created"
+_MADE: Final = ("api_key.created", "secret.rotated", "secret.announced")
 _APPROVED: Final = "apr_"
 
 
@@ -29,26 +30,25 @@ async def may_be_one_mind(conn: AsyncConnection, one: str, other: str) -> bool:
 
 
 async def _find_minds(conn: AsyncConnection, actor: str) -> set[str]:
-    """The actor, and whoever made it alone."""
+    """The actor, and whoever has had it in hand alone."""
     minds: set[str] = set()
-    current: str | None = actor
-    while current is not None and canonical(current) not in minds:
-        minds.add(canonical(current))
-        current = await _find_sole_maker(conn, current)
+    found = [actor]
+    while found:
+        current = found.pop()
+        if canonical(current) not in minds:
+            minds.add(canonical(current))
+            found += await _find_sole_makers(conn, current)
     return minds
 
 
-async def _find_sole_maker(conn: AsyncConnection, actor: str) -> str | None:
+async def _find_sole_makers(conn: AsyncConnection, actor: str) -> list[str]:
     key_id = actor.rpartition(":")[2]
     try:
         key_format.parse_key_id(key_id)
     except key_format.MalformedKeyId:
-        return None
+        return []
     query = sa.select(_LEDGER.c.actor, _LEDGER.c.approval).where(
-        _LEDGER.c.subject == key_id, _LEDGER.c.action == _MADE
+        _LEDGER.c.subject == key_id, _LEDGER.c.action.in_(_MADE)
     )
-    made = (await conn.execute(query)).first()
-    if made is None or (made.approval or "").startswith(_APPROVED):
-        return None
-    maker: str = made.actor
-    return maker
+    made = await conn.execute(query)
+    return [one.actor for one in made if not (one.approval or "").startswith(_APPROVED)]

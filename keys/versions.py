@@ -35,6 +35,7 @@ _SECRET_COLUMNS: Final = (
     _SECRETS.c.partner_id.label("partner"),
     _SECRETS.c.label,
     _SECRETS.c.created_at,
+    _SECRETS.c.revision,
     _SECRETS.c.warned_at,
     _KEYS.c.expires_at,
 )
@@ -128,11 +129,9 @@ async def stamp(change: Change, secret: HeldSecret) -> None:
 
 
 async def note_warning(change: Change, secret: HeldSecret) -> None:
-    """Nothing that is served changes by it."""
+    """No version changes by it, so what somebody was asked to approve of them still stands."""
     await change.conn.execute(
-        sa.update(_SECRETS)
-        .where(_SECRETS.c.id == secret.id)
-        .values(warned_at=change.at, revision=change.revision)
+        sa.update(_SECRETS).where(_SECRETS.c.id == secret.id).values(warned_at=change.at)
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from gateway import clocks, composition, operations, settings
 from gateway.cli import consent, failures
-from gateway.operations.gate import NOTHING, Facts
+from gateway.operations.gate import NOTHING, Facts, Standing
 from keys.changes import Author
 
 CONFIG_PLACES: Final = (Path("portreeve.toml"), Path(".portreeve/portreeve.toml"))
@@ -84,6 +84,7 @@ async def cleared(  # noqa: PLR0913  what an act is, each by its name
     partner: str | None = None,
     change: Mapping[str, Any] | None = None,
     facts: Facts = NOTHING,
+    standing: Standing | None = None,
 ) -> Author:
     """Whom the ledger names for an act that no operation wraps yet, once the gate has let it pass."""
     gate = composition.build_operations(store, configured).gate
@@ -95,6 +96,7 @@ async def cleared(  # noqa: PLR0913  what an act is, each by its name
         partner=partner,
         change=change,
         facts=facts,
+        standing=standing,
         reason=consent.reason(),
     )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway import clocks, composition, durations, settings
 from gateway.cli import consent, context, moments, node_status_commands, output
-from gateway.operations.gate import Facts
+from gateway.operations.gate import Facts, Standing
 from keys import rotation, scheduler
 from keys.changes import Author
 from keys.due import Action
@@ -261,6 +261,7 @@ async def _cleared(
         partner=secret.partner,
         change=change,
         facts=Facts(granted=granted),
+        standing=Standing("secret", secret_id, secret.revision),
     )
 
 

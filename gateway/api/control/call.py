@@ -46,6 +46,10 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     headers: reading.Headers
 
+    def __repr__(self) -> str:
+        # A body may hold secrets: the ones that were found, when it reports a leak.
+        return f"Request({self.path!r})"
+
 
 class Call:
     def __init__(  # noqa: PLR0913, PLR0917  what a call is made of, each by its name

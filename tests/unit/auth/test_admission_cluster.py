@@ -32,7 +32,7 @@ def nodes(new_redis_server: NewServer) -> list[RedisServer]:
 @pytest.fixture
 async def store(nodes: list[RedisServer]) -> AsyncIterator[RedisAdmission]:
     cluster = RedisCluster(host="127.0.0.1", port=nodes[0].port, require_full_coverage=False)
-    store = RedisAdmission(cluster, nonce_ttl_ms=122_000, timeout_ms=400)
+    store = RedisAdmission(cluster, nonce_ttl_ms=122_000, timeout_ms=1_500)
     yield store
     await store.aclose()
     await cluster.aclose()
@@ -156,7 +156,7 @@ async def test_a_cluster_that_is_not_there_yet_refuses(new_redis_server: NewServ
     """Starting before the cluster does: refused in bounded time, and served once it is there."""
     nodes = [new_redis_server(*redis_cluster.ARGUMENTS) for _ in range(3)]
     cluster = RedisCluster(host="127.0.0.1", port=nodes[0].port)
-    store = RedisAdmission(cluster, nonce_ttl_ms=122_000, timeout_ms=400)
+    store = RedisAdmission(cluster, nonce_ttl_ms=122_000, timeout_ms=1_500)
     assert await kinds(store, *(signed("acme", str(n)) for n in range(5))) == ["ReplayStoreUnavailable"] * 5
     redis_cluster.form(nodes)
     await recover(store, "acme")

@@ -15,6 +15,8 @@ REFUSES = Limit(name="refuses", rate=1, per_us=3_600_000_000, burst=2)
 LOCAL = Limit(name="local", rate=1, per_us=3_600_000_000, burst=2, outage="local")
 ADMITTED = b"*1\r\n:0\r\n"
 REPLAYED = b"*1\r\n:1\r\n"
+# Long enough that a machine which is busy elsewhere doesn't look like a store that is silent.
+TIMEOUT_MS = 2_000
 NO_SCRIPT = b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
 
 
@@ -81,7 +83,7 @@ async def peer() -> AsyncIterator[Peer]:
 async def store(peer: Peer) -> AsyncIterator[RedisAdmission]:
     # Without the library's introductions, the first bytes that the peer sees are an admission.
     redis = Redis.from_url(await peer.start(), driver_info=None)
-    store = RedisAdmission(redis, nonce_ttl_ms=122_000, timeout_ms=100)
+    store = RedisAdmission(redis, nonce_ttl_ms=122_000, timeout_ms=TIMEOUT_MS)
     yield store
     await store.aclose()
     await redis.aclose()
@@ -212,7 +214,7 @@ async def test_a_peer_that_can_not_even_greet_refuses(peer: Peer, hello: bytes |
     """Whatever the library makes of its greeting."""
     url = await peer.start()
     async with Redis.from_url(url.replace("protocol=2", "protocol=3")) as redis:
-        store = RedisAdmission(redis, nonce_ttl_ms=122_000, timeout_ms=100)
+        store = RedisAdmission(redis, nonce_ttl_ms=122_000, timeout_ms=TIMEOUT_MS)
         peer.replies = [hello]
         with pytest.raises(ReplayStoreUnavailable):
             await store.admit(signed("a"))

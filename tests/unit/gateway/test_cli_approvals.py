@@ -243,6 +243,25 @@ def test_whoever_would_be_shown_a_traders_secret_may_need_a_second_person(
     assert read(store("secrets", "rotate", viewer, "--json"))["version"] == 2
 
 
+def test_an_approved_rotation_is_of_the_versions_that_were_seen(
+    store: Run, sit_down: As, place: Path, alone_for: Alone
+) -> None:
+    """What was agreed to end one version does not end the one that somebody else has made since."""
+    policies = place / ".portreeve/policies.toml"
+    rule = '\n[[approvals]]\naction = "secret.rotate"\ntrading = true\n'
+    policies.write_text(policies.read_text("utf-8") + rule, "utf-8")
+    trader = read(store("keys", "create", *HMAC, "--json"))["id"]
+    told = ask(store, "secrets", "rotate", trader, "--overlap", "1h")
+    sit_down(4_000_001)
+    store("approvals", "approve", told["approval"])
+    sit_down(None)
+    with alone_for():
+        store("secrets", "rotate", trader, "--overlap", "1h")
+    assert "changed" in store(*shlex.split(told["repeat"])[1:], code=1).stderr
+    versions = read(store("keys", "show", trader, "--json"))["versions"]
+    assert [version["state"] for version in versions] == ["retiring", "active"]
+
+
 @pytest.mark.usefixtures("store")
 def test_a_secret_that_could_approve_is_rotated_by_two(run: Run, place: Path, alone_for: Alone) -> None:
     """Or one person could take over the other's key, and approve what they asked for themselves."""

@@ -7,6 +7,7 @@ import pytest
 from keys import approvals, identities
 from keys.approval_records import Wanted
 from keys.changes import Author
+from keys.rotations import Wish
 from storage import engine
 from tests.support.custody import Room, make_request
 
@@ -45,6 +46,17 @@ async def test_a_key_that_two_agreed_on_speaks_for_itself(room: Room) -> None:
     alone = await make_key(room, "cli:alice", approval="break-glass:brg_x")
     assert not await are_one(room, "cli:alice", approved)
     assert await are_one(room, "cli:alice", alone)
+
+
+async def test_a_key_speaks_for_whoever_was_shown_its_new_secret_too(room: Room) -> None:
+    """Or somebody rotates another's key, asks as that key, and approves as themselves."""
+    made = await make_key(room, "cli:bob")
+    key_id = made.removeprefix("key:")
+    await room.rotations.rotate(key_id, author=Author("cli:carol", approval="apr_x"))
+    assert not await are_one(room, "cli:carol", made)
+    await room.rotations.rotate(key_id, Wish(even_if_used=True, overlap_ms=0), author=Author("cli:alice"))
+    assert await are_one(room, "cli:alice", made)
+    assert await are_one(room, "cli:bob", made)
 
 
 @pytest.mark.parametrize(("one", "other"), [("cli:alice", "cli:ALICE"), ("cli:unknown", "cli:unknown")])
