@@ -16,6 +16,7 @@ from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.scheduler import Upkeep
 from keys.schedules import Schedules
 from keys.secret_pages import SecretPages
 from policies import control, document
@@ -68,7 +69,8 @@ class Desk(msgspec.Struct, frozen=True):
         return need.id
 
 
-def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
+def build_desk(engine: AsyncEngine, policies: str = POLICIES, *, upkeep: tuple[Upkeep, ...] = ()) -> Desk:
+    """`upkeep`: what has things to be done, beside the rotations."""
     room = build_room(engine)
     approvals = Approvals(engine, room.changes, room.clock, os.urandom)
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
@@ -88,7 +90,7 @@ def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
             str,
             room.rotations,
             SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
-            (room.rotations,),
+            (room.rotations, *upkeep),
         ),
         approvals,
         break_glass,

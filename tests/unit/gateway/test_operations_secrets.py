@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.operations import EnvironmentForeign, Operator, PermissionMissing
-from gateway.operations.secret_operations import RotatedElsewhere
+from gateway.operations.secret_operations import EVERYTHING, RotatedElsewhere
 from keys import evidence, partners, rotation, rotations
 from keys.approvals import SubjectMoved
 from keys.changes import Author
+from keys.due import Action
 from keys.held import HeldSecret
 from keys.records import KeyChange
 from keys.rotations import Wish
@@ -137,6 +138,54 @@ async def test_lists_and_plans_show_what_is_reached(desk: Desk) -> None:
             await look
 
 
+class Elsewhere:
+    """Things to be done that are not in the register: of acme, and of nobody."""
+
+    async def due(self) -> tuple[Action, ...]:
+        return ()
+
+    async def plan(self, until_ms: int) -> tuple[Action, ...]:
+        return tuple(
+            Action(
+                at=until_ms,
+                step="rotate",
+                secret_id=f"other-{partner}",
+                kind="data-key",
+                environment="paper",
+                partner=partner,
+                label="",
+                version=2,
+            )
+            for partner in ("acme", None)
+        )
+
+    async def apply(self, action: Action, *, author: Author) -> bool:
+        raise NotImplementedError
+
+
+async def test_what_is_planned_elsewhere_comes_last_and_to_whom_it_concerns(engine: AsyncEngine) -> None:
+    """With the last page, once, narrowed as the rest is."""
+    desk = build_desk(engine, upkeep=(Elsewhere(),))
+    for partner in ("acme", "zephyr"):
+        await desk.room.custody.create_partner(partner, partner, "standard", author=Author("setup"))
+        await desk.room.rotations.rotate(await make(desk, partner=partner), author=Author("setup"))
+    until_ms = START_MS + 10 * 86_400_000
+
+    async def planned(by: Operator, wanted: Wanted = EVERYTHING) -> list[str]:
+        page = await desk.ops.secrets.plan_page(by, until_ms, wanted, limit=1)
+        pages = [page.actions]
+        while page.after is not None:
+            page = await desk.ops.secrets.plan_page(by, until_ms, wanted, after=page.after, limit=1)
+            pages.append(page.actions)
+        return [action.secret_id.partition("_")[0] for one in pages for action in one]
+
+    assert await planned(ALICE) == ["prk", "prk", "other-acme", "other-None"]
+    assert await planned(ACME) == ["prk", "other-acme"]
+    assert await planned(ZEPHYR) == ["prk"]
+    assert await planned(ALICE, Wanted(environment="live")) == ["prk", "prk"]
+    assert await planned(ALICE, Wanted(kind="api-key")) == ["prk", "prk"]
+
+
 async def test_nobody_takes_over_a_key_that_can_more_than_they(desk: Desk) -> None:
     """To be shown its new secret, or let one serve that was shown before, is to hold its control permissions."""
     officer = await make(desk, roles=("approver",))
@@ -153,7 +202,9 @@ async def test_nobody_takes_over_a_key_that_can_more_than_they(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("step", ["rotate", "activate"])
-async def test_a_key_that_is_given_more_meanwhile_is_not_taken_over(desk: Desk, step: str) -> None:
+async def test_a_key_that_is_given_more_meanwhile_is_not_taken_over(
+    desk: Desk, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the look at what it may do and the change: the change looks again."""
     key_id = await make(desk, roles=("viewer",))
     if step == "activate":
@@ -165,7 +216,7 @@ async def test_a_key_that_is_given_more_meanwhile_is_not_taken_over(desk: Desk, 
         await custody.change_key(seen, KeyChange(roles=("approver",)), author=Author("colleague"))
         return seen
 
-    custody.get_key = get_and_widen  # type: ignore[method-assign, assignment]  just this instance, at just this moment
+    monkeypatch.setattr(custody, "get_key", get_and_widen)
     with pytest.raises(rotations.ChangedMeanwhile):
         await STEPS[step](desk, ACME, key_id)
 
