@@ -127,7 +127,7 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         store.break_glass,
         store.freezes,
         partial(routes.find_environment, settings),
-        store.rotations,
-        store.secret_pages,
-        store.upkeep,
+        rotations=store.rotations,
+        secret_pages=store.secret_pages,
+        upkeep=store.upkeep,
     )

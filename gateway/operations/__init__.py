@@ -64,6 +64,7 @@ class Operations:
         break_glass: BreakGlass,
         freezes: Freezes,
         find_environment: FindEnvironment,
+        *,
         rotations: Rotations,
         secret_pages: SecretPages,
         upkeep: Sequence[Upkeep],

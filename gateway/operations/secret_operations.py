@@ -100,7 +100,7 @@ class SecretOperations:
         page = await self._pages.plan_page(reached, until_ms, after=after, limit=limit)
         if page.after is not None:
             return page
-        others = await self._plan_others(by, until_ms, reached)
+        others = await self._plan_others(until_ms, reached)
         return PlannedPage(actions=(*page.actions, *others), after=None)
 
     # Changing ---------------------------------------------------------------------------------------------
@@ -196,11 +196,11 @@ class SecretOperations:
             return wanted
         return None if by.partner is None else msgspec.structs.replace(wanted, partner=by.partner)
 
-    async def _plan_others(self, by: Operator, until_ms: int, wanted: Wanted) -> list[Action]:
+    async def _plan_others(self, until_ms: int, wanted: Wanted) -> list[Action]:
         """Of what is not kept by `Rotations`: few, and all of it is read."""
         others = [each for each in self._upkeep if each is not self._rotations]
         found = [action for each in others for action in await each.plan(until_ms)]
-        return [one for one in found if by.reaches(one.partner) and _is_wanted(one, wanted)]
+        return [one for one in found if _is_wanted(one, wanted)]
 
     async def _get_reached(self, by: Operator, secret_id: str) -> HeldSecret:
         secret = await self._rotations.get(secret_id)
