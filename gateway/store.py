@@ -33,6 +33,7 @@ from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
 from keys.rotations import Rotations
 from keys.scheduler import Upkeep
 from keys.schedules import Schedules
+from keys.secret_pages import SecretPages
 from keys.upstream_credentials import UpstreamCredentials
 from keys.webhooks import Examine, Webhooks
 from keys.wrappers import Wrappers
@@ -59,6 +60,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     rewrapping: Rewrapping
     resealing: Resealing
     rotations: Rotations
+    secret_pages: SecretPages
     approvals: Approvals
     break_glass: BreakGlass
 
@@ -109,6 +111,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         rewrapping=Rewrapping(engine, wrappers, changes),
         resealing=Resealing(engine, data_keys, changes, entropy),
         rotations=Rotations(engine, changes, clock, kinds, schedules),
+        secret_pages=SecretPages(engine, clock, kinds, schedules),
         approvals=Approvals(engine, changes, clock, entropy),
         break_glass=BreakGlass(engine, changes, clock, entropy),
     )
@@ -124,4 +127,7 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         store.break_glass,
         store.freezes,
         partial(routes.find_environment, settings),
+        rotations=store.rotations,
+        secret_pages=store.secret_pages,
+        upkeep=store.upkeep,
     )
