@@ -55,6 +55,13 @@ class SubjectMoved(refusals.Conflict):
         super().__init__(f"{subject!r:.80} has been changed since this was asked for: ask again")
 
 
+class RulesTightened(refusals.Conflict):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"{approval_id} was given when the rules asked for others: withdraw it, and ask again"
+        )
+
+
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """`after` is what the next page is asked with; None when this is the last."""
 
@@ -63,10 +70,14 @@ class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
-    """The clearance of a change that a second person has agreed to: see `changes.Clearance`."""
+    """The clearance of a change that a second person has agreed to: see `changes.Clearance`.
+
+    `approvers`: whom the rules ask for as they are now.
+    """
 
     approval: str
     wanted: Wanted
+    approvers: tuple[tuple[str, ...], ...] = ()
 
     async def spend(self, change: Change) -> None:
         standing, digest = self.wanted.standing, self.wanted.digest()
@@ -74,6 +85,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             await _require_unmoved(change.conn, standing)
         if not await rows.mark_used(change.conn, self.approval, digest, change.author.actor, change.at):
             await self._refuse(change)
+        await self._require_approvers(change)
         await change.record(
             "approval.used",
             self.approval,
@@ -81,6 +93,12 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             partner=self.wanted.partner,
             details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
         )
+
+    async def _require_approvers(self, change: Change) -> None:
+        """Whoever decided had a role of each list that was asked for then; which one is not known any more."""
+        asked = (await rows.get(change.conn, self.approval)).approvers
+        if not all(any(set(then) <= set(now) for then in asked) for now in self.approvers):
+            raise RulesTightened(self.approval)
 
     async def _refuse(self, change: Change) -> None:
         found = (await rows.get(change.conn, self.approval)).seen_at(change.at)

@@ -248,10 +248,11 @@ async def _cleared(
 ) -> Author:
     """Whoever is shown a key's new secret can do what the key can: rules ask about that."""
     secret = await store.rotations.get(secret_id)
-    granted: frozenset[str] = frozenset()
+    facts = Facts()
     if secret.kind == "api-key":
         key = await store.custody.get_key(secret_id)
         granted = configured.policies.permissions_of(key.roles, key.permissions)
+        facts = Facts(granted=granted, roles=frozenset(key.roles))
     return await context.cleared(
         store,
         configured,
@@ -260,7 +261,7 @@ async def _cleared(
         environment=secret.environment,
         partner=secret.partner,
         change=change,
-        facts=Facts(granted=granted),
+        facts=facts,
         standing=Standing("secret", secret_id, secret.revision),
     )
 
