@@ -1,9 +1,10 @@
 """Four eyes: a change is asked for by one person, agreed to by another, and made by the first, once.
 
 Invariant: nobody decides what they, or a key that they made alone, asked for. An approval lets pass exactly the change
-that it was given for, on the subject as it stood, by whoever asked, until it expires, once: it is marked as used in the
-transaction that makes the change, so neither a crash nor a race can use it twice or lose it. Each step is in the
-ledger. Refuses: more waiting requests of one person than anybody could look at.
+that it was given for, on the subject as it stood, by whoever asked, until it expires, once: it is marked as used in
+the transaction that makes the change, so neither a crash nor a race can use it twice or lose it. Each step is in the
+ledger. Refuses: what a key has approved that was stopped since, and more waiting requests of one person than anybody
+could look at.
 """
 
 import base64
@@ -62,6 +63,13 @@ class RulesTightened(refusals.Conflict):
         )
 
 
+class DeciderStopped(refusals.Conflict):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"the key that approved {approval_id} is frozen or revoked: withdraw it, and ask again"
+        )
+
+
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """`after` is what the next page is asked with; None when this is the last."""
 
@@ -85,7 +93,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             await _require_unmoved(change.conn, standing)
         if not await rows.mark_used(change.conn, self.approval, digest, change.author.actor, change.at):
             await self._refuse(change)
-        await self._require_approvers(change)
+        await self._require_decider(change)
         await change.record(
             "approval.used",
             self.approval,
@@ -94,11 +102,13 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
         )
 
-    async def _require_approvers(self, change: Change) -> None:
+    async def _require_decider(self, change: Change) -> None:
         """Whoever decided had a role of each list that was asked for then; which one is not known any more."""
-        asked = (await rows.get(change.conn, self.approval)).approvers
-        if not all(any(set(then) <= set(now) for then in asked) for now in self.approvers):
+        found = await rows.get(change.conn, self.approval)
+        if not all(any(set(then) <= set(now) for then in found.approvers) for now in self.approvers):
             raise RulesTightened(self.approval)
+        if found.decided_by is not None and await rows.is_stopped(change.conn, found.decided_by):
+            raise DeciderStopped(self.approval)
 
     async def _refuse(self, change: Change) -> None:
         found = (await rows.get(change.conn, self.approval)).seen_at(change.at)

@@ -1,4 +1,4 @@
-"""Policies that change between a yes and its use, and the roles by which one decides."""
+"""What changes between a yes and its use: policies, roles, and whether the one who gave it is trusted still."""
 
 import os
 
@@ -6,6 +6,7 @@ import pytest
 
 from gateway.operations import Operations, RoleMissing
 from keys import approvals
+from keys.changes import Author
 from keys.freezes import Freezes
 from keys.leaks import Leaks
 from policies import document
@@ -62,3 +63,14 @@ async def test_a_role_that_decides_is_handed_out_by_who_has_it(desk: Desk) -> No
     with pytest.raises(RoleMissing):
         await desk.approved(need, BOB)
     await desk.approved(need, RISK)
+
+
+async def test_a_stopped_keys_yes_is_worth_nothing(desk: Desk) -> None:
+    """The approver's key had leaked: what it let pass before it was frozen is not done after."""
+    key = (await desk.room.create_key(environment="live", roles=("approver",))).key
+    need = await needed(desk.ops.keys.create(ALICE, live_trader()))
+    await desk.approved(need, person("", actor=f"key:{key.id}"))
+    await desk.room.custody.freeze_key(key.id, author=Author("cli:rita"))
+    with pytest.raises(approvals.DeciderStopped):
+        await desk.ops.keys.create(showing(ALICE, need.id), live_trader())
+    assert (await desk.approvals.get(need.id)).state == "approved"
