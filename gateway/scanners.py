@@ -78,7 +78,7 @@ class Scanners:
         _verify(scanner.public_key, signature, body)
         try:
             findings = msgspec.json.decode(body, type=list[_Finding])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise ReportMalformed("the body is not an array of findings, each with its token") from None
         if not 1 <= len(findings) <= LARGEST_BATCH:
             raise ReportMalformed(f"a report holds 1 to {LARGEST_BATCH} findings")

@@ -98,6 +98,14 @@ async def mark_used(
     return used.rowcount == 1
 
 
+async def is_stopped(conn: AsyncConnection, actor: str) -> bool:
+    """Whether the actor is an API key that was frozen or revoked."""
+    keys = schema.api_keys
+    stopped = sa.or_(keys.c.frozen_at.is_not(None), keys.c.revoked_at.is_not(None))
+    query = sa.select(keys.c.id).where(keys.c.id == actor.removeprefix("key:"), stopped)
+    return (await conn.execute(query)).first() is not None
+
+
 async def find_revision(conn: AsyncConnection, standing: Standing) -> int:
     """Of what is about to be changed, as it is now; what is not there has never been changed."""
     table = _TABLES.get(standing.kind)

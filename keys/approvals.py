@@ -1,9 +1,10 @@
 """Four eyes: a change is asked for by one person, agreed to by another, and made by the first, once.
 
 Invariant: nobody decides what they, or a key that they made alone, asked for. An approval lets pass exactly the change
-that it was given for, on the subject as it stood, by whoever asked, until it expires, once: it is marked as used in the
-transaction that makes the change, so neither a crash nor a race can use it twice or lose it. Each step is in the
-ledger. Refuses: more waiting requests of one person than anybody could look at.
+that it was given for, on the subject as it stood, by whoever asked, until it expires, once: it is marked as used in
+the transaction that makes the change, so neither a crash nor a race can use it twice or lose it. Each step is in the
+ledger. Refuses: what a key has approved that was stopped since, and more waiting requests of one person than anybody
+could look at.
 """
 
 import base64
@@ -55,6 +56,20 @@ class SubjectMoved(refusals.Conflict):
         super().__init__(f"{subject!r:.80} has been changed since this was asked for: ask again")
 
 
+class RulesTightened(refusals.Conflict):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"{approval_id} was given when the rules asked for others: withdraw it, and ask again"
+        )
+
+
+class DeciderStopped(refusals.Conflict):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"the key that approved {approval_id} is frozen or revoked: withdraw it, and ask again"
+        )
+
+
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """`after` is what the next page is asked with; None when this is the last."""
 
@@ -63,10 +78,14 @@ class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
-    """The clearance of a change that a second person has agreed to: see `changes.Clearance`."""
+    """The clearance of a change that a second person has agreed to: see `changes.Clearance`.
+
+    `approvers`: whom the rules ask for as they are now.
+    """
 
     approval: str
     wanted: Wanted
+    approvers: tuple[tuple[str, ...], ...] = ()
 
     async def spend(self, change: Change) -> None:
         standing, digest = self.wanted.standing, self.wanted.digest()
@@ -74,6 +93,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             await _require_unmoved(change.conn, standing)
         if not await rows.mark_used(change.conn, self.approval, digest, change.author.actor, change.at):
             await self._refuse(change)
+        await self._require_decider(change)
         await change.record(
             "approval.used",
             self.approval,
@@ -81,6 +101,14 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             partner=self.wanted.partner,
             details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
         )
+
+    async def _require_decider(self, change: Change) -> None:
+        """Whoever decided had a role of each list that was asked for then; which one is not known any more."""
+        found = await rows.get(change.conn, self.approval)
+        if not all(any(set(then) <= set(now) for then in found.approvers) for now in self.approvers):
+            raise RulesTightened(self.approval)
+        if found.decided_by is not None and await rows.is_stopped(change.conn, found.decided_by):
+            raise DeciderStopped(self.approval)
 
     async def _refuse(self, change: Change) -> None:
         found = (await rows.get(change.conn, self.approval)).seen_at(change.at)

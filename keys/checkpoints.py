@@ -3,7 +3,8 @@
 Invariant: a checkpoint is made only of entries that follow, one by one, from the checkpoint before, whose signature is
 looked at first; each is read and linked once, so the cost is that of what is new. There is one line of checkpoints:
 nodes that make one at the same time find at the last step that another was first, and then theirs is none. The public
-half of every key that ever signed stays beside what it signed.
+half of every key that ever signed stays beside what it signed. What a node has seen it holds the store to, for as long
+as it runs: else whoever can write there could take the checkpoints away, and have us sign what they put in their place.
 Refuses, with `chain.Broken`, to sign anything on top of a ledger that does not hold.
 """
 
@@ -59,6 +60,8 @@ class Checkpoints:
         self._engine = engine_
         self._ring = ring_
         self._clock = clock
+        # The latest that was in the store when it was last looked at.
+        self._seen: Stored | None = None
         self.issuer = issuer
 
     async def make(self) -> Stored | None:
@@ -71,6 +74,7 @@ class Checkpoints:
                 return None
             made = await self._sign(known)
             if await self._store(made, known.latest):
+                self._seen = made
                 return made
 
     async def make_due(self, rhythm: Rhythm) -> Stored | None:
@@ -98,8 +102,14 @@ class Checkpoints:
         return list({jwk["kid"]: jwk for jwk in (*signers, *self._ring.jwks())}.values())
 
     async def _look(self) -> _Known:
+        seen = self._seen
         async with engine.reading(self._engine) as conn:
-            return _Known((await audit.head(conn))[0], await find_latest(conn))
+            known = _Known((await audit.head(conn))[0], await find_latest(conn))
+            still = None if seen is None else await find_covering(conn, seen.seq)
+        if seen is not None and still != seen:
+            raise chain.Broken(seen.seq, "had a checkpoint that is gone from the store, or is another one")
+        self._seen = known.latest
+        return known
 
     async def _sign(self, known: _Known) -> Stored:
         signer = self._ring.get_signer()

@@ -74,6 +74,11 @@ def parse_secret(text: str) -> Environment:
     return cast("Environment", match[2])
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a secret, whole and rightly written, stands anywhere in it."""
+    return any(_check(match[1]) == match[3] for match in _SECRET.finditer(text))
+
+
 def _mint(prefix: str, environment: Environment, entropy: bytes, size: int, digits: int) -> str:
     if len(entropy) != size:
         raise ValueError(f"{size} bytes of entropy are needed, {len(entropy)} were given")

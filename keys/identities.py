@@ -3,12 +3,14 @@
 An actor is a kind and a name, `cli:alice` or `key:prk_live_…`. Two are one mind when they are spelled alike but for
 case (directories of accounts often ignore it), or when one key stands behind the other: whoever made a key, or a new
 version of its secret, has had it in hand. So a key speaks for each of them, and for whoever made their keys, unless a
-second person had approved that it be made.
+second person had approved that it be made: as what it was then. Whoever gave it another role or permission alone since
+has made something else of it, and it speaks for them, too.
 
 Invariant: it errs towards "one mind". What it cannot know: who lends an account or a key to whom.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +20,7 @@ from storage import schema
 
 _LEDGER: Final = schema.audit_events
 _MADE: Final = ("api_key.created", "secret.rotated", "secret.announced")
+_CHANGED: Final = "api_key.changed"
 _APPROVED: Final = "apr_"
 
 
@@ -47,8 +50,18 @@ async def _find_sole_makers(conn: AsyncConnection, actor: str) -> list[str]:
         key_format.parse_key_id(key_id)
     except key_format.MalformedKeyId:
         return []
-    query = sa.select(_LEDGER.c.actor, _LEDGER.c.approval).where(
-        _LEDGER.c.subject == key_id, _LEDGER.c.action.in_(_MADE)
+    query = sa.select(_LEDGER.c.actor, _LEDGER.c.approval, _LEDGER.c.action, _LEDGER.c.details).where(
+        _LEDGER.c.subject == key_id, _LEDGER.c.action.in_((*_MADE, _CHANGED))
     )
-    made = await conn.execute(query)
-    return [one.actor for one in made if not (one.approval or "").startswith(_APPROVED)]
+    return [
+        one.actor
+        for one in await conn.execute(query)
+        if not (one.approval or "").startswith(_APPROVED)
+        and (one.action != _CHANGED or _hands_out(one.details))
+    ]
+
+
+def _hands_out(details: Mapping[str, Any]) -> bool:
+    """A role that it did not have, or other permissions than it had."""
+    before, after = details.get("before", {}), details.get("after", {})
+    return "permissions" in after or not set(after.get("roles", ())) <= set(before.get("roles", ()))

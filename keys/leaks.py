@@ -8,10 +8,11 @@ Refuses: more than a batch holds.
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from hmac import compare_digest, digest
 from typing import Final, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -33,7 +34,12 @@ _LONGEST_PLACE: Final = 500
 _SALT_SIZE: Final = 32
 _VERSIONS: Final = schema.secret_versions
 _SECRETS: Final = schema.secrets
-_SECRET_SHAPED: Final = re.compile(r"pr[a-z]_(?:paper|live)_[0-9A-Za-z]{20,}")
+# The part by chance tells, however the rest is written. Digests in links (40 or 64 of hex) are let be.
+_SECRET_SHAPED: Final = re.compile(
+    r"pr[a-z]_(?:paper|live)_[0-9A-Za-z]{20,}|(?![0-9a-f]+(?![0-9A-Za-z]))[0-9A-Za-z]{40,}", re.ASCII
+)
+# Whoever escapes an escape more often than this has lost the place, too.
+_MOST_ESCAPES: Final = 4
 
 Outcome = Literal["frozen", "was-frozen", "was-revoked", "superseded", "unknown"]
 
@@ -200,11 +206,21 @@ def _digest(salt: bytes, secret: bytes) -> bytes:
 
 
 def _printable(place: str) -> str:
-    """Where it was found, without what a link may carry: a query, a password, or the secret itself."""
+    """Where it was found, without what a link may carry: a query, a password, or the secret itself, also escaped."""
+    shown = _without_query(_cleaned(place))
+    for _ in range(_MOST_ESCAPES):
+        shown = _cleaned(unquote(shown))
+    return "" if unquote(shown) != shown else _SECRET_SHAPED.sub("…", shown)[:_LONGEST_PLACE]
+
+
+def _without_query(place: str) -> str:
     try:
         parts = urlsplit(place)
     except ValueError:
         return ""
-    shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else parts.path
-    cleaned = "".join(each for each in _SECRET_SHAPED.sub("…", shown) if each.isprintable())
-    return cleaned[:_LONGEST_PLACE]
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else parts.path
+
+
+def _cleaned(place: str) -> str:
+    """First of all: what is left out later would join what stood on both sides of it."""
+    return "".join(each for each in unicodedata.normalize("NFKC", place) if each.isprintable())

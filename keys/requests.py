@@ -1,8 +1,9 @@
 """Checking what is asked of custody before anything is stored. Pure.
 
-Invariant: what passes is stored as it stands, so that two spellings of one address range, role list or name
-never lie side by side. Whether a role, a permission or a tier exists is the policies' knowledge; here only
-its shape counts. Partner ids are also hash tags in the shared store, which is why their alphabet is small.
+Invariant: what passes is stored as it stands, so that two spellings of one address range, role list or name never lie
+side by side; and what people write holds no secret. Whether a role, a permission or a tier exists is the policies'
+knowledge; here only its shape counts. Partner ids are also hash tags in the shared store, which is why their alphabet
+is small.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from keys import ed25519, environment, refusals
+from keys import format as key_format
 from keys.records import Algorithm, KeyChange, KeyRequest
 
 _PARTNER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -75,14 +77,18 @@ def check_partner(partner_id: str, name: str, tier: str) -> None:
     if _PARTNER_ID.fullmatch(partner_id) is None:
         raise InvalidPartnerId("a partner id is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
     if not name or not _is_plain(name, _LONGEST_TEXT):
-        raise InvalidName(f"a name is 1 to {_LONGEST_TEXT} printable characters without space around them")
+        raise InvalidName(
+            f"a name is 1 to {_LONGEST_TEXT} printable characters without space around them, and no secret"
+        )
     if _WORD.fullmatch(tier) is None:
         raise InvalidTier(f"not the name of a tier: {tier!r:.80}")
 
 
 def check_reason(reason: str | None) -> None:
     if reason is not None and not (reason and _is_plain(reason, _LONGEST_REASON)):
-        raise InvalidReason(f"a reason is 1 to {_LONGEST_REASON} printable characters, or none is given")
+        raise InvalidReason(
+            f"a reason is 1 to {_LONGEST_REASON} printable characters and no secret, or none is given"
+        )
 
 
 def check_key_change(change: KeyChange, now_ms: int) -> KeyChange:
@@ -116,7 +122,7 @@ def check_key(request: KeyRequest, now_ms: int) -> KeyRequest:
 
 def _check_label(label: str) -> None:
     if not _is_plain(label, _LONGEST_TEXT):
-        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters")
+        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters, and no secret")
 
 
 def _check_public_key(request: KeyRequest) -> None:
@@ -179,4 +185,6 @@ def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_plain(text: str, longest: int) -> bool:
-    return len(text) <= longest and text.isprintable() and text == text.strip()
+    """Nor a secret: what people write is read by many, and stands in the ledger for good."""
+    plain = len(text) <= longest and text.isprintable() and text == text.strip()
+    return plain and not key_format.holds_secret(text)

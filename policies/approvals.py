@@ -1,7 +1,8 @@
 """Which acts need a second person: the rules of the policies file, and what holds without any.
 
 Invariant: emergency acts need one person; taking a freeze back, and handing out the power to approve or to break the
-glass, need two. No rule can loosen that; only `two_persons = false` can, for all of it at once. Pure.
+glass, need two; a role by which somebody decides is handed out by somebody who has it. No rule can loosen that; only
+`two_persons = false` can, for all of it at once. Pure.
 Refuses, with their place: acts, permissions and roles that do not exist, a rule about an emergency act, and rules
 where there is no second person to ask.
 """
@@ -38,7 +39,7 @@ class BreakGlassRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What an act is about, as far as rules ask. `granted`: what the key will hold, or holds.
+    """What an act is about, as far as rules ask. `granted`: what the key will hold, or holds. `roles`: the same.
 
     `environment`: None is an act about both, so that a rule about either counts.
     """
@@ -46,6 +47,7 @@ class Facts(msgspec.Struct, frozen=True):
     environment: str | None = None
     granted: frozenset[str] = frozenset()
     trading: bool = False
+    roles: frozenset[str] = frozenset()
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -82,12 +84,21 @@ class Approvals(msgspec.Struct, frozen=True):
         if not self.two_persons:
             return None
         counting = [rule for rule in self.rules if rule.counts(action, facts)]
-        if not counting and not _is_built_in(action, facts):
+        deciding = self._find_deciding(action, facts)
+        if not counting and not deciding and not _is_built_in(action, facts):
             return None
+        named = (*(rule.rule.approvers for rule in counting if rule.rule.approvers), *deciding)
         return Need(
             wait_ms=min((rule.wait_ms for rule in counting), default=_DEFAULT_WAIT_MS),
-            approvers=tuple(rule.rule.approvers for rule in counting if rule.rule.approvers),
+            approvers=tuple(dict.fromkeys(named)),
         )
+
+    def _find_deciding(self, action: str, facts: Facts) -> tuple[tuple[str, ...], ...]:
+        """Whom handing out a role takes by which one decides: else two others could make themselves one who does."""
+        if action not in actions.HANDING_OUT:
+            return ()
+        lists = [rule.rule.approvers for rule in self.rules]
+        return tuple(approvers for approvers in lists if not facts.roles.isdisjoint(approvers))
 
 
 BUILT_IN: Final = Approvals()

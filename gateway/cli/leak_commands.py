@@ -17,7 +17,8 @@ def leaks() -> None:
 
 
 @leaks.command()
-@click.argument("file", type=click.File("r"), metavar="FILE")
+# What was found may lie in anything: one line that is no text keeps no other from being looked at.
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), metavar="FILE")
 @click.option("--place", default="", help="Where they were found; goes into the audit ledger.")
 @click.option("--reason", help="Goes into the audit ledger.")
 @click.option("--json", "as_json", is_flag=True)

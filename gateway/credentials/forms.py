@@ -149,7 +149,7 @@ def _require_names(names: tuple[str, ...]) -> None:
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         # Not chained: what a decoder says may hold a part of what it read.
         raise InvalidCredential("the secret is not a JSON object with the members of its form") from None
 

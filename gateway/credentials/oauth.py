@@ -135,7 +135,7 @@ class OAuthClient:
 def _parse(body: bytes, now_ms: int) -> _Granted:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         # Not chained: a decoder may repeat what it read.
         raise GrantFailed("the answer is no token") from None
     if answer.token_type.lower() != "bearer" or _TOKEN.fullmatch(answer.access_token) is None:

@@ -58,5 +58,5 @@ def _read_mark(export: Path, statement: str) -> statements.Mark:
 def _decode(content: bytes) -> Any:  # noqa: ANN401  any JSON, or nothing
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None

@@ -1,7 +1,8 @@
 """What can be read of the ledger, the same for the command line and the control surface.
 
 Invariant: whoever reaches one partner alone finds what tells of that partner, and of who did it no more than whether it
-was the partner itself: the ids and addresses of anybody else are not theirs to see.
+was the partner itself: the ids and addresses of anybody else are not theirs to see. Nor are the hashes that chain the
+entries: with the rest of an entry in hand, whoever guesses a name that was left out finds out by them that it is right.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ async def _shown(
     if by.reaches_all:
         return found
     own = await _own_actors(conn, by, {entry.event.actor for entry in found})
-    return [entry if entry.event.actor in own else _veiled(entry) for entry in found]
+    return [_unchained(entry if entry.event.actor in own else _veiled(entry)) for entry in found]
 
 
 async def _own_actors(conn: AsyncConnection, by: Operator, actors: set[str | None]) -> set[str]:
@@ -79,3 +80,8 @@ def _veiled(entry: audit.AuditEntry) -> audit.AuditEntry:
         entry.event, actor=SOMEBODY_ELSE, details=details, source=None, request_id=None, approval=None
     )
     return msgspec.structs.replace(entry, event=event)
+
+
+def _unchained(entry: audit.AuditEntry) -> audit.AuditEntry:
+    """Also where it is their own: the entry before it is often somebody else's, and may be as easy to guess."""
+    return msgspec.structs.replace(entry, previous="", hash="")

@@ -17,17 +17,18 @@ An operation checks its own permission and reach, and then passes the gate once,
 
 `action` is one of `policies.actions.ALL`. `change` is all that is not said by action and subject, as JSON, without
 secrets: what is not in it, an approval does not bind. `facts` is what rules may ask about; the environment is added
-here. `standing` is the subject with its revision *as the operation has read it*: give it wherever the meaning of the
-change rests on what the subject is now, and always for taking something back. Only `key`, `partner`, `secret`,
-`webhook`, `route` and `environment` have one; a freeze that is not there stands at revision 0.
+here, and what a key is granted becomes part of the change: a role that has grown since makes another change of it.
+`standing` is the subject with its revision *as the operation has read it*: give it wherever the meaning of the change
+rests on what the subject is now, and always for taking something back. Only `key`, `partner`, `secret`, `webhook`,
+`route` and `environment` have one; a freeze that is not there stands at revision 0.
 
 The answer is the author to act with. It carries what lets the change pass, which `Changes.begin` spends in the
 transaction that it opens; so an operation of several transactions gives the others `author.going_on()`, and one that
 opens none has spent nothing.
 
 Invariant: what needs a second person raises `ApprovalNeeded`, and has then stored what is to be approved; an approval
-that is shown is always spent, needed or not, so none stands in the ledger that was not given for just that. Break-glass
-is used only by those who say so.
+that is shown is always spent, needed or not, so none stands in the ledger that was not given for just that, and it has
+to have been given by whom the rules ask for now. Break-glass is used only by those who say so.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ __all__ = ["ApprovalNeeded", "Facts", "Gate", "Standing"]
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """`granted`: the permissions that a key holds, or will hold."""
+    """`granted`, `roles`: what a key holds, or will hold."""
 
     granted: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
 
 
 NOTHING: Final = Facts()
@@ -92,12 +94,12 @@ class Gate:
             environment=environment,
             partner=partner,
             # As it will be read back: JSON knows no tuples.
-            change=msgspec.json.decode(msgspec.json.encode(change or {})),
+            change=msgspec.json.decode(msgspec.json.encode(_with_grants(change or {}, facts))),
             standing=standing,
         )
         author = by.author(reason)
         if by.approval is not None:
-            return await self._with_approval(by.approval, wanted, author)
+            return await self._with_approval(by.approval, wanted, need, author)
         if by.under_glass:
             return await self._with_break_glass(by, author)
         if need is None:
@@ -106,10 +108,14 @@ class Gate:
 
     def _find_need(self, action: str, environment: str | None, facts: Facts) -> rules.Need | None:
         trading = self._policies.is_trading(facts.granted)
-        asked = rules.Facts(environment=environment, granted=facts.granted, trading=trading)
+        asked = rules.Facts(
+            environment=environment, granted=facts.granted, trading=trading, roles=facts.roles
+        )
         return self._policies.approvals.find_need(action, asked)
 
-    async def _with_approval(self, approval_id: str, wanted: Wanted, author: Author) -> Author:
+    async def _with_approval(
+        self, approval_id: str, wanted: Wanted, need: rules.Need | None, author: Author
+    ) -> Author:
         """Whether it is good for this is found out where it is spent, and nowhere before."""
         reason = author.reason
         if reason is None:
@@ -118,7 +124,9 @@ class Gate:
             author,
             reason=reason,
             approval=approval_id,
-            clearance=Spending(approval=approval_id, wanted=wanted),
+            clearance=Spending(
+                approval=approval_id, wanted=wanted, approvers=() if need is None else need.approvers
+            ),
         )
 
     async def _with_break_glass(self, by: Operator, author: Author) -> Author:
@@ -139,3 +147,8 @@ class Gate:
             partner=None if by.reaches_all else by.partner,
             author=author,
         )
+
+
+def _with_grants(change: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """Whoever approves sees what the key may do, and agrees to that."""
+    return {**change, "grants": sorted(facts.granted)} if facts.granted else dict(change)

@@ -41,7 +41,7 @@ class KeyOperations:
             environment=asked.environment,
             partner=asked.partner,
             change=_describe(asked),
-            facts=Facts(granted=granted),
+            facts=Facts(granted=granted, roles=frozenset(asked.roles)),
             reason=reason,
         )
         return await self._custody.create_key(asked, author=author)
@@ -122,7 +122,9 @@ class KeyOperations:
             environment=key.environment,
             partner=key.partner,
             change=change,
-            facts=Facts(granted=self._policies.permissions_of(key.roles, key.permissions)),
+            facts=Facts(
+                granted=self._policies.permissions_of(key.roles, key.permissions), roles=frozenset(key.roles)
+            ),
             standing=Standing("key", key.id, key.revision),
             reason=reason,
         )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.operations.gate import NOTHING as NO_FACTS
 from gateway.operations.gate import Facts, Gate, Standing
 from gateway.operations.operator import Operator, PermissionMissing
 from keys import refusals, rotation, scheduler, version_conditions
@@ -31,7 +32,6 @@ from policies import control
 from policies.document import Policies
 
 EVERYTHING: Final = Wanted()
-_NOBODY: Final = frozenset[str]()
 _ELSEWHERE: Final = MappingProxyType[Kind, str](
     {
         "ring": "portreeve rings",
@@ -151,8 +151,8 @@ class SecretOperations:
     ) -> HeldSecret:
         secret = await self._get_own(by, secret_id)
         change = {"version": version, "even_if_used": even_if_used}
-        granted = await self._find_granted(secret)
-        author = await self._pass(by, "secret.retire", secret, change, granted, reason)
+        facts = await self._find_facts(secret)
+        author = await self._pass(by, "secret.retire", secret, change, facts, reason)
         return await self._rotations.retire(secret_id, version, even_if_used=even_if_used, author=author)
 
     async def revoke(
@@ -162,15 +162,15 @@ class SecretOperations:
         secret = await self._get_own(by, secret_id)
         if version is None and secret.kind == "api-key":
             by.require(control.KEYS_REVOKE)
-        author = await self._pass(by, "secret.revoke", secret, {"version": version}, _NOBODY, reason)
+        author = await self._pass(by, "secret.revoke", secret, {"version": version}, NO_FACTS, reason)
         return await self._rotations.revoke(secret_id, version, author=author)
 
     async def destroy(
         self, by: Operator, secret_id: str, version: int, *, reason: str | None = None
     ) -> HeldSecret:
         secret = await self._get_own(by, secret_id)
-        granted = await self._find_granted(secret)
-        author = await self._pass(by, "secret.destroy", secret, {"version": version}, granted, reason)
+        facts = await self._find_facts(secret)
+        author = await self._pass(by, "secret.destroy", secret, {"version": version}, facts, reason)
         return await self._rotations.destroy(secret_id, version, author=author)
 
     async def run_due(self, by: Operator) -> tuple[scheduler.Outcome, ...]:
@@ -218,24 +218,25 @@ class SecretOperations:
             raise RotatedElsewhere(secret, command)
         return secret
 
-    async def _find_granted(self, secret: HeldSecret) -> frozenset[str]:
+    async def _find_facts(self, secret: HeldSecret) -> Facts:
         """Whoever is shown a key's new secret can do what the key can: rules ask about that."""
         if secret.kind != "api-key":
-            return _NOBODY
+            return NO_FACTS
         key = await self._custody.get_key(secret.id)
-        return self._policies.permissions_of(key.roles, key.permissions)
+        granted = self._policies.permissions_of(key.roles, key.permissions)
+        return Facts(granted=granted, roles=frozenset(key.roles))
 
     async def _pass_taking_over(
         self, by: Operator, secret: HeldSecret, change: dict[str, Any], reason: str | None
     ) -> Author:
-        granted = await self._find_granted(secret)
-        for permission in sorted(granted):
+        facts = await self._find_facts(secret)
+        for permission in sorted(facts.granted):
             if permission.startswith(control.SCOPE) and permission not in by.permissions:
                 raise PermissionMissing(permission)
         # Else the key could be given more between our looking and the change.
         condition = version_conditions.AsSeen(secret.id, secret.revision, by.condition)
         by = msgspec.structs.replace(by, condition=condition)
-        return await self._pass(by, "secret.rotate", secret, change, granted, reason)
+        return await self._pass(by, "secret.rotate", secret, change, facts, reason)
 
     async def _pass(  # noqa: PLR0913, PLR0917  what an act is
         self,
@@ -243,7 +244,7 @@ class SecretOperations:
         action: str,
         secret: HeldSecret,
         change: dict[str, Any],
-        granted: frozenset[str],
+        facts: Facts,
         reason: str | None,
     ) -> Author:
         return await self._gate.pass_(
@@ -253,7 +254,7 @@ class SecretOperations:
             environment=secret.environment,
             partner=secret.partner,
             change=change,
-            facts=Facts(granted=granted),
+            facts=facts,
             standing=Standing("secret", secret.id, secret.revision),
             reason=reason,
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from keys.changes import Author
+from storage import chain
 from tests.support import control_roles, problems, rawhttp
 from tests.support.control_node import ControlNode, control_node
 from tests.support.signing import Signer
@@ -105,6 +107,21 @@ async def test_the_ledger_shows_a_partner_its_own_part_and_nobody_elses_name(
     assert by_name.json()["items"] == []
     in_full = await node.ask(officer, "GET", f"/control/v1/audit/{frozen['seq']}")
     assert in_full.json()["actor"] == f"key:{officer.key_id}"
+
+
+async def test_no_hash_betrays_what_is_left_out_of_an_entry(node: ControlNode, admin: Signer) -> None:
+    """With all else of an entry in hand, its hash tells whether a guess at the operator's name is right."""
+    own = await node.make_key("trader", partner="acme", environment="paper")
+    await node.custody.freeze_key(own.key_id, author=Author("cli:root", "a test"))
+    officer = await node.key(control_roles.OFFICER, partner="borealis", environment="paper")
+    target = f"/control/v1/audit?subject={own.key_id}&action=api_key.frozen"
+    (whole,) = (await node.ask(officer, "GET", target)).json()["items"]
+    guessed = {name: value for name, value in whole.items() if name != "hash"}
+    assert chain.link(guessed) == whole["hash"], "this is how it would be found out"
+    (shown,) = (await node.ask(admin, "GET", target)).json()["items"]
+    assert (shown["actor"], shown["previous"], shown["hash"]) == ("operator", None, None)
+    listed = (await node.ask(admin, "GET", "/control/v1/audit?limit=500")).json()["items"]
+    assert {(entry["previous"], entry["hash"]) for entry in listed} == {(None, None)}
 
 
 async def test_nobody_hands_out_what_they_do_not_hold(node: ControlNode, admin: Signer) -> None:

@@ -32,7 +32,9 @@ class AuditQuery(types.Paging, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """`previous` and `hash` chain it to the entry before. `actor` is `operator` where it is not the partner's own."""
+    """`previous` and `hash` chain it to the entry before: for who reaches all partners, since they would betray what is
+    left out for others. `actor` is `operator` where it is not the partner's own.
+    """
 
     seq: int
     at: types.Moment
@@ -47,8 +49,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     source: str | None
     request_id: str | None
     approval: str | None
-    previous: str
-    hash: str
+    previous: str | None
+    hash: str | None
 
 
 class EntryList(Struct, frozen=True, kw_only=True):
@@ -136,4 +138,4 @@ class AuditController(Controller):
 def _view(entry: audit.AuditEntry) -> Entry:
     event = entry.event
     told = {name: getattr(event, name) for name in audit.AuditEvent.__struct_fields__}
-    return Entry(seq=entry.seq, previous=entry.previous, hash=entry.hash, **told)
+    return Entry(seq=entry.seq, previous=entry.previous or None, hash=entry.hash or None, **told)

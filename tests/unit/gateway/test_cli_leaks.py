@@ -25,3 +25,14 @@ def test_reporting_freezes_what_is_real(run: Run, place: Path) -> None:
     for output in (told.stdout, told.stderr, ledger):
         assert made["secret"] not in output
     assert made["id"] in run("leaks", "report", str(found)).stdout
+
+
+def test_what_is_no_text_hides_no_secret(run: Run, place: Path) -> None:
+    """A dump that a secret was found in is read to its end."""
+    run("init")
+    run("partners", "create", "acme")
+    made = read(run("keys", "create", "--partner", "acme", *HMAC, "--json"))
+    found = place / "found.bin"
+    found.write_bytes(b"\xff\xfe\x00\n" + made["secret"].encode() + b"\n\xed\xa0\x80")
+    verdicts = read(run("leaks", "report", str(found), "--json"))
+    assert [verdict["outcome"] for verdict in verdicts] == ["unknown", "frozen", "unknown"]

@@ -102,6 +102,7 @@ async def test_a_widened_key_tells_before_and_after(desk: Desk) -> None:
         "before": {"cidrs": ["10.0.0.0/16"], "label": ""},
         "after": {"cidrs": ["10.0.0.0/8"], "label": "all of it"},
         "widened": ["cidrs"],
+        "grants": ["orders:read", "orders:write"],
     }
     changed = await desk.ops.keys.change(showing(ALICE, await desk.approved(need, BOB)), key_id, wider)
     assert (changed.cidrs, changed.label) == (("10.0.0.0/8",), "all of it")

@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.operations import ApprovalNeeded, PermissionMissing
 from gateway.operations.break_glass_operations import TooLong
+from keys.approvals import SelfApproval
 from keys.break_glass import BreakGlass, BreakGlassClosed, BreakGlassOpen, ReasonMissing, UnknownBreakGlass
 from keys.changes import Author
+from keys.records import KeyChange
 from keys.requests import InvalidReason
 from policies import control
 from tests.support.desk import POLICIES, Desk, build_desk, live_trader, needed, person, showing, under_glass
@@ -146,6 +148,20 @@ async def test_a_rule_may_ask_for_a_second_person_even_here(engine: AsyncEngine)
     with pytest.raises(Exception, match="another change"):
         await desk.ops.break_glass.open(showing(ALICE, need.id), 2 * MINUTE_MS, reason=WHY)
     await desk.ops.break_glass.open(showing(ALICE, need.id), MINUTE_MS, reason=WHY)
+
+
+async def test_what_it_widens_is_no_second_person(desk: Desk) -> None:
+    """Alice was shown the secret of a key that Bob let her make as a trader's: widened alone, it speaks for her."""
+    need = await needed(desk.ops.keys.create(ALICE, live_trader()))
+    await desk.approved(need, BOB)
+    made = await desk.ops.keys.create(showing(ALICE, need.id), live_trader())
+    await desk.ops.break_glass.open(ALICE, MINUTE_MS, reason=WHY)
+    wider = KeyChange(roles=("trader", "approver"))
+    await desk.ops.keys.change(under_glass(ALICE), made.key.id, wider, reason=WHY)
+    await desk.ops.break_glass.close(ALICE)
+    own = await needed(desk.ops.keys.create(ALICE, live_trader(label="for herself")))
+    with pytest.raises(SelfApproval):
+        await desk.approved(own, person("", actor=f"key:{made.key.id}"))
 
 
 async def test_every_node_says_it_aloud(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -66,6 +66,8 @@ def test_what_nobody_we_know_has_signed_is_refused(key_id: str, signature: str, 
         b"[]",
         b"[1]",
         b'[{"type": "t"}]',
+        b'[{"a":' * 9_000,
+        b'[{"token": "t", "more": ' + b"[" * 30_000 + b"]" * 30_000 + b"}]",
         json.dumps([{"token": "t"}] * (LARGEST_BATCH + 1)).encode(),
     ],
 )

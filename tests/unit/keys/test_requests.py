@@ -2,6 +2,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keys import ed25519, environment, refusals, requests
+from keys import format as key_format
 from keys.records import KeyRequest
 from tests.support.custody import make_request
 
@@ -129,3 +130,18 @@ def test_other_reasons_are_refused(reason: str) -> None:
     """A reason goes to the ledger and to terminals: it has letters, and no control characters."""
     with pytest.raises(requests.InvalidReason):
         requests.check_reason(reason)
+
+
+def test_no_secret_is_taken_for_words() -> None:
+    """Whoever revokes in haste pastes what has leaked: the ledger would keep it, and every reader see it."""
+    secret = key_format.mint_secret("live", b"s" * key_format.SECRET_ENTROPY).reveal()
+    for refused in (
+        lambda: requests.check_reason(f"leaked:{secret}."),
+        lambda: check(label=f"desk {secret}"),
+        lambda: requests.check_partner("acme", secret, "standard"),
+    ):
+        with pytest.raises(refusals.InvalidRequest, match="no secret") as caught:
+            refused()
+        assert secret not in str(caught.value)
+    # One letter off it is nobody's.
+    requests.check_reason(f"leaked: {secret[:-1]}")
