@@ -68,32 +68,41 @@ class Desk(msgspec.Struct, frozen=True):
         await self.ops.approvals.approve(by, need.id)
         return need.id
 
+    def operations_under(self, policies: str) -> Operations:
+        """The same store, after somebody has edited the file."""
+        return _build_operations(self.room, self.approvals, self.break_glass, policies)
+
 
 def build_desk(engine: AsyncEngine, policies: str = POLICIES, *, upkeep: tuple[Upkeep, ...] = ()) -> Desk:
     """`upkeep`: what has things to be done, beside the rotations."""
     room = build_room(engine)
     approvals = Approvals(engine, room.changes, room.clock, os.urandom)
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
-    read = document.parse(policies.encode(), "policies.toml")
-    leaks = Leaks(engine, room.data_keys, room.changes, os.urandom)
+    ops = _build_operations(room, approvals, break_glass, policies, upkeep)
+    return Desk(room, ops, approvals, break_glass)
+
+
+def _build_operations(
+    room: Room,
+    approvals: Approvals,
+    break_glass: BreakGlass,
+    policies: str,
+    upkeep: tuple[Upkeep, ...] = (),
+) -> Operations:
+    engine = room.engine
     secrets = ApiKeySecrets(engine, room.data_keys, os.urandom)
-    return Desk(
-        room,
-        Operations(
-            engine,
-            room.custody,
-            leaks,
-            read,
-            approvals,
-            break_glass,
-            Freezes(engine, room.changes),
-            str,
-            rotations=room.rotations,
-            secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
-            upkeep=(room.rotations, *upkeep),
-        ),
+    return Operations(
+        engine,
+        room.custody,
+        Leaks(engine, room.data_keys, room.changes, os.urandom),
+        document.parse(policies.encode(), "policies.toml"),
         approvals,
         break_glass,
+        Freezes(engine, room.changes),
+        str,
+        rotations=room.rotations,
+        secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
+        upkeep=(room.rotations, *upkeep),
     )
 
 

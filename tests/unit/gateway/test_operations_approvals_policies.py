@@ -1,15 +1,10 @@
 """What changes between a yes and its use: policies, roles, and whether the one who gave it is trusted still."""
 
-import os
-
 import pytest
 
-from gateway.operations import Operations, RoleMissing
+from gateway.operations import RoleMissing
 from keys import approvals
 from keys.changes import Author
-from keys.freezes import Freezes
-from keys.leaks import Leaks
-from policies import document
 from tests.support.desk import POLICIES, Desk, live_trader, needed, person, showing
 
 ALICE, BOB = person("alice"), person("bob")
@@ -18,24 +13,15 @@ TRADES = '"orders:read", "orders:write"'
 RULE = 'action = "key.create"\nenvironment = "live"\n'
 
 
-def operations_under(desk: Desk, policies: str) -> Operations:
-    """The same store, after somebody has edited the file."""
-    read = document.parse(policies.encode(), "policies.toml")
-    room = desk.room
-    found = Leaks(room.engine, room.data_keys, room.changes, os.urandom)
-    freezes = Freezes(room.engine, room.changes)
-    return Operations(room.engine, room.custody, found, read, desk.approvals, desk.break_glass, freezes, str)
-
-
 async def test_a_role_that_has_grown_is_another_change(desk: Desk) -> None:
     """Bob agreed to a key that sees orders; by its name alone the role would let it place them."""
     every = POLICIES.replace(RULE + "trading = true", RULE)
-    before = operations_under(desk, every)
+    before = desk.operations_under(every)
     viewer = live_trader(roles=("viewer",))
     need = await needed(before.keys.create(ALICE, viewer))
     assert need.change["grants"] == ["orders:read"]
     await desk.approved(need, BOB)
-    grown = operations_under(desk, every.replace('["orders:read"]', f"[{TRADES}]"))
+    grown = desk.operations_under(every.replace('["orders:read"]', f"[{TRADES}]"))
     with pytest.raises(approvals.ChangeAltered):
         await grown.keys.create(showing(ALICE, need.id), viewer)
     await before.keys.create(showing(ALICE, need.id), viewer)
@@ -45,7 +31,7 @@ async def test_rules_that_have_tightened_count(desk: Desk) -> None:
     """Bob's yes was enough when he gave it, and is not by now; what it was given for is as before."""
     need = await needed(desk.ops.keys.create(ALICE, live_trader()))
     await desk.approved(need, BOB)
-    tight = operations_under(desk, POLICIES.replace(RULE, RULE + 'approvers = ["risk"]\n'))
+    tight = desk.operations_under(POLICIES.replace(RULE, RULE + 'approvers = ["risk"]\n'))
     with pytest.raises(approvals.RulesTightened):
         await tight.keys.create(showing(ALICE, need.id), live_trader())
     await desk.ops.approvals.withdraw(ALICE, need.id)
