@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth import identity
-from gateway import clocks, routes
+from gateway import clocks, routes, spread
 from gateway.ledger.export import Exporter
 from gateway.operations import Operations
 from gateway.settings import Settings
@@ -124,4 +124,5 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         store.break_glass,
         store.freezes,
         partial(routes.find_environment, settings),
+        spread.lost_after_ms(settings),
     )

@@ -11,6 +11,8 @@ from typing import Literal
 
 from gateway.operations.gate import Gate, Standing
 from gateway.operations.operator import Operator
+from keys import environment as environments
+from keys import refusals
 from keys.changes import Author
 from keys.freezes import Freeze, Freezes, NotFrozen
 from policies import control
@@ -20,6 +22,13 @@ Kind = Literal["route", "environment"]
 FindEnvironment = Callable[[str], str]
 
 
+class UnknownFreeze(refusals.NotFound):
+    """There is nothing to look at: what works has no freeze."""
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        super().__init__(f"there is no freeze of the {kind} {name!r:.80}")
+
+
 class FreezeOperations:
     def __init__(self, freezes: Freezes, gate: Gate, find_environment: FindEnvironment) -> None:
         self._freezes = freezes
@@ -27,14 +36,25 @@ class FreezeOperations:
         self._find_environment = find_environment
 
     async def find_all(self, by: Operator) -> tuple[Freeze, ...]:
-        by.require(control.FREEZE)
+        """Everything that is frozen: environments, routes, partners, keys."""
+        by.require(control.FREEZES_READ)
         by.require(control.ALL_PARTNERS)
         return tuple(await self._freezes.list_all())
+
+    async def get(self, by: Operator, kind: Kind, name: str) -> Freeze:
+        by.require(control.FREEZES_READ)
+        by.require(control.ALL_PARTNERS)
+        for each in await self._freezes.list():
+            if (each.kind, each.name) == (kind, name):
+                return each
+        raise UnknownFreeze(kind, name)
 
     async def freeze(self, by: Operator, kind: Kind, name: str, *, reason: str | None = None) -> Freeze:
         by.require(control.FREEZE)
         by.require(control.ALL_PARTNERS)
-        environment = self._find_environment(name) if kind == "route" else name
+        environment = (
+            self._find_environment(name) if kind == "route" else environments.parse_environment(name)
+        )
         by.require_environment(environment)
         author = await self._pass(by, "freeze", kind, name, environment, reason)
         if kind == "route":
@@ -44,6 +64,8 @@ class FreezeOperations:
     async def unfreeze(self, by: Operator, kind: Kind, name: str, *, reason: str | None = None) -> Freeze:
         by.require(control.UNFREEZE)
         by.require(control.ALL_PARTNERS)
+        if kind == "environment":
+            environments.parse_environment(name)
         # A route that has left the configuration may have been anybody's.
         by.require_environment("service" if kind == "route" else name)
         author = await self._pass(by, "unfreeze", kind, name, None if kind == "route" else name, reason)

@@ -127,7 +127,7 @@ class Gate:
         if author.reason is None:
             raise ReasonMissing
         glass = await self._break_glass.find_own(by.actor)
-        if glass is None:
+        if glass is None or by.glass not in {None, glass.id}:
             raise BreakGlassClosed
         return msgspec.structs.replace(author, approval=MARK + glass.id, clearance=UnderGlass(glass.id))
 

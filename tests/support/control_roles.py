@@ -17,6 +17,8 @@ _ADMIN = {
     control.KEYS_REVOKE,
     control.FREEZE,
     control.UNFREEZE,
+    control.APPROVALS_READ,
+    control.APPROVE,
     control.AUDIT_READ,
 }
 _AUDITOR = {name for name in control.ALL if name.endswith("-read")} | {control.ALL_PARTNERS}

@@ -74,7 +74,15 @@ def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
     return Desk(
         room,
         Operations(
-            engine, room.custody, leaks, read, approvals, break_glass, Freezes(engine, room.changes), str
+            engine,
+            room.custody,
+            leaks,
+            read,
+            approvals,
+            break_glass,
+            Freezes(engine, room.changes),
+            str,
+            10_000,
         ),
         approvals,
         break_glass,
