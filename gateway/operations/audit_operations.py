@@ -38,6 +38,9 @@ class AuditOperations:
         if wanted.partner is not None:
             by.require_reach(wanted.partner)
         elif not by.reaches_all:
+            if by.partner is None:
+                # They reach nobody; to search for no partner's would be to search for everybody's.
+                return []
             wanted = msgspec.structs.replace(wanted, partner=by.partner)
         async with engine.reading(self._engine) as conn:
             if not by.reaches_all and wanted.actor is not None and not await _is_their_own(conn, by, wanted):
