@@ -11,7 +11,6 @@ from typing import Literal
 
 from gateway.operations.gate import Gate, Standing
 from gateway.operations.operator import Operator
-from keys import environment as environments
 from keys import refusals
 from keys.changes import Author
 from keys.freezes import Freeze, Freezes, NotFrozen
@@ -52,9 +51,7 @@ class FreezeOperations:
     async def freeze(self, by: Operator, kind: Kind, name: str, *, reason: str | None = None) -> Freeze:
         by.require(control.FREEZE)
         by.require(control.ALL_PARTNERS)
-        environment = (
-            self._find_environment(name) if kind == "route" else environments.parse_environment(name)
-        )
+        environment = self._find_environment(name) if kind == "route" else name
         by.require_environment(environment)
         author = await self._pass(by, "freeze", kind, name, environment, reason)
         if kind == "route":
@@ -64,8 +61,6 @@ class FreezeOperations:
     async def unfreeze(self, by: Operator, kind: Kind, name: str, *, reason: str | None = None) -> Freeze:
         by.require(control.UNFREEZE)
         by.require(control.ALL_PARTNERS)
-        if kind == "environment":
-            environments.parse_environment(name)
         # A route that has left the configuration may have been anybody's.
         by.require_environment("service" if kind == "route" else name)
         author = await self._pass(by, "unfreeze", kind, name, None if kind == "route" else name, reason)
