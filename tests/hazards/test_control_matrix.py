@@ -26,6 +26,7 @@ from tests.support.signing import Signer
 
 OWN, OTHER = "acme", "borealis"
 ENVIRONMENTS = ("paper", "live")
+_TOLD = ("ETag", "Portreeve-Revision")
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -50,6 +51,12 @@ class Operation(msgspec.Struct, frozen=True):
     @property
     def success(self) -> int:
         return next(int(status) for status in self.said["responses"] if status.startswith("2"))
+
+    @property
+    def tells(self) -> set[str]:
+        """Of what state an answer is, and by which revision a change is followed."""
+        headers = self.said["responses"][str(self.success)].get("headers", {})
+        return {name for name in _TOLD if name in headers}
 
     @property
     def is_read(self) -> bool:
@@ -176,6 +183,10 @@ def expected(operation: Operation, case: Case) -> tuple[int, str | None]:
     return operation.success, None
 
 
+def _tells(answer: rawhttp.Answer) -> set[str]:
+    return {name for name in _TOLD if answer.header(name.lower()) is not None}
+
+
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[ControlNode]:
     async with control_node(tmp_path, control_roles.policies()) as found:
@@ -218,7 +229,9 @@ class Matrix:
                 continue
             # It was let through. Whether the subject's state allows it is another matter.
             assert answer.status == status or answer.code == "conflict", where
-            done += answer.status == status
+            if answer.status == status:
+                done += 1
+                assert _tells(answer) == operation.tells, f"{where}: rules with `tagged=False` tell neither"
             await self._undo(operation, case)
         assert done, f"{operation.method} {operation.path} never succeeded"
 
