@@ -171,6 +171,23 @@ async def test_of_anothers_request_not_even_its_state_is_told(
         assert len(told) == 1
 
 
+async def test_to_show_anothers_approval_tells_nothing_of_it(
+    node: ControlNode, admin: Signer, alice: Signer
+) -> None:
+    """Whatever else is wrong with the change, and with or without a reason of one's own."""
+    theirs = await needed(node, alice, "POST", await frozen_partner(node), WHY)
+    key = await node.make_key("viewer", partner="acme", environment="paper")
+    target = f"/control/v1/keys/{key.key_id}"
+    for tag, code in (("*", "not_found"), ('"r1"', "precondition_failed")):
+        for body in ({"roles": ["trader"]}, {"roles": ["trader"], **WHY}):
+            told = set()
+            for approval_id in (theirs, "apr_0000000000000000"):
+                shown = {"if_match": tag, "portreeve_approval": approval_id}
+                problem = problems.check(await node.ask(admin, "PATCH", target, body, **shown), code)
+                told.add(str(problem["detail"]).replace(approval_id, ""))
+            assert len(told) == 1, (tag, body)
+
+
 async def test_a_rule_may_ask_for_a_role(node: ControlNode, alice: Signer, bob: Signer) -> None:
     """To hold `control:approve` is then not enough."""
     body = {"name": "Acme and Sons"}
