@@ -29,6 +29,7 @@ async def node(
     storage = None if request.param == "sqlite" else new_database()
     policies = control_roles.policies(two_persons=True, approvals=RULES)
     async with control_node(tmp_path, policies, storage=storage) as found:
+        await found.partner("cygnus")
         yield found
 
 
@@ -55,8 +56,9 @@ async def needed(node: ControlNode, by: Signer, method: str, target: str, body: 
 
 
 async def frozen_partner(node: ControlNode) -> str:
-    await node.custody.freeze_partner("borealis", author=Author("cli:dave"))
-    return "/control/v1/partners/borealis/unfreeze"
+    """How to thaw it. Nobody's here: whose partner is frozen asks for nothing more."""
+    await node.custody.freeze_partner("cygnus", author=Author("cli:dave"))
+    return "/control/v1/partners/cygnus/unfreeze"
 
 
 async def decide(node: ControlNode, by: Signer, approval_id: str, verb: str = "approve") -> rawhttp.Answer:
