@@ -51,7 +51,10 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """`latest`: the revision that was current when the nodes were looked at."""
+
     revision: int
+    latest: int
     nodes: tuple[NodeView, ...]
 
     @property
@@ -94,7 +97,9 @@ def judge(roll: nodes.Roll, lost_after: int, revision: int | None = None) -> Spr
     """Of this revision, or of the current one."""
     wanted = roll.latest.value if revision is None else revision
     return Spread(
-        revision=wanted, nodes=tuple(_judge(node, roll.at, lost_after, wanted) for node in roll.nodes)
+        revision=wanted,
+        latest=roll.latest.value,
+        nodes=tuple(_judge(node, roll.at, lost_after, wanted) for node in roll.nodes),
     )
 
 

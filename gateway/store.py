@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth import identity
-from gateway import clocks, routes
+from gateway import clocks, routes, spread
 from gateway.ledger.export import Exporter
 from gateway.operations import Operations
 from gateway.settings import Settings
@@ -130,4 +130,5 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         rotations=store.rotations,
         secret_pages=store.secret_pages,
         upkeep=store.upkeep,
+        lost_after_ms=spread.lost_after_ms(settings),
     )

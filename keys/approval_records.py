@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 State = Literal["pending", "approved", "refused", "withdrawn", "used", "expired"]
+# `open`: what can still be decided or used.
+Wished = Literal["open", "pending", "approved", "refused", "withdrawn", "used", "expired"]
 # What has a revision by which it is seen that it was changed.
 StandingKind = Literal["key", "partner", "secret", "webhook", "route", "environment"]
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import refusals
-from keys.approval_records import Approval, Standing
+from keys.approval_records import Approval, Standing, Wished
 from storage import schema
 
 _TABLE: Final = schema.approvals
@@ -56,20 +56,40 @@ async def count_pending(conn: AsyncConnection, requested_by: str, now_ms: int) -
     return await conn.scalar(sa.select(sa.func.count()).select_from(_TABLE).where(waiting)) or 0
 
 
-async def list_page(
-    conn: AsyncConnection, *, partner: str | None, open_at: int | None, after: str | None, limit: int
+async def list_page(  # noqa: PLR0913  which of them, and from where
+    conn: AsyncConnection,
+    now_ms: int,
+    *,
+    partner: str | None,
+    state: Wished | None,
+    after: str | None,
+    limit: int,
 ) -> list[Approval]:
-    """Newest first. `open_at`: only what could still be decided or used at that time."""
+    """Newest first."""
     query = sa.select(*_COLUMNS).order_by(_TABLE.c.requested_at.desc(), _TABLE.c.id.desc()).limit(limit)
     if partner is not None:
         query = query.where(_TABLE.c.partner_id == partner)
-    if open_at is not None:
-        query = query.where(_TABLE.c.state.in_(("pending", "approved")), _TABLE.c.expires_at > open_at)
+    if state is not None:
+        query = query.where(_is(state, now_ms))
     if after is not None:
         last = await get(conn, after)
         place = sa.tuple_(sa.literal(last.requested_at), sa.literal(last.id))
         query = query.where(sa.tuple_(_TABLE.c.requested_at, _TABLE.c.id) < place)
     return [_read(row) for row in (await conn.execute(query)).mappings()]
+
+
+def _is(state: Wished, now_ms: int) -> sa.ColumnElement[bool]:
+    """As it reads now: nobody writes down that a request has expired."""
+    open_, lasts = _TABLE.c.state.in_(("pending", "approved")), _TABLE.c.expires_at > now_ms
+    match state:
+        case "open":
+            return sa.and_(open_, lasts)
+        case "expired":
+            return sa.and_(open_, sa.not_(lasts))
+        case "pending" | "approved":
+            return sa.and_(_TABLE.c.state == state, lasts)
+        case _:
+            return _TABLE.c.state == state
 
 
 async def insert(conn: AsyncConnection, approval: Approval) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import approval_rows as rows
 from keys import identities, refusals
-from keys.approval_records import PREFIX, Approval, Standing, Wanted
+from keys.approval_records import PREFIX, Approval, Standing, Wanted, Wished
 from keys.approval_rows import UnknownApproval
 from keys.changes import Author, Change, Changes, Clock
 from storage import engine
@@ -166,7 +166,7 @@ class Approvals:
         self,
         *,
         partner: str | None = None,
-        only_open: bool = False,
+        state: Wished | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> ApprovalPage:
@@ -174,7 +174,7 @@ class Approvals:
         size, now_ms = max(1, min(limit, _LONGEST_PAGE)), self._clock()
         async with engine.reading(self._engine) as conn:
             found = await rows.list_page(
-                conn, partner=partner, open_at=now_ms if only_open else None, after=after, limit=size + 1
+                conn, now_ms, partner=partner, state=state, after=after, limit=size + 1
             )
         shown = tuple(approval.seen_at(now_ms) for approval in found[:size])
         return ApprovalPage(approvals=shown, after=shown[-1].id if len(found) > size else None)
@@ -188,9 +188,10 @@ class Approvals:
     async def withdraw(self, approval_id: str, *, author: Author) -> Approval:
         """By whoever asked; also when it has been approved and is not needed any more."""
         async with self._changes.begin(author) as change:
-            found = await _get_open(change, approval_id, ("pending", "approved"))
-            if found.requested_by != author.actor:
+            # Whose it is comes first: to anybody else not even its state is told.
+            if (await rows.get(change.conn, approval_id)).requested_by != author.actor:
                 raise UnknownApproval(approval_id)
+            found = await _get_open(change, approval_id, ("pending", "approved"))
             await rows.settle(change.conn, approval_id, state="withdrawn")
             await _record(change, "approval.withdrawn", found, {})
             return await rows.get(change.conn, approval_id)

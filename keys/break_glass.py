@@ -33,9 +33,14 @@ class BreakGlassOpen(refusals.Conflict):
         super().__init__(f"{glass_id} of yours is open: it cannot be prolonged, only closed")
 
 
+class BreakGlassOver(refusals.Conflict):
+    def __init__(self, glass_id: str) -> None:
+        super().__init__(f"{glass_id} is over")
+
+
 class UnknownBreakGlass(refusals.NotFound):
     def __init__(self, glass_id: str) -> None:
-        super().__init__(f"no break-glass {glass_id!r:.80} is open")
+        super().__init__(f"there is no break-glass {glass_id!r:.80}")
 
 
 class ReasonMissing(requests.InvalidReason):
@@ -51,6 +56,9 @@ class Glass(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     closed_at: int | None = None
     closed_by: str | None = None
+
+
+_SELECT: Final = sa.select(*(_TABLE.c[name] for name in Glass.__struct_fields__))
 
 
 class UnderGlass(msgspec.Struct, frozen=True):
@@ -104,6 +112,11 @@ class BreakGlass:
             await change.record("break-glass.closed", glass_id, details={"opened_by": found.opened_by})
         return closed
 
+    async def get(self, glass_id: str) -> Glass:
+        """Whether it is open or not."""
+        async with engine.reading(self._engine) as conn:
+            return await _get(conn, glass_id)
+
     async def find_own(self, actor: str) -> Glass | None:
         async with engine.reading(self._engine) as conn:
             return await _find_open(conn, actor, self._clock())
@@ -114,10 +127,17 @@ class BreakGlass:
 
     @staticmethod
     async def _get_open(conn: AsyncConnection, glass_id: str, now_ms: int) -> Glass:
-        for glass in await _list_open(conn, now_ms):
-            if glass.id == glass_id:
-                return glass
+        glass = await _get(conn, glass_id)
+        if glass.closed_at is not None or glass.expires_at <= now_ms:
+            raise BreakGlassOver(glass_id)
+        return glass
+
+
+async def _get(conn: AsyncConnection, glass_id: str) -> Glass:
+    row = (await conn.execute(_SELECT.where(_TABLE.c.id == glass_id))).mappings().first()
+    if row is None:
         raise UnknownBreakGlass(glass_id)
+    return Glass(**row)
 
 
 async def _find_open(conn: AsyncConnection, actor: str, now_ms: int) -> Glass | None:
@@ -128,9 +148,6 @@ async def _find_open(conn: AsyncConnection, actor: str, now_ms: int) -> Glass | 
 
 
 async def _list_open(conn: AsyncConnection, now_ms: int) -> list[Glass]:
-    query = (
-        sa.select(*(_TABLE.c[name] for name in Glass.__struct_fields__))
-        .where(_TABLE.c.closed_at.is_(None), _TABLE.c.expires_at > now_ms)
-        .order_by(_TABLE.c.opened_at, _TABLE.c.id)
-    )
+    is_open = sa.and_(_TABLE.c.closed_at.is_(None), _TABLE.c.expires_at > now_ms)
+    query = _SELECT.where(is_open).order_by(_TABLE.c.opened_at, _TABLE.c.id)
     return [Glass(**row) for row in (await conn.execute(query)).mappings()]

@@ -141,6 +141,11 @@ async def read(conn: AsyncConnection) -> tuple[Freeze, ...]:
     return tuple(Freeze(**row) for row in rows)
 
 
+async def find_revision(conn: AsyncConnection, kind: Kind, name: str) -> int | None:
+    found = await _find(conn, kind, name)
+    return None if found is None else found.revision
+
+
 async def _find(conn: AsyncConnection, kind: Kind, name: str) -> Freeze | None:
     row = (await conn.execute(sa.select(_TABLE).where(_is(kind, name)))).mappings().first()
     return None if row is None else Freeze(**row)

@@ -19,6 +19,7 @@ SECRETS_READ: Final = "control:secrets-read"
 SECRETS_ROTATE: Final = "control:secrets-rotate"
 FREEZE: Final = "control:freeze"
 UNFREEZE: Final = "control:unfreeze"
+FREEZES_READ: Final = "control:freezes-read"
 APPROVALS_READ: Final = "control:approvals-read"
 APPROVE: Final = "control:approve"
 BREAK_GLASS: Final = "control:break-glass"
@@ -42,6 +43,7 @@ DESCRIPTIONS: Final = MappingProxyType(
         SECRETS_ROTATE: "Rotate, retire and revoke versions of secrets",
         FREEZE: "Freeze keys, partners, routes and environments",
         UNFREEZE: "Take a freeze back",
+        FREEZES_READ: "See what is frozen",
         APPROVALS_READ: "See what waits for a second person",
         APPROVE: "Approve or refuse what somebody else asked for",
         BREAK_GLASS: "Act without a second person for a short while, loudly",

@@ -28,7 +28,9 @@ def list_(everything: bool, as_json: bool) -> None:
         found: list[Approval] = []
         after: str | None = None
         while True:
-            page = await ops.approvals.find_page(by, only_open=not everything, after=after, limit=PAGE)
+            page = await ops.approvals.find_page(
+                by, state=None if everything else "open", after=after, limit=PAGE
+            )
             found.extend(page.approvals)
             if page.after is None:
                 return found

@@ -5,7 +5,7 @@ from typing import Final
 from gateway import initialise, operations, references, settings, upstream
 from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
-from keys import bindings, kms, refusals, ring
+from keys import bindings, envelope, kms, refusals, ring
 from keys.kms import master_key, pkcs11
 from policies import document
 from storage import chain, engine, location, migrate, redis
@@ -30,6 +30,7 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     operations.EnvironmentForeign,
     operations.RoleMissing,
     ring.RingUnusable,
+    envelope.EnvelopeRefused,
     kms.KmsUnavailable,
     kms.KmsRefused,
     bindings.UnknownBinding,

@@ -4,14 +4,14 @@ from typing import Any, Final
 
 import click
 
-from gateway import composition, settings, spread
+from gateway import spread
 from gateway.cli import context, moments, output
 
 COLUMNS: Final = ("id", "state", "revision", "latency_ms", "incomplete", "surfaces", "started_at", "seen_at")
 
 
-async def _read(store: composition.Store, configured: settings.Settings) -> spread.Spread:
-    return await spread.read(store.engine, spread.lost_after_ms(configured))
+def _read() -> spread.Spread:
+    return context.operate(lambda ops, by: ops.nodes.follow(by))
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +22,7 @@ def nodes(ctx: click.Context, as_json: bool) -> None:
     """Show the nodes that serve, by what each says of itself."""
     if ctx.invoked_subcommand is not None:
         return
-    views = [_view(node) for node in context.act(_read).nodes]
+    views = [_view(node) for node in _read().nodes]
     if as_json:
         output.print_json(views)
     else:
@@ -34,7 +34,7 @@ def nodes(ctx: click.Context, as_json: bool) -> None:
 @context.with_config
 def status(as_json: bool) -> None:
     """Say in a line which revision is current, and on how many nodes."""
-    seen = context.act(_read)
+    seen = _read()
     if as_json:
         output.print_json(spread.view(seen))
     elif not seen.nodes:

@@ -17,6 +17,7 @@ from gateway.operations.freeze_operations import FindEnvironment, FreezeOperatio
 from gateway.operations.gate import ApprovalNeeded, Gate
 from gateway.operations.key_operations import KeyOperations
 from gateway.operations.leak_operations import LeakOperations
+from gateway.operations.node_operations import NodeOperations
 from gateway.operations.operator import (
     EnvironmentForeign,
     Operator,
@@ -68,7 +69,9 @@ class Operations:
         rotations: Rotations,
         secret_pages: SecretPages,
         upkeep: Sequence[Upkeep],
+        lost_after_ms: int,
     ) -> None:
+        """`lost_after_ms`: a node that has said nothing for so long is lost."""
         self._engine = engine_
         self.gate = Gate(approvals, break_glass, policies)
         self.partners = PartnerOperations(custody, policies, self.gate)
@@ -76,8 +79,9 @@ class Operations:
         self.secrets = SecretOperations(rotations, secret_pages, custody, policies, self.gate, upkeep)
         self.leaks = LeakOperations(leaks)
         self.audit = AuditOperations(engine_)
-        self.approvals = ApprovalOperations(approvals)
+        self.approvals = ApprovalOperations(engine_, approvals)
         self.freezes = FreezeOperations(freezes, self.gate, find_environment)
+        self.nodes = NodeOperations(engine_, lost_after_ms)
         self.break_glass = BreakGlassOperations(break_glass, self.gate, policies)
 
     async def find_settled(self, once: OnlyOnce, at: int) -> str | None:

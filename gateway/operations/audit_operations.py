@@ -7,16 +7,19 @@ entries: with the rest of an entry in hand, whoever guesses a name that was left
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway.operations import veil
 from gateway.operations.operator import Operator
-from keys import api_keys, refusals
+from keys import refusals
 from policies import control
 from storage import audit, engine
 
-SOMEBODY_ELSE = "operator"
-_BY_KEY = "key:"
+_ASKER: Final = "requested_by"
 
 
 class UnknownEntry(refusals.NotFound):
@@ -36,6 +39,9 @@ class AuditOperations:
         if wanted.partner is not None:
             by.require_reach(wanted.partner)
         elif not by.reaches_all:
+            if by.partner is None:
+                # They reach nobody; to search for no partner's would be to search for everybody's.
+                return []
             wanted = msgspec.structs.replace(wanted, partner=by.partner)
         async with engine.reading(self._engine) as conn:
             if not by.reaches_all and wanted.actor is not None and not await _is_their_own(conn, by, wanted):
@@ -54,7 +60,7 @@ class AuditOperations:
 
 
 async def _is_their_own(conn: AsyncConnection, by: Operator, wanted: audit.Search) -> bool:
-    return wanted.actor in await _own_actors(conn, by, {wanted.actor})
+    return wanted.actor in await veil.find_own_actors(conn, by, {wanted.actor})
 
 
 async def _shown(
@@ -62,23 +68,25 @@ async def _shown(
 ) -> list[audit.AuditEntry]:
     if by.reaches_all:
         return found
-    own = await _own_actors(conn, by, {entry.event.actor for entry in found})
-    return [_unchained(entry if entry.event.actor in own else _veiled(entry)) for entry in found]
+    named = {entry.event.actor for entry in found} | {_find_asker(entry) for entry in found}
+    own = await veil.find_own_actors(conn, by, named)
+    return [_unchained(_veiled(entry, own)) for entry in found]
 
 
-async def _own_actors(conn: AsyncConnection, by: Operator, actors: set[str | None]) -> set[str]:
-    ids = [actor.removeprefix(_BY_KEY) for actor in actors if actor is not None and actor.startswith(_BY_KEY)]
-    partners = await api_keys.find_partners(conn, ids)
-    return {_BY_KEY + key_id for key_id, partner in partners.items() if partner == by.partner}
+def _find_asker(entry: audit.AuditEntry) -> str | None:
+    """Whom an approval names beside the one who decided it."""
+    asker = entry.event.details.get(_ASKER)
+    return asker if isinstance(asker, str) else None
 
 
-def _veiled(entry: audit.AuditEntry) -> audit.AuditEntry:
-    details = entry.event.details
-    if "requested_by" in details:
-        details = details | {"requested_by": SOMEBODY_ELSE}
-    event = msgspec.structs.replace(
-        entry.event, actor=SOMEBODY_ELSE, details=details, source=None, request_id=None, approval=None
-    )
+def _veiled(entry: audit.AuditEntry, own: Collection[str]) -> audit.AuditEntry:
+    event, asker = entry.event, _find_asker(entry)
+    if asker is not None and asker not in own:
+        event = msgspec.structs.replace(event, details=event.details | {_ASKER: veil.SOMEBODY_ELSE})
+    if event.actor not in own:
+        event = msgspec.structs.replace(
+            event, actor=veil.SOMEBODY_ELSE, source=None, request_id=None, approval=None
+        )
     return msgspec.structs.replace(entry, event=event)
 
 

@@ -53,9 +53,18 @@ class BreakGlassOperations:
         return () if own is None else (await self._break_glass.close(own.id, author=by.author(reason)),)
 
     async def find_all_open(self, by: Operator) -> list[Glass]:
+        self._require_reader(by)
+        return await self._break_glass.find_all_open()
+
+    async def get(self, by: Operator, glass_id: str) -> Glass:
+        """Whether it is open or not."""
+        self._require_reader(by)
+        return await self._break_glass.get(glass_id)
+
+    @staticmethod
+    def _require_reader(by: Operator) -> None:
         by.require(control.APPROVALS_READ)
         by.require(control.ALL_PARTNERS)
-        return await self._break_glass.find_all_open()
 
     @staticmethod
     def _require_operator(by: Operator) -> None:

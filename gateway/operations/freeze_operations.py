@@ -11,6 +11,7 @@ from typing import Literal
 
 from gateway.operations.gate import Gate, Standing
 from gateway.operations.operator import Operator
+from keys import refusals
 from keys.changes import Author
 from keys.freezes import Freeze, Freezes, NotFrozen
 from policies import control
@@ -20,6 +21,13 @@ Kind = Literal["route", "environment"]
 FindEnvironment = Callable[[str], str]
 
 
+class UnknownFreeze(refusals.NotFound):
+    """There is nothing to look at: what works has no freeze."""
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        super().__init__(f"there is no freeze of the {kind} {name!r:.80}")
+
+
 class FreezeOperations:
     def __init__(self, freezes: Freezes, gate: Gate, find_environment: FindEnvironment) -> None:
         self._freezes = freezes
@@ -27,9 +35,18 @@ class FreezeOperations:
         self._find_environment = find_environment
 
     async def find_all(self, by: Operator) -> tuple[Freeze, ...]:
-        by.require(control.FREEZE)
+        """Everything that is frozen: environments, routes, partners, keys."""
+        by.require(control.FREEZES_READ)
         by.require(control.ALL_PARTNERS)
         return tuple(await self._freezes.list_all())
+
+    async def get(self, by: Operator, kind: Kind, name: str) -> Freeze:
+        by.require(control.FREEZES_READ)
+        by.require(control.ALL_PARTNERS)
+        for each in await self._freezes.list():
+            if (each.kind, each.name) == (kind, name):
+                return each
+        raise UnknownFreeze(kind, name)
 
     async def freeze(self, by: Operator, kind: Kind, name: str, *, reason: str | None = None) -> Freeze:
         by.require(control.FREEZE)

@@ -40,7 +40,7 @@ import msgspec
 
 from gateway.operations.operator import Operator
 from keys.approval_records import Approval, Standing, Wanted
-from keys.approvals import Approvals, Spending
+from keys.approvals import Approvals, Spending, UnknownApproval
 from keys.break_glass import MARK, BreakGlass, BreakGlassClosed, ReasonMissing, UnderGlass
 from keys.changes import Author
 from policies import approvals as rules
@@ -119,7 +119,7 @@ class Gate:
         """Whether it is good for this is found out where it is spent, and nowhere before."""
         reason = author.reason
         if reason is None:
-            reason = (await self._approvals.get(approval_id)).reason
+            reason = await self._find_reason(approval_id, author.actor)
         return msgspec.structs.replace(
             author,
             reason=reason,
@@ -129,13 +129,21 @@ class Gate:
             ),
         )
 
+    async def _find_reason(self, approval_id: str, asker: str) -> str | None:
+        """Why they asked. That it is somebody else's, or nobody's, is told alike, and where it is spent."""
+        try:
+            found = await self._approvals.get(approval_id)
+        except UnknownApproval:
+            return None
+        return found.reason if found.requested_by == asker else None
+
     async def _with_break_glass(self, by: Operator, author: Author) -> Author:
         by.require(control.BREAK_GLASS)
         by.require(control.ALL_PARTNERS)
         if author.reason is None:
             raise ReasonMissing
         glass = await self._break_glass.find_own(by.actor)
-        if glass is None:
+        if glass is None or by.glass not in {None, glass.id}:
             raise BreakGlassClosed
         return msgspec.structs.replace(author, approval=MARK + glass.id, clearance=UnderGlass(glass.id))
 

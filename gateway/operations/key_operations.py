@@ -73,6 +73,9 @@ class KeyOperations:
         if partner is not None:
             by.require_reach(partner)
         elif not by.reaches_all:
+            if by.partner is None:
+                # They reach nobody; to list no partner's would be to list everybody's.
+                return KeyPage(keys=(), after=None)
             partner = by.partner
         if after is not None:
             # Where a page begins tells whether that key is there, so it has to be one that they may see.

@@ -44,8 +44,8 @@ class RoleMissing(Exception):
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
     """`partner`: the one that this operator belongs to. `approval`: the id of the approval that they show.
 
-    `under_glass`: they say that they act under the break-glass they have opened. `every_role`: a shell has no
-    roles, and is bound by none.
+    `under_glass`: they say that they act under the break-glass they have opened; `glass`, that it is this one.
+    `every_role`: a shell has no roles, and is bound by none.
     `condition`: what they make their next change rest on, such as that nobody else has changed it since they looked.
     """
 
@@ -57,6 +57,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     approval: str | None = None
     under_glass: bool = False
+    glass: str | None = None
     roles: frozenset[str] = frozenset()
     every_role: bool = False
     condition: Condition | None = None
@@ -105,7 +106,14 @@ def of_shell(account: str) -> Operator:
     )
 
 
-def of_key(principal: Principal, *, source: str, request_id: str, approval: str | None = None) -> Operator:
+def of_key(
+    principal: Principal,
+    *,
+    source: str,
+    request_id: str,
+    approval: str | None = None,
+    glass: str | None = None,
+) -> Operator:
     """Whoever signed a request with an API key that was verified, admitted once, and is within its limits."""
     return Operator(
         actor=f"key:{principal.credential}",
@@ -115,6 +123,8 @@ def of_key(principal: Principal, *, source: str, request_id: str, approval: str 
         source=source,
         request_id=request_id,
         approval=approval,
+        under_glass=glass is not None,
+        glass=glass,
         roles=frozenset(principal.roles),
     )
 

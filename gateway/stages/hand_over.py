@@ -24,6 +24,7 @@ OPERATOR = "portreeve.operator"
 OPERATION = "portreeve.operation"
 
 _APPROVAL = b"portreeve-approval"
+_GLASS = b"portreeve-break-glass"
 
 
 class HandOver:
@@ -87,11 +88,11 @@ def _scope(counted: Counted) -> Message:
         "state": {},
         "portreeve.trace": arrival.trace,
         OPERATION: routed.route.name,
-        OPERATOR: _operator(counted, dict(headers).get(_APPROVAL)),
+        OPERATOR: _operator(counted, dict(headers)),
     }
 
 
-def _operator(counted: Counted, approval: bytes | None) -> operations.Operator:
+def _operator(counted: Counted, headers: dict[bytes, bytes]) -> operations.Operator:
     principal = counted.authorized.principal
     if principal is None:
         raise TypeError("the control surface has no public route")
@@ -100,5 +101,11 @@ def _operator(counted: Counted, approval: bytes | None) -> operations.Operator:
         principal,
         source=admitted.source.text,
         request_id=admitted.arrival.request_id,
-        approval=None if approval is None else approval.decode("latin-1"),
+        approval=_find_text(headers, _APPROVAL),
+        glass=_find_text(headers, _GLASS),
     )
+
+
+def _find_text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from keys.approval_records import Wanted
+from keys.changes import Author
 from policies import control
 from storage import audit, engine
 from tests.support import control_roles, rawhttp
@@ -24,6 +26,7 @@ from tests.support.signing import Signer
 
 OWN, OTHER = "acme", "borealis"
 ENVIRONMENTS = ("paper", "live")
+_TOLD = ("ETag", "Portreeve-Revision")
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -50,6 +53,12 @@ class Operation(msgspec.Struct, frozen=True):
         return next(int(status) for status in self.said["responses"] if status.startswith("2"))
 
     @property
+    def tells(self) -> set[str]:
+        """Of what state an answer is, and by which revision a change is followed."""
+        headers = self.said["responses"][str(self.success)].get("headers", {})
+        return {name for name in _TOLD if name in headers}
+
+    @property
     def is_read(self) -> bool:
         return self.method == "get"
 
@@ -68,19 +77,24 @@ class Subjects:
         self._node = node
         self._numbers = itertools.count(1)
         self._kept: dict[tuple[str, str, str], str] = {}
+        self._makers = {
+            "key_id": self._key,
+            "partner_id": self._partner,
+            "secret_id": self._secret,
+            "seq": self._entry,
+            "version": self._version,
+            "approval_id": self.approval,
+            "glass_id": self._glass,
+            "route": self._route,
+            "environment": self._environment,
+            "revision": self._revision,
+        }
 
     async def find(self, name: str, partner: str, environment: str) -> str:
         """The value of a path parameter. Parameters without a subject fail the matrix."""
         kept = self._kept.get((name, partner, environment))
         if kept is None:
-            make = {
-                "key_id": self._key,
-                "partner_id": self._partner,
-                "secret_id": self._secret,
-                "seq": self._entry,
-                "version": self._version,
-            }[name]
-            kept = self._kept[name, partner, environment] = await make(partner, environment)
+            kept = self._kept[name, partner, environment] = await self._makers[name](partner, environment)
         return kept
 
     def forget(self) -> None:
@@ -106,6 +120,33 @@ class Subjects:
         async with engine.reading(self._node.store.engine) as conn:
             found = await audit.search(conn, audit.Search(partner=partner), limit=1)
         return str(found[0].seq)
+
+    async def approval(self, partner: str, environment: str, actor: str = "cli:somebody") -> str:
+        """Asked for by somebody of that partner, so that its own operators may decide it."""
+        wanted = Wanted(
+            action="key.create",
+            subject=partner,
+            environment=environment,
+            partner=partner,
+            change={"label": str(next(self._numbers))},
+        )
+        asked = await self._node.store.approvals.request(
+            wanted, wait_ms=60_000, partner=partner, author=Author(actor)
+        )
+        return asked.id
+
+    async def _glass(self, _partner: str, _environment: str) -> str:
+        author = Author(f"cli:alone-{next(self._numbers)}", "a test")
+        return (await self._node.store.break_glass.open(60_000, author=author)).id
+
+    async def _route(self, _partner: str, environment: str) -> str:
+        return {"paper": "orders-read", "live": "live-orders"}[environment]
+
+    async def _environment(self, _partner: str, environment: str) -> str:
+        return environment
+
+    async def _revision(self, _partner: str, _environment: str) -> str:
+        return "1"
 
     async def body(self, operation: Operation, case: Case) -> Any:  # noqa: ANN401  JSON
         """The document's own example, about this case's subject."""
@@ -145,9 +186,16 @@ def expected(operation: Operation, case: Case) -> tuple[int, str | None]:
         return 403, "permission_denied"
     if operation.reach == "own" and not reaches:
         return 404, "not_found"
+    if operation.reach == "asked" and case.partner != OWN:
+        # What anybody but the caller asked for, whatever the caller reaches.
+        return 404, "not_found"
     if needed[operation.environment] != case.environment:
         return 403, "environment_mismatch"
     return operation.success, None
+
+
+def _tells(answer: rawhttp.Answer) -> set[str]:
+    return {name for name in _TOLD if answer.header(name.lower()) is not None}
 
 
 @pytest.fixture
@@ -192,7 +240,9 @@ class Matrix:
                 continue
             # It was let through. Whether the subject's state allows it is another matter.
             assert answer.status == status or answer.code == "conflict", where
-            done += answer.status == status
+            if answer.status == status:
+                done += 1
+                assert _tells(answer) == operation.tells, f"{where}: rules with `tagged=False` tell neither"
             await self._undo(operation, case)
         assert done, f"{operation.method} {operation.path} never succeeded"
 
@@ -205,7 +255,11 @@ class Matrix:
     async def _target(self, operation: Operation, case: Case) -> str:
         target = operation.path
         for name in re.findall(r"\{([a-z_]+)\}", target):
-            value = await self._subjects.find(name, case.partner, case.subject_environment)
+            if operation.reach == "asked" and case.partner == OWN:
+                caller = self._callers[case.role, case.environment]
+                value = await self._subjects.approval(OWN, case.environment, f"key:{caller.key_id}")
+            else:
+                value = await self._subjects.find(name, case.partner, case.subject_environment)
             if name == "version" and operation.path.endswith("/activate"):
                 # The one that `_prepare` makes.
                 value = "3"
@@ -220,13 +274,20 @@ class Matrix:
             officer = self._callers[control_roles.OFFICER, case.environment]
             await self._node.ask(officer, "POST", target.removesuffix("/3/activate"), {})
         is_own_partner = "{partner_id}" in operation.path and case.partner == OWN
-        if operation.path.endswith("/unfreeze") and not is_own_partner:
-            officer = self._callers[control_roles.OFFICER, case.environment]
-            done = target.removesuffix("unfreeze") + "freeze"
+        is_seen = operation.is_read and operation.path.endswith("/freeze")
+        if (operation.path.endswith("/unfreeze") or is_seen) and not is_own_partner:
+            of_partner = "{partner_id}" in operation.path
+            environment = case.environment if of_partner else case.subject_environment
+            officer = self._callers[control_roles.OFFICER, environment]
+            done = target.removesuffix("unfreeze").removesuffix("freeze") + "freeze"
             await self._node.ask(officer, "POST", done, {"reason": "to be undone"}, if_match="*")
 
     async def _undo(self, operation: Operation, case: Case) -> None:
-        """A frozen partner's keys could ask nothing more."""
+        """A frozen partner's keys could ask nothing more, and of what is frozen nothing could be frozen again."""
+        if operation.path.endswith("/freeze"):
+            for frozen in await self._node.store.freezes.list():
+                thaw = getattr(self._node.store.freezes, f"unfreeze_{frozen.kind}")
+                await thaw(frozen.name, author=AUTHOR)
         if operation.is_read or "{partner_id}" not in operation.path:
             return
         if (await self._node.custody.get_partner(case.partner)).frozen_at is not None:
@@ -242,7 +303,7 @@ async def test_every_endpoint_asks_for_what_it_declares(
     matrix = Matrix(node, callers)
     for operation in found:
         assert operation.permission in control.ALL, operation.path
-        assert operation.reach in {"own", "all", "listed", "any"}, operation.path
+        assert operation.reach in {"own", "all", "listed", "any", "asked"}, operation.path
         assert operation.environment in {"any", "live", "subject"}, operation.path
         await matrix.walk(operation)
     assert matrix.asked > 1000
@@ -255,6 +316,7 @@ async def test_what_is_listed_is_what_is_reached(
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     theirs = await node.make_key("trader", partner=OTHER, environment="paper")
     await node.store.rotations.rotate(theirs.key_id, author=AUTHOR)
+    await Subjects(node).approval(OTHER, "paper")
     for operation in operations(document):
         if operation.reach != "listed":
             continue
@@ -278,6 +340,7 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
         "secret_id": "prk_paper_0000000000000000000000000000",
         "seq": "99999",
         "version": "1",
+        "approval_id": "apr_0000000000000000",
     }
     for operation in operations(document):
         names = re.findall(r"\{([a-z_]+)\}", operation.path)

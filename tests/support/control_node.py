@@ -107,15 +107,19 @@ class ControlNode:
     async def partner(self, partner_id: str) -> None:
         await self.custody.create_partner(partner_id, partner_id.title(), "standard", author=AUTHOR)
 
-    async def key(self, *roles: str, partner: str = "acme", environment: str = "live") -> signing.Signer:
-        """A key that the node knows of before this returns."""
-        created = await self.make_key(*roles, partner=partner, environment=environment)
+    async def key(
+        self, *roles: str, partner: str = "acme", environment: str = "live", author: Author = AUTHOR
+    ) -> signing.Signer:
+        """A key that the node knows of before this returns. Whoever makes several alone is the mind behind all."""
+        created = await self.make_key(*roles, partner=partner, environment=environment, author=author)
         await self.gateway.directory.load()
         return created
 
-    async def make_key(self, *roles: str, partner: str, environment: str) -> signing.Signer:
+    async def make_key(
+        self, *roles: str, partner: str, environment: str, author: Author = AUTHOR
+    ) -> signing.Signer:
         asked = {"partner": partner, "environment": environment, "algorithm": "hmac-sha256", "roles": roles}
-        created = await self.custody.create_key(msgspec.convert(asked, KeyRequest), author=AUTHOR)
+        created = await self.custody.create_key(msgspec.convert(asked, KeyRequest), author=author)
         assert created.secret is not None
         return signing.Signer(created.key.id, "hmac-sha256", created.secret.reveal())
 

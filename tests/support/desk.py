@@ -103,6 +103,7 @@ def _build_operations(
         rotations=room.rotations,
         secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
         upkeep=(room.rotations, *upkeep),
+        lost_after_ms=10_000,
     )
 
 

@@ -34,9 +34,13 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway import routes
 from gateway.api.control import documents, endpoint
+from gateway.api.control.approvals import ApprovalController
 from gateway.api.control.audit import AuditController
+from gateway.api.control.break_glass import BreakGlassController
+from gateway.api.control.freezes import FreezeController
 from gateway.api.control.keys import KeyController
 from gateway.api.control.leaks import LeakController
+from gateway.api.control.nodes import NodeController
 from gateway.api.control.partners import PartnerController
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
 from gateway.api.control.secrets import SecretController
@@ -48,6 +52,10 @@ _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     PartnerController,
     KeyController,
     SecretController,
+    FreezeController,
+    ApprovalController,
+    BreakGlassController,
+    NodeController,
     AuditController,
     LeakController,
 )

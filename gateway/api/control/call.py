@@ -129,8 +129,11 @@ class Call:
             _, position = msgspec.json.decode(packed, type=tuple[str, kind])  # type: ignore[valid-type]
         except (ValueError, binascii.Error, msgspec.MsgspecError):
             raise self.refuse_cursor() from None
-        # Packed again it says the same, so it was made here, for this list; and the stores can count as far.
-        if self._pack(position) != self.query.after or len(str(position)) > _LONGEST:
+        # Packed again it says the same, so it was made here, for this list; and the stores can count as far, and
+        # take it as text.
+        text = str(position)
+        is_storable = text.isascii() and text.isprintable() and len(text) <= _LONGEST
+        if self._pack(position) != self.query.after or not is_storable:
             raise self.refuse_cursor()
         return position
 

@@ -27,6 +27,7 @@ from gateway.stages import hand_over
 RULE: Final = "rule"
 _ENCODER: Final = msgspec.json.Encoder()
 _NOT_MODIFIED: Final = 304
+_REVISION: Final = "portreeve-revision"
 
 # A method of a controller: bound when it is called.
 Answer = Callable[[Any, Call], Awaitable[Reply]]
@@ -79,6 +80,9 @@ def _response(rule: Rule, reply: Reply, asked: reading.Headers) -> Response[byte
         headers["link"] = f'<{reply.next}>; rel="next"'
     if reply.revision is not None:
         headers["etag"] = reading.etag(reply.revision)
+        if rule.method != "GET":
+            # By it the caller can ask how far the change has come.
+            headers[_REVISION] = str(reply.revision)
         if rule.method == "GET" and reading.is_known(asked, headers["etag"]):
             return Response(b"", status_code=_NOT_MODIFIED, headers=headers)
     body = _ENCODER.encode(reply.value)

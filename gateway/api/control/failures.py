@@ -14,7 +14,7 @@ import msgspec
 from gateway import operations
 from gateway.problems import Refusal
 from keys import conditions, data_keys, evidence, kms, refusals
-from policies import document
+from policies import control, document
 from storage import engine
 
 
@@ -70,6 +70,10 @@ def _permission_missing(failure: operations.PermissionMissing, _body: type[msgsp
     )
 
 
+def _role_missing(failure: operations.RoleMissing, _body: type[msgspec.Struct] | None) -> Refusal:
+    return Refusal("permission_denied", _sentence(failure), members={"permission": control.APPROVE})
+
+
 def _approval_needed(failure: operations.ApprovalNeeded, _body: type[msgspec.Struct] | None) -> Refusal:
     waiting = failure.approval
     return Refusal(
@@ -117,6 +121,7 @@ _TABLE: Final[dict[type, Describe]] = {
         "idempotency_mismatch", "Another request was made under this idempotency key."
     ),
     operations.PermissionMissing: _permission_missing,
+    operations.RoleMissing: _role_missing,
     operations.ApprovalNeeded: _approval_needed,
     operations.EnvironmentForeign: _tells("environment_mismatch"),
     engine.StorageUnavailable: _says("store_unavailable", "The store cannot be asked now."),

@@ -51,7 +51,8 @@ _ABOUT: Final = (
     "What operators and partners can do with the gateway itself. Requests are signed with API keys whose roles hold"
     " `control:` permissions. `x-portreeve-permission` names the one that an operation asks for,"
     " `x-portreeve-reach` whose subjects it may be about (`own`: those of the key's partner, or anybody's with"
-    " `control:all-partners`; `all`: that permission is needed; `listed`: what is reached is shown; `any`: anybody's),"
+    " `control:all-partners`; `all`: that permission is needed; `listed`: what is reached is shown; `any`: anybody's;"
+    " `asked`: only what the same key has asked for),"
     " and `x-portreeve-environment` which keys may ask (`any`, `live`, or `subject`: those of the subject's own"
     " environment)."
 )
@@ -66,6 +67,7 @@ _PARAMETERS: Final = {
     "Idempotency-Key": "Names this request: sent again within a day, it is not done again",
     "If-None-Match": "An ETag: while it is current, the answer is 304 without a body",
     "Portreeve-Approval": "The id of an approval, where the policies ask for a second person",
+    "Portreeve-Break-Glass": "The id of the break-glass that the caller has opened, to act without a second person",
 }
 
 
@@ -169,6 +171,7 @@ def _header_parameters(rule: Rule) -> list[Schema]:
         named["If-None-Match"] = False
     if rule.method != "GET":
         named["Portreeve-Approval"] = False
+        named["Portreeve-Break-Glass"] = False
     return [
         {
             "name": name,
@@ -204,8 +207,12 @@ def _answers(rule: Rule) -> Schema:
 
 def _answer_headers(rule: Rule) -> Schema:
     named = {}
-    if rule.has_etag or rule.conditional or rule.settles is not None:
+    if rule.has_etag or rule.tells_revision:
         named["ETag"] = "The state that is shown, for If-Match and If-None-Match"
+    if rule.tells_revision:
+        named["Portreeve-Revision"] = (
+            "The revision that was committed: GET /control/v1/revisions/{revision} follows it"
+        )
     if rule.settles is not None:
         named["Location"] = "The address of what was made"
     if "next" in rule.answer.__struct_fields__:

@@ -1,4 +1,4 @@
-"""Partners: taking them on, looking at them, and freezing all that is theirs."""
+"""Partners: taking them on, looking at them, changing them, and freezing all that is theirs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from functools import partial
 from typing import Annotated, Final
 
 from litestar import Controller
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from gateway.api.control import types
 from gateway.api.control.call import Call, Reply
 from gateway.api.control.endpoint import endpoint
-from gateway.api.control.keys import SAMPLE_LIST, KeyList, list_keys
+from gateway.api.control.key_types import SAMPLE_LIST, KeyList
+from gateway.api.control.keys import list_keys
 from gateway.api.control.rules import PREFIX, Rule
 from gateway.operations import Operator
 from keys import partners, records
@@ -19,11 +20,21 @@ from policies import control
 
 TAG: Final = "partners"
 
+PartnerName = Annotated[str, Meta(min_length=1, max_length=200)]
+
 
 class PartnerCreation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: types.PartnerId
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    name: PartnerName
     tier: types.Name
+    reason: types.Reason | None = None
+
+
+class PartnerPatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is absent stays as it is."""
+
+    name: PartnerName | UnsetType = UNSET
+    tier: types.Name | UnsetType = UNSET
     reason: types.Reason | None = None
 
 
@@ -146,6 +157,30 @@ class PartnerController(Controller):
     )
     async def list_keys_of_partner(self, call: Call) -> Reply:
         return await list_keys(call, partner=call.parameters["partner_id"], environment=None)
+
+    @endpoint(
+        Rule(
+            id="change_partner",
+            method="PATCH",
+            path="/partners/{partner_id}",
+            tag=TAG,
+            summary="Rename a partner, or put it into another tier",
+            description="What is absent stays as it is.",
+            permission=control.PARTNERS_WRITE,
+            reach="all",
+            environment="live",
+            body=PartnerPatch,
+            answer=Partner,
+            conditional=True,
+            sample_body=PartnerPatch(name="Acme Trading and Sons", reason="they have renamed themselves"),
+            sample=structs.replace(SAMPLE, name="Acme Trading and Sons"),
+        )
+    )
+    async def change_partner(self, call: Call) -> Reply:
+        partner_id, asked = call.parameters["partner_id"], call.body
+        by = call.if_unchanged(partial(partners.find_revision, partner_id=partner_id))
+        change = records.PartnerChange(name=asked.name, tier=asked.tier)
+        return _one(await call.operations.partners.change(by, partner_id, change, reason=asked.reason))
 
     @endpoint(
         Rule(

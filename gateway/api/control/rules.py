@@ -17,8 +17,9 @@ _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 
 # Whose subject it may be. `own`: the operator's partner's, anybody's for who reaches all partners; what is out of reach
 # does not exist. `all`: only who reaches all partners may ask. `listed`: anybody may, and is shown what they reach.
-# `any`: it may be about anybody's, for it is the caller who knows of it.
-Reach = Literal["own", "all", "listed", "any"]
+# `any`: it may be about anybody's, for it is the caller who knows of it. `asked`: only what the caller has asked for
+# themselves; to anybody else it does not exist, whatever they reach.
+Reach = Literal["own", "all", "listed", "any", "asked"]
 # Whose key may ask. `subject`: only one of the environment that the subject belongs to.
 Environments = Literal["any", "live", "subject"]
 
@@ -26,7 +27,8 @@ Environments = Literal["any", "live", "subject"]
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """`conditional`: it changes what is there, so `If-Match` is required. `settles`: the audit action of a create.
 
-    `refuses`: the problem codes that are its own, beyond those that every endpoint may answer.
+    `refuses`: the problem codes that are its own, beyond those that every endpoint may answer. `tagged`: what it shows
+    is at some revision; not so where the answer changes without a change, by time passing or by what nodes say.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     conditional: bool = False
     settles: str | None = None
+    tagged: bool = True
     refuses: tuple[str, ...] = ()
     sample_body: msgspec.Struct | None = None
     sample: msgspec.Struct
@@ -63,7 +66,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_etag(self) -> bool:
-        return bool(self.parameters) and self.method == "GET" and "items" not in self.answer.__struct_fields__
+        return bool(self.parameters) and self.method == "GET" and self._shows_one
+
+    @property
+    def tells_revision(self) -> bool:
+        """A change of one resource: its answer names the revision that it committed."""
+        return self.method != "GET" and self._shows_one
+
+    @property
+    def _shows_one(self) -> bool:
+        return self.tagged and "items" not in self.answer.__struct_fields__
 
     def own_refusals(self) -> tuple[str, ...]:
         """The codes that follow from what is declared, and those that are declared."""

@@ -217,7 +217,7 @@ async def test_an_expired_approval_is_good_for_nothing(desk: Desk) -> None:
     with pytest.raises(ApprovalClosed, match="is expired"):
         await desk.ops.approvals.approve(BOB, late.id)
     assert (await desk.ops.approvals.get(BOB, early.id)).state == "expired"
-    assert (await desk.ops.approvals.find_page(BOB, only_open=True)).approvals == ()
+    assert (await desk.ops.approvals.find_page(BOB, state="open")).approvals == ()
     assert (await needed(desk.ops.keys.create(ALICE, live_trader()))).id != early.id
 
 

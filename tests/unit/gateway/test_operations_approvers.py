@@ -1,13 +1,17 @@
 """Who sees a request for a second person, who decides it, and how many there may be."""
 
+from typing import get_args
+
 import pytest
 
 from gateway.operations import EnvironmentForeign, PermissionMissing, RoleMissing
 from keys import approvals
+from keys.approval_records import Wished
 from keys.approvals import UnknownApproval
 from policies import control
 from tests.support.desk import Desk, live_trader, needed, person, showing
 
+STATES = get_args(Wished)
 ALICE, BOB, CAROL = person("alice"), person("bob"), person("carol")
 
 
@@ -97,3 +101,25 @@ async def test_pages_go_back_in_time(desk: Desk) -> None:
         if after is None:
             break
     assert found == made[::-1]
+
+
+async def test_requests_are_found_by_what_has_become_of_them(desk: Desk) -> None:
+    """As each reads now: nobody writes down that one has expired, and an old yes is no open one."""
+    made = [await needed(desk.ops.keys.create(ALICE, live_trader(label=str(each)))) for each in range(6)]
+    pending, approved, refused, withdrawn, used, lapsed = (one.id for one in made)
+    for each in (approved, used, lapsed):
+        await desk.ops.approvals.approve(BOB, each)
+    await desk.ops.approvals.refuse(BOB, refused)
+    await desk.ops.approvals.withdraw(ALICE, withdrawn)
+    await desk.ops.keys.create(showing(ALICE, used), live_trader(label="4"))
+    settled = {"refused": {refused}, "withdrawn": {withdrawn}, "used": {used}}
+    open_ = {"pending": {pending}, "approved": {approved, lapsed}, "open": {pending, approved, lapsed}}
+    assert await found_by_state(desk) == {**settled, **open_, "expired": set()}
+    desk.room.clock.now_ms = made[0].expires_at
+    closed: dict[str, set[str]] = {"pending": set(), "approved": set(), "open": set()}
+    assert await found_by_state(desk) == {**settled, **closed, "expired": open_["open"]}
+
+
+async def found_by_state(desk: Desk) -> dict[str, set[str]]:
+    pages = {state: await desk.ops.approvals.find_page(ALICE, state=state) for state in STATES}
+    return {state: {one.id for one in page.approvals} for state, page in pages.items()}

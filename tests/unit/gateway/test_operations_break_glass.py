@@ -10,7 +10,14 @@ from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.operations import ApprovalNeeded, PermissionMissing
 from gateway.operations.break_glass_operations import TooLong
 from keys.approvals import SelfApproval
-from keys.break_glass import BreakGlass, BreakGlassClosed, BreakGlassOpen, ReasonMissing, UnknownBreakGlass
+from keys.break_glass import (
+    BreakGlass,
+    BreakGlassClosed,
+    BreakGlassOpen,
+    BreakGlassOver,
+    ReasonMissing,
+    UnknownBreakGlass,
+)
 from keys.changes import Author
 from keys.records import KeyChange
 from keys.requests import InvalidReason
@@ -135,8 +142,10 @@ async def test_any_operator_may_close_it(desk: Desk) -> None:
     glass = await desk.ops.break_glass.open(ALICE, MINUTE_MS, reason=WHY)
     (closed,) = await desk.ops.break_glass.close(BOB, glass.id)
     assert (closed.closed_by, closed.id) == ("cli:bob", glass.id)
-    with pytest.raises(UnknownBreakGlass):
+    with pytest.raises(BreakGlassOver):
         await desk.ops.break_glass.close(BOB, glass.id)
+    with pytest.raises(UnknownBreakGlass):
+        await desk.ops.break_glass.close(BOB, "brg_none")
     assert await desk.ops.break_glass.close(ALICE) == ()
 
 

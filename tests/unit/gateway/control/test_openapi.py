@@ -84,6 +84,20 @@ def test_only_what_makes_a_secret_has_a_place_for_one() -> None:
     assert places == {"MadeKey", "MadeVersion"}
 
 
+def test_what_changes_by_itself_has_no_etag() -> None:
+    """And a change of it no revision: there would be nothing to wait for."""
+    by_id = {rule.id: rule for rule in RULES}
+    for name, operation in operations():
+        rule = by_id[name]
+        answer = operation["responses"][str(rule.status)]
+        told = {"ETag", "Portreeve-Revision"} & set(answer.get("headers", ()))
+        if not rule.tagged:
+            assert not told, name
+            assert "304" not in operation["responses"], name
+        elif rule.conditional:
+            assert told == {"ETag", "Portreeve-Revision"}, name
+
+
 class Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
