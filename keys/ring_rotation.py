@@ -96,14 +96,16 @@ class RingRotation:
         async with engine.reading(self._ring.engine) as conn:
             return await versions.read(conn, self.secret_id)
 
-    async def announce(self, *, author: Author) -> SecretVersion:
-        """The next key: published from now on, and not signing yet."""
+    async def announce(self, *, ahead_ms: int = 0, author: Author) -> SecretVersion:
+        """The next key: published from now on, and not signing yet. `ahead_ms`: for how long, where that is longer than
+        it has to be.
+        """
         data_key = await self._ring.current_data_key()
         async with self._changes.begin(author) as change:
             held = await self._read(change)
             if rotation.find_pending(held) is not None:
                 raise rotation.StepRefused("a key is pending already: activate it, or revoke it first")
-            number, activates_at = rotation.next_number(held), change.at + self.times.lead_ms
+            number, activates_at = rotation.next_number(held), change.at + max(self.times.lead_ms, ahead_ms)
             added = await self._ring.insert_key(
                 change, data_key, number, state="pending", activates_at=activates_at
             )
@@ -112,8 +114,10 @@ class RingRotation:
             await self._record(change, "announced", added, activates_at=activates_at)
         return added
 
-    async def activate(self, *, author: Author, now: bool = False) -> SecretVersion:
-        """The pending key signs from now on. `now`: also where somebody may hold a key set without it."""
+    async def activate(self, *, overlap_ms: int = 0, author: Author, now: bool = False) -> SecretVersion:
+        """The pending key signs from now on. `now`: also where somebody may hold a key set without it. `overlap_ms`:
+        for how long the key before it stays published, where that is longer than it has to be.
+        """
         async with self._changes.begin(author) as change:
             held = await self._read(change)
             pending = rotation.find_pending(held)
@@ -122,7 +126,7 @@ class RingRotation:
             left_ms = (pending.activates_at or pending.created_at + self.times.lead_ms) - change.at
             if left_ms > 0 and not now:
                 raise AnnouncedTooLately(self.name, left_ms)
-            after = self._activated(held, pending.version, change)
+            after = self._activated(held, pending.version, change, overlap_ms)
             await versions.follow(change, self.secret_id, held, after)
             await self._record(change, "activated", pending, early_ms=max(0, left_ms))
         return rotation.get(after, pending.version)
@@ -190,8 +194,9 @@ class RingRotation:
             raise EmptyRing(self.name)
         return held
 
-    def _activated(self, held: Versions, version: int, change: Change) -> Versions:
-        return rotation.activate(held, version, change.at, self.times.overlap_ms, ends_older=False)
+    def _activated(self, held: Versions, version: int, change: Change, overlap_ms: int = 0) -> Versions:
+        overlap_ms = max(self.times.overlap_ms, overlap_ms)
+        return rotation.activate(held, version, change.at, overlap_ms, ends_older=False)
 
     async def _moved(
         self, change: Change, before: Versions, after: Versions, moved: SecretVersion, what: str

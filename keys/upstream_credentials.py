@@ -17,6 +17,7 @@ from keys import envelope, refusals, register, rotation, sealed_material, versio
 from keys.changes import Author, Change, Changes
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.environment import Environment
+from keys.held import HeldSecret
 from keys.records import SecretVersion
 from keys.rotation import Versions
 from keys.secret import Secret
@@ -59,6 +60,10 @@ class NoPendingVersion(refusals.Conflict):
         super().__init__(
             f"no version of the credential of upstream {upstream} is pending: announce one first"
         )
+
+
+class InvalidActivation(refusals.InvalidRequest):
+    field = "activates_at"
 
 
 class CredentialRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +128,15 @@ class UpstreamCredentials:
             await _record(change, made, "set", details)
             return await _get(change.conn, request.upstream)
 
-    async def announce(self, upstream: str, material: Secret, *, author: Author) -> UpstreamCredential:
-        """A version that can be tried before it is sent."""
+    async def announce(
+        self, upstream: str, material: Secret, *, activates_at: int | None = None, author: Author
+    ) -> UpstreamCredential:
+        """A version that can be tried before it is sent. `activates_at`: when it is sent without a further word."""
         data_key = await self._data_key_for(upstream)
         async with self._changes.begin(author) as change:
-            return await self._announce(change, upstream, material, data_key)
+            if activates_at is not None and activates_at <= change.at:
+                raise InvalidActivation("the moment of activation has passed")
+            return await self._announce(change, upstream, material, data_key, activates_at)
 
     async def activate(self, upstream: str, *, author: Author) -> UpstreamCredential:
         async with self._changes.begin(author) as change:
@@ -160,8 +169,8 @@ class UpstreamCredentials:
     async def destroy(self, upstream: str, version: int, *, author: Author) -> UpstreamCredential:
         async with self._changes.begin(author) as change:
             found = await _get(change.conn, upstream)
-            after = rotation.destroy(found.versions, version, change.at)
-            return await _moved(change, found, after, "destroyed", version)
+            await destroy_version(change, await versions.get(change.conn, found.id), version)
+            return await _get(change.conn, upstream)
 
     async def remove(self, upstream: str, *, author: Author) -> None:
         """The upstream is asked without one from now on. That there was one stays known, by its versions."""
@@ -218,14 +227,21 @@ class UpstreamCredentials:
         return await self._data_keys.get_current(found.environment)
 
     async def _announce(
-        self, change: Change, upstream: str, material: Secret, data_key: OpenDataKey
+        self,
+        change: Change,
+        upstream: str,
+        material: Secret,
+        data_key: OpenDataKey,
+        activates_at: int | None = None,
     ) -> UpstreamCredential:
         found = await _get(change.conn, upstream)
         if rotation.find_pending(found.versions) is not None:
             raise rotation.StepRefused("a version is pending already: activate it, or revoke it first")
-        added = await self._seal(change, found, material, data_key, state="pending")
+        planned = {"activates_at": activates_at, "overlap_ms": self._spread_ms}
+        added = await self._seal(change, found, material, data_key, state="pending", **planned)
         await register.stamp(change, found.id)
-        await _record(change, found, "announced", {"version": added.version})
+        told = {} if activates_at is None else {"activates_at": activates_at}
+        await _record(change, found, "announced", {"version": added.version, **told})
         return await _get(change.conn, upstream)
 
     async def _activate(self, change: Change, found: UpstreamCredential) -> UpstreamCredential:
@@ -258,6 +274,17 @@ class UpstreamCredentials:
         sealed = versions.Material(ciphertext=ciphertext, data_key_id=data_key.id)
         await versions.insert(change, credential.id, made, sealed)
         return made
+
+
+async def destroy_version(change: Change, secret: HeldSecret, version: int) -> None:
+    """Also of a credential that was removed: what it was sealed as goes like all else."""
+    await versions.write(change, secret, rotation.destroy(secret.versions, version, change.at))
+    await change.record(
+        "upstream_credential.destroyed",
+        secret.id,
+        environment=secret.environment,
+        details={"upstream": secret.label, "version": version},
+    )
 
 
 def _as_stored(
