@@ -159,23 +159,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         )
         credentials = serve_credentials(settings, store, clock)
         stack.push_async_callback(credentials.aclose)
-        directory = Directory(
-            store.engine,
-            store.data_keys,
-            store.wakeup,
-            clocks.monotonic_ms,
-            poll_ms=settings.keys.poll_ms,
-            flush_usage_ms=settings.keys.flush_usage_ms,
-            companions=(
-                store.data_keys,
-                store.ring,
-                store.ledger_ring,
-                credentials,
-                BreakGlassAlarm(store.break_glass),
-            ),
-            frozen=frozen,
-            notice=told.notice,
-        )
+        directory = _build_directory(settings, store, credentials, frozen, told)
         await directory.load()
         await credentials.look()
         stack.push_async_callback(_flush_last_usage, directory)
@@ -185,13 +169,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         dispatch = assembly.build_dispatch(
             settings.webhooks, store.engine, store.webhooks, clock, token_bytes, shared.named("webhooks")
         )
-        followers = Followers(
-            store.engine,
-            sinks.build(settings, lambda: _connect_redis(settings, _SINK_TIMEOUT_MS)),
-            clock,
-            poll_ms=settings.audit.sink_poll_ms,
-            lease=shared,
-        )
+        followers = _build_followers(settings, store, clock, shared)
         stack.push_async_callback(followers.aclose)
         yield Node(
             store=store,
@@ -207,6 +185,43 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             frozen=frozen,
             receipts=told,
         )
+
+
+def _build_directory(
+    settings: Settings,
+    store: Store,
+    credentials: ServedCredentials,
+    frozen: ServedFreezes,
+    told: receipts.Receipts,
+) -> Directory:
+    """What a node serves from memory, and everything that is read again whenever the store has changed."""
+    return Directory(
+        store.engine,
+        store.data_keys,
+        store.wakeup,
+        clocks.monotonic_ms,
+        poll_ms=settings.keys.poll_ms,
+        flush_usage_ms=settings.keys.flush_usage_ms,
+        companions=(
+            store.data_keys,
+            store.ring,
+            store.ledger_ring,
+            credentials,
+            BreakGlassAlarm(store.break_glass),
+        ),
+        frozen=frozen,
+        notice=told.notice,
+    )
+
+
+def _build_followers(settings: Settings, store: Store, clock: Clock, lease: leases.Leases) -> Followers:
+    return Followers(
+        store.engine,
+        sinks.build(settings, lambda: _connect_redis(settings, _SINK_TIMEOUT_MS)),
+        clock,
+        poll_ms=settings.audit.sink_poll_ms,
+        lease=lease,
+    )
 
 
 @asynccontextmanager

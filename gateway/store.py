@@ -35,6 +35,7 @@ from keys.ring_upkeep import RingUpkeep
 from keys.rotations import Rotations
 from keys.scheduler import Upkeep
 from keys.schedules import Schedules
+from keys.secret_pages import SecretPages
 from keys.upstream_credentials import UpstreamCredentials
 from keys.upstream_upkeep import UpstreamUpkeep
 from keys.webhook_rotation import WebhookSecrets
@@ -63,6 +64,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     rewrapping: Rewrapping
     resealing: Resealing
     rotations: Rotations
+    secret_pages: SecretPages
     approvals: Approvals
     break_glass: BreakGlass
 
@@ -123,6 +125,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
             UpstreamUpkeep(engine, changes, clock, credentials, schedules),
             DataKeyUpkeep(engine, data_keys, clock, schedules),
         ),
+        secret_pages=SecretPages(engine, clock, kinds, schedules),
         approvals=Approvals(engine, changes, clock, entropy),
         break_glass=BreakGlass(engine, changes, clock, entropy),
     )
@@ -138,4 +141,7 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         store.break_glass,
         store.freezes,
         partial(routes.find_environment, settings),
+        rotations=store.rotations,
+        secret_pages=store.secret_pages,
+        upkeep=store.upkeep,
     )

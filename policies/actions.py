@@ -9,7 +9,15 @@ unless the policies say that there is no second person at all.
 from typing import Final
 
 EMERGENCY: Final = frozenset(
-    {"environment.freeze", "key.freeze", "key.revoke", "leak.report", "partner.freeze", "route.freeze"}
+    {
+        "environment.freeze",
+        "key.freeze",
+        "key.revoke",
+        "leak.report",
+        "partner.freeze",
+        "route.freeze",
+        "secret.revoke",
+    }
 )
 TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
@@ -25,6 +33,7 @@ ALL: Final = (
         "kms.rotate",
         "partner.change",
         "partner.create",
+        "secret.destroy",
         "secret.retire",
         "secret.rotate",
     }

@@ -3,22 +3,22 @@
 Invariant: a new secret is printed once, by the `rotate` that made it; no other command has it to print.
 """
 
+from collections.abc import Awaitable
 from typing import Any, Final, get_args
 
 import click
-import msgspec
 
-from gateway import clocks, composition, durations, settings
+from gateway import clocks, durations
 from gateway.cli import consent, context, moments, node_status_commands, output
-from gateway.operations.gate import Facts, Standing
-from keys import rotation, scheduler
-from keys.changes import Author
+from gateway.operations import Operations, Operator
+from keys import rotation
 from keys.due import Action
 from keys.held import HeldSecret
 from keys.kinds import Offer
-from keys.records import SecretVersion
+from keys.records import SecretVersion, VersionState
 from keys.register import Domain, Kind
 from keys.rotations import Rotated, Wish
+from keys.secret_pages import Wanted
 
 COLUMNS: Final = ("id", "kind", "environment", "partner", "label", "version", "state", "since", "overlap_ends",
                   "last_used_at", "use_count")  # fmt: skip
@@ -59,7 +59,6 @@ _overlap = click.option(
     help="For how long the version before goes on verifying: 7d, 12h, 0s.  [default: the schedule's]",
 )
 _even_if_used = click.option("--even-if-used", is_flag=True, help="Although somebody would be refused by it.")
-_reason = click.option("--reason", help="Goes into the audit ledger.")
 _json = click.option("--json", "as_json", is_flag=True)
 
 
@@ -76,18 +75,42 @@ secrets.add_command(node_status_commands.status)
 @click.option("--kind", type=click.Choice(get_args(Kind)))
 @click.option("--environment", type=click.Choice(DOMAINS))
 @click.option("--partner", metavar="P")
+@click.option("--state", type=click.Choice(get_args(VersionState)), help="Those with a version in it.")
 @_json
 @context.with_config
-def list_(kind: Kind | None, environment: Domain | None, partner: str | None, as_json: bool) -> None:
+def list_(
+    kind: Kind | None,
+    environment: Domain | None,
+    partner: str | None,
+    state: VersionState | None,
+    as_json: bool,
+) -> None:
     """Show secrets and what verifies of them, oldest first."""
-    found = context.act(
-        lambda store, _: store.rotations.list_all(kind=kind, environment=environment, partner=partner)
-    )
+    wanted = Wanted(kind=kind, environment=environment, partner=partner, state=state)
+
+    async def gather(ops: Operations, by: Operator) -> list[HeldSecret]:
+        page = await ops.secrets.find_page(by, wanted)
+        found = [*page.secrets]
+        while page.after is not None:
+            page = await ops.secrets.find_page(by, wanted, after=page.after)
+            found += page.secrets
+        return found
+
+    found = context.operate(gather)
     if as_json:
         output.print_json([view(secret) for secret in found])
     else:
         rows = [row for secret in found for row in _list_rows(secret)]
         output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in rows])
+
+
+@secrets.command()
+@click.argument("secret_id", metavar="ID")
+@_json
+@context.with_config
+def show(secret_id: str, as_json: bool) -> None:
+    """Show all versions of one secret."""
+    _print(context.operate(lambda ops, by: ops.secrets.get(by, secret_id)), as_json=as_json)
 
 
 @secrets.command()
@@ -100,11 +123,16 @@ def plan(until: int | None, as_json: bool) -> None:
     """Say what would happen by itself, when, and to whom. Changes nothing."""
     until_ms = moments.parse_moment("30d", clocks.wall_ms()) if until is None else until
 
-    async def gather(store: composition.Store, _: settings.Settings) -> list[Action]:
-        found = [action for upkeep in store.upkeep for action in await upkeep.plan(until_ms)]
+    async def gather(ops: Operations, by: Operator) -> list[Action]:
+        page = await ops.secrets.plan_page(by, until_ms)
+        found = [*page.actions]
+        while page.after is not None:
+            page = await ops.secrets.plan_page(by, until_ms, after=page.after)
+            found += page.actions
+        # Stable: what follows from one another at one moment stays in that order.
         return sorted(found, key=lambda action: action.at)
 
-    views = [_view_action(action) for action in context.act(gather)]
+    views = [_view_action(action) for action in context.operate(gather)]
     if as_json:
         output.print_json(views)
     else:
@@ -140,14 +168,10 @@ def rotate(
     """Make a new version of a secret. Prints the new secret, this once."""
     wish, offer = Wish(**wished), Offer(public_key=public_key, proof=proof)
 
-    async def apply(store: composition.Store, configured: settings.Settings) -> Rotated:
-        described = msgspec.structs.asdict(wish) | {
-            "public_key": None if public_key is None else public_key.hex()
-        }
-        author = await _cleared(store, configured, "secret.rotate", secret_id, described)
-        return await store.rotations.rotate(secret_id, wish, offer, author=author)
+    def apply(ops: Operations, by: Operator) -> Awaitable[Rotated]:
+        return ops.secrets.rotate(by, secret_id, wish, offer, reason=consent.reason())
 
-    _print_rotated(context.act(apply), as_json=as_json)
+    _print_rotated(context.operate(apply), as_json=as_json)
 
 
 @secrets.command()
@@ -160,14 +184,12 @@ def rotate(
 def activate(secret_id: str, overlap_ms: int | None, even_if_used: bool, as_json: bool) -> None:
     """Let the version that was prepared serve."""
 
-    async def apply(store: composition.Store, configured: settings.Settings) -> HeldSecret:
-        described = {"activate": True, "overlap_ms": overlap_ms, "even_if_used": even_if_used}
-        author = await _cleared(store, configured, "secret.rotate", secret_id, described)
-        return await store.rotations.activate(
-            secret_id, overlap_ms=overlap_ms, even_if_used=even_if_used, author=author
+    def apply(ops: Operations, by: Operator) -> Awaitable[HeldSecret]:
+        return ops.secrets.activate(
+            by, secret_id, overlap_ms=overlap_ms, even_if_used=even_if_used, reason=consent.reason()
         )
 
-    _print(context.act(apply), as_json=as_json)
+    _print(context.operate(apply), as_json=as_json)
 
 
 @secrets.command()
@@ -180,44 +202,40 @@ def activate(secret_id: str, overlap_ms: int | None, even_if_used: bool, as_json
 def retire(secret_id: str, version: int | None, even_if_used: bool, as_json: bool) -> None:
     """End an overlap before its time."""
 
-    async def apply(store: composition.Store, configured: settings.Settings) -> HeldSecret:
-        described = {"version": version, "even_if_used": even_if_used}
-        author = await _cleared(store, configured, "secret.retire", secret_id, described)
-        return await store.rotations.retire(secret_id, version, even_if_used=even_if_used, author=author)
+    def apply(ops: Operations, by: Operator) -> Awaitable[HeldSecret]:
+        return ops.secrets.retire(by, secret_id, version, even_if_used=even_if_used, reason=consent.reason())
 
-    _print(context.act(apply), as_json=as_json)
+    _print(context.operate(apply), as_json=as_json)
 
 
 @secrets.command()
 @click.argument("secret_id", metavar="ID")
 @click.option("--version", type=click.IntRange(1), metavar="N", help="Which.  [default: all, for good]")
-@_reason
+@consent.with_reason
 @_json
 @context.with_config
-def revoke(secret_id: str, version: int | None, reason: str | None, as_json: bool) -> None:
+def revoke(secret_id: str, version: int | None, as_json: bool) -> None:
     """Refuse a version at once, or a secret whole and for good, whoever uses it."""
-    _print(
-        context.act(
-            lambda store, _: store.rotations.revoke(secret_id, version, author=context.author(reason))
-        ),
-        as_json=as_json,
-    )
+
+    def apply(ops: Operations, by: Operator) -> Awaitable[HeldSecret]:
+        return ops.secrets.revoke(by, secret_id, version, reason=consent.reason())
+
+    _print(context.operate(apply), as_json=as_json)
 
 
 @secrets.command()
 @click.argument("secret_id", metavar="ID")
 @click.option("--version", type=click.IntRange(1), metavar="N", required=True, help="A revoked one.")
-@_reason
+@consent.with_consent
 @_json
 @context.with_config
-def destroy(secret_id: str, version: int, reason: str | None, as_json: bool) -> None:
+def destroy(secret_id: str, version: int, as_json: bool) -> None:
     """Wipe what a revoked version was made of, before its time."""
-    _print(
-        context.act(
-            lambda store, _: store.rotations.destroy(secret_id, version, author=context.author(reason))
-        ),
-        as_json=as_json,
-    )
+
+    def apply(ops: Operations, by: Operator) -> Awaitable[HeldSecret]:
+        return ops.secrets.destroy(by, secret_id, version, reason=consent.reason())
+
+    _print(context.operate(apply), as_json=as_json)
 
 
 @secrets.command()
@@ -225,11 +243,7 @@ def destroy(secret_id: str, version: int, reason: str | None, as_json: bool) -> 
 @context.with_config
 def run(as_json: bool) -> None:
     """Do now what is due, as the scheduler would."""
-
-    async def apply(store: composition.Store, _: settings.Settings) -> list[scheduler.Outcome]:
-        return list(await scheduler.run_due(store.upkeep, author=context.author()))
-
-    outcomes = context.act(apply)
+    outcomes = context.operate(lambda ops, by: ops.secrets.run_due(by))
     views = [{**_view_action(one.action), "outcome": one.failure or "done"} for one in outcomes]
     if as_json:
         output.print_json(views)
@@ -237,32 +251,6 @@ def run(as_json: bool) -> None:
         output.print_table(RUN_COLUMNS, [[one[column] for column in RUN_COLUMNS] for one in views])
     if any(one.failure is not None for one in outcomes):
         raise click.ClickException("not everything that is due could be done")
-
-
-async def _cleared(
-    store: composition.Store,
-    configured: settings.Settings,
-    action: str,
-    secret_id: str,
-    change: dict[str, Any],
-) -> Author:
-    """Whoever is shown a key's new secret can do what the key can: rules ask about that."""
-    secret = await store.rotations.get(secret_id)
-    granted: frozenset[str] = frozenset()
-    if secret.kind == "api-key":
-        key = await store.custody.get_key(secret_id)
-        granted = configured.policies.permissions_of(key.roles, key.permissions)
-    return await context.cleared(
-        store,
-        configured,
-        action=action,
-        subject=secret_id,
-        environment=secret.environment,
-        partner=secret.partner,
-        change=change,
-        facts=Facts(granted=granted),
-        standing=Standing("secret", secret_id, secret.revision),
-    )
 
 
 def _print_rotated(rotated: Rotated, *, as_json: bool) -> None:

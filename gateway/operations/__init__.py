@@ -6,6 +6,8 @@ second person where the policies want one; then the rooms below do it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.operations.approval_operations import ApprovalOperations
@@ -25,12 +27,16 @@ from gateway.operations.operator import (
     of_shell,
 )
 from gateway.operations.partner_operations import PartnerOperations
+from gateway.operations.secret_operations import SecretOperations
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.conditions import OnlyOnce
 from keys.custody import Custody
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.rotations import Rotations
+from keys.scheduler import Upkeep
+from keys.secret_pages import SecretPages
 from policies.document import Policies
 from storage import engine
 
@@ -58,11 +64,16 @@ class Operations:
         break_glass: BreakGlass,
         freezes: Freezes,
         find_environment: FindEnvironment,
+        *,
+        rotations: Rotations,
+        secret_pages: SecretPages,
+        upkeep: Sequence[Upkeep],
     ) -> None:
         self._engine = engine_
         self.gate = Gate(approvals, break_glass, policies)
         self.partners = PartnerOperations(custody, policies, self.gate)
         self.keys = KeyOperations(custody, policies, self.gate)
+        self.secrets = SecretOperations(rotations, secret_pages, custody, policies, self.gate, upkeep)
         self.leaks = LeakOperations(leaks)
         self.audit = AuditOperations(engine_)
         self.approvals = ApprovalOperations(approvals)

@@ -73,7 +73,13 @@ class Subjects:
         """The value of a path parameter. Parameters without a subject fail the matrix."""
         kept = self._kept.get((name, partner, environment))
         if kept is None:
-            make = {"key_id": self._key, "partner_id": self._partner, "seq": self._entry}[name]
+            make = {
+                "key_id": self._key,
+                "partner_id": self._partner,
+                "secret_id": self._secret,
+                "seq": self._entry,
+                "version": self._version,
+            }[name]
             kept = self._kept[name, partner, environment] = await make(partner, environment)
         return kept
 
@@ -83,6 +89,15 @@ class Subjects:
 
     async def _key(self, partner: str, environment: str) -> str:
         return (await self._node.make_key("trader", partner=partner, environment=environment)).key_id
+
+    async def _secret(self, partner: str, environment: str) -> str:
+        """Within an overlap: its first version retires, its second is active."""
+        secret_id = await self._key(partner, environment)
+        await self._node.store.rotations.rotate(secret_id, author=AUTHOR)
+        return secret_id
+
+    async def _version(self, _partner: str, _environment: str) -> str:
+        return "1"
 
     async def _partner(self, partner: str, _environment: str) -> str:
         return partner
@@ -191,11 +206,19 @@ class Matrix:
         target = operation.path
         for name in re.findall(r"\{([a-z_]+)\}", target):
             value = await self._subjects.find(name, case.partner, case.subject_environment)
+            if name == "version" and operation.path.endswith("/activate"):
+                # The one that `_prepare` makes.
+                value = "3"
             target = target.replace(f"{{{name}}}", value)
         return target
 
     async def _prepare(self, operation: Operation, case: Case, target: str) -> None:
-        """What is to be undone has been done; but nobody can undo the freeze of their own partner."""
+        """What is to be undone has been done, and what is to be activated waits; but nobody can undo the freeze of
+        their own partner.
+        """
+        if operation.path.endswith("/versions/{version}/activate"):
+            officer = self._callers[control_roles.OFFICER, case.environment]
+            await self._node.ask(officer, "POST", target.removesuffix("/3/activate"), {})
         is_own_partner = "{partner_id}" in operation.path and case.partner == OWN
         if operation.path.endswith("/unfreeze") and not is_own_partner:
             officer = self._callers[control_roles.OFFICER, case.environment]
@@ -230,7 +253,8 @@ async def test_what_is_listed_is_what_is_reached(
 ) -> None:
     """Lists show the operator's own partner alone, unless they reach all."""
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
-    await node.make_key("trader", partner=OTHER, environment="paper")
+    theirs = await node.make_key("trader", partner=OTHER, environment="paper")
+    await node.store.rotations.rotate(theirs.key_id, author=AUTHOR)
     for operation in operations(document):
         if operation.reach != "listed":
             continue
@@ -248,7 +272,13 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
     """For each operation on a subject: but for the ids themselves, whether it exists changes no byte."""
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     subjects = Subjects(node)
-    unknown = {"key_id": "prk_paper_0000000000000000000000000000", "partner_id": "nobody-01", "seq": "99999"}
+    unknown = {
+        "key_id": "prk_paper_0000000000000000000000000000",
+        "partner_id": "nobody-01",
+        "secret_id": "prk_paper_0000000000000000000000000000",
+        "seq": "99999",
+        "version": "1",
+    }
     for operation in operations(document):
         names = re.findall(r"\{([a-z_]+)\}", operation.path)
         if not names or operation.reach == "all":

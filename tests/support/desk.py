@@ -9,12 +9,16 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.operations import ApprovalNeeded, Operations, Operator
+from keys.api_key_secrets import ApiKeySecrets
 from keys.approval_records import Approval
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.scheduler import Upkeep
+from keys.schedules import Schedules
+from keys.secret_pages import SecretPages
 from policies import control, document
 from storage import audit
 from storage import engine as sql
@@ -65,16 +69,28 @@ class Desk(msgspec.Struct, frozen=True):
         return need.id
 
 
-def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
+def build_desk(engine: AsyncEngine, policies: str = POLICIES, *, upkeep: tuple[Upkeep, ...] = ()) -> Desk:
+    """`upkeep`: what has things to be done, beside the rotations."""
     room = build_room(engine)
     approvals = Approvals(engine, room.changes, room.clock, os.urandom)
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
     read = document.parse(policies.encode(), "policies.toml")
     leaks = Leaks(engine, room.data_keys, room.changes, os.urandom)
+    secrets = ApiKeySecrets(engine, room.data_keys, os.urandom)
     return Desk(
         room,
         Operations(
-            engine, room.custody, leaks, read, approvals, break_glass, Freezes(engine, room.changes), str
+            engine,
+            room.custody,
+            leaks,
+            read,
+            approvals,
+            break_glass,
+            Freezes(engine, room.changes),
+            str,
+            rotations=room.rotations,
+            secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
+            upkeep=(room.rotations, *upkeep),
         ),
         approvals,
         break_glass,

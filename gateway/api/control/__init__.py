@@ -39,6 +39,7 @@ from gateway.api.control.keys import KeyController
 from gateway.api.control.leaks import LeakController
 from gateway.api.control.partners import PartnerController
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
+from gateway.api.control.secrets import SecretController
 from policies import control
 
 __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
@@ -46,6 +47,7 @@ __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
 _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     PartnerController,
     KeyController,
+    SecretController,
     AuditController,
     LeakController,
 )

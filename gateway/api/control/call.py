@@ -63,7 +63,7 @@ class Call:
     ) -> None:
         self._rule = rule
         self._request = request
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._conditions_used: set[str] = set()
         self.operations = operations
         self.operator = operator
@@ -98,7 +98,7 @@ class Call:
         once = conditions.OnlyOnce(
             self.operator.actor, self._idempotency_key, self._digest(), self._rule.settles
         )
-        subject = await self.operations.find_settled(once, self._now_ms)
+        subject = await self.operations.find_settled(once, self.now_ms)
         if subject is None:
             try:
                 return await make(msgspec.structs.replace(self.operator, condition=once))

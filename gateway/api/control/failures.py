@@ -13,7 +13,7 @@ import msgspec
 
 from gateway import operations
 from gateway.problems import Refusal
-from keys import conditions, data_keys, kms, refusals
+from keys import conditions, data_keys, evidence, kms, refusals
 from policies import document
 from storage import engine
 
@@ -80,6 +80,20 @@ def _approval_needed(failure: operations.ApprovalNeeded, _body: type[msgspec.Str
     )
 
 
+def _still_used(failure: evidence.StillUsed, _body: type[msgspec.Struct] | None) -> Refusal:
+    return Refusal(
+        "conflict",
+        _sentence(failure),
+        hint="With even_if_used it is ended all the same.",
+        members={
+            "version": failure.version,
+            "last_used_at": failure.last_used_at,
+            "last_used_source": failure.last_used_source,
+            "use_count": failure.use_count,
+        },
+    )
+
+
 def _sentence(failure: Exception) -> str:
     text = str(failure)
     return text[:1].upper() + text[1:] + "."
@@ -93,6 +107,7 @@ _TABLE: Final[dict[type, Describe]] = {
     document.NotGranted: _not_granted,
     refusals.NotFound: _tells("not_found"),
     refusals.Conflict: _tells("conflict"),
+    evidence.StillUsed: _still_used,
     conditions.ChangedMeanwhile: _says(
         "precondition_failed",
         "It has been changed since it was read.",

@@ -24,10 +24,6 @@ from policies import control
 
 TAG: Final = "keys"
 
-PublicKey = Annotated[
-    str, Meta(pattern="^[0-9a-f]{64}$", description="The public half of an Ed25519 key, 32 bytes in hex")
-]
-
 
 class KeyCreation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`permissions` narrows what the roles grant; null leaves it as it is."""
@@ -36,7 +32,7 @@ class KeyCreation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     environment: Environment
     algorithm: records.Algorithm
     roles: Annotated[tuple[types.Name, ...], Meta(min_length=1, max_length=64)]
-    public_key: PublicKey | None = None
+    public_key: types.PublicKey | None = None
     permissions: Annotated[tuple[types.Permission, ...], Meta(max_length=64)] | None = None
     cidrs: Annotated[tuple[types.Cidr, ...], Meta(max_length=64)] = ()
     expires_at: types.Moment | None = None

@@ -16,6 +16,9 @@ Value = TypeVar("Value")
 Moment = Annotated[int, Meta(ge=0, le=9_007_199_254_740_991, description="Unix milliseconds")]
 PartnerId = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="The id of a partner")]
 KeyId = Annotated[str, Meta(pattern="^[A-Za-z0-9_]{1,80}$", description="The id of a key")]
+PublicKey = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", description="The public half of an Ed25519 key, 32 bytes in hex")
+]
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Permission = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(max_length=200)]

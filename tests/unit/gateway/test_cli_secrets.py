@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway import clocks, composition, settings
+from keys import secret_pages
 from keys.api_key_secrets import proof_message
 from keys.usage import Usage
 from tests.support.commands import HMAC, Run, read
@@ -163,6 +164,41 @@ def test_secrets_are_listed(store: Run, key: dict[str, Any]) -> None:
     assert read(store("secrets", "list", "--environment", "live", "--json")) == []
     assert "ciphertext" not in json.dumps(listed)
     assert key["id"] in store("secrets", "list").stdout
+
+
+def test_one_secret_is_shown_and_lists_are_narrowed_by_state(store: Run, key: dict[str, Any]) -> None:
+    """With all its versions; only secrets that have a version in that state."""
+    store("secrets", "rotate", key["id"])
+    shown = read(store("secrets", "show", key["id"], "--json"))
+    assert (shown["id"], states(shown)) == (key["id"], ["retiring", "active"])
+    assert "retiring" in store("secrets", "show", key["id"]).stdout
+    assert [one["id"] for one in read(store("secrets", "list", "--state", "retiring", "--json"))] == [
+        key["id"]
+    ]
+    assert read(store("secrets", "list", "--state", "destroyed", "--json")) == []
+
+
+def test_a_list_of_more_than_a_page_is_whole(
+    store: Run, key: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is a plan; each secret once."""
+    keys = [key["id"], *(read(store("keys", "create", *HMAC, "--json"))["id"] for _ in range(2))]
+    for key_id in keys:
+        store("secrets", "rotate", key_id)
+    monkeypatch.setattr(secret_pages, "LONGEST_PAGE", 2)
+    listed = [one["id"] for one in read(store("secrets", "list", "--kind", "api-key", "--json"))]
+    assert sorted(listed) == sorted(keys)
+    planned = [one for one in read(store("secrets", "plan", "--json")) if one["step"] == "retire"]
+    assert sorted(one["id"] for one in planned) == sorted(keys)
+    assert [one["at"] for one in planned] == sorted(one["at"] for one in planned)
+
+
+def test_our_own_rings_are_left_to_their_command(store: Run) -> None:
+    """Which is named; nothing is asked of a second person."""
+    (ring, *_) = read(store("secrets", "list", "--kind", "ring", "--json"))
+    for step in (("rotate",), ("activate",), ("retire",), ("revoke",), ("destroy", "--version", "1")):
+        told = store("secrets", step[0], ring["id"], *step[1:], code=1).stderr
+        assert "portreeve rings" in told
 
 
 @pytest.mark.parametrize(
