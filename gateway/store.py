@@ -22,6 +22,7 @@ from keys.break_glass import BreakGlass
 from keys.changes import Changes, Clock
 from keys.checkpoints import Checkpoints
 from keys.custody import Custody
+from keys.data_key_upkeep import DataKeyUpkeep
 from keys.data_keys import DataKeys, Lifetimes
 from keys.freezes import Freezes
 from keys.kinds import Kind
@@ -30,11 +31,14 @@ from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring import LEDGER, Ring
 from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
+from keys.ring_upkeep import RingUpkeep
 from keys.rotations import Rotations
 from keys.scheduler import Upkeep
 from keys.schedules import Schedules
 from keys.secret_pages import SecretPages
 from keys.upstream_credentials import UpstreamCredentials
+from keys.upstream_upkeep import UpstreamUpkeep
+from keys.webhook_rotation import WebhookSecrets
 from keys.webhooks import Examine, Webhooks
 from keys.wrappers import Wrappers
 from storage import wakeup
@@ -64,10 +68,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     approvals: Approvals
     break_glass: BreakGlass
 
-    @property
-    def upkeep(self) -> tuple[Upkeep, ...]:
-        """Whatever has things to be done when their time has come."""
-        return (self.rotations,)
+    # Whatever has things to be done when their time has come.
+    upkeep: tuple[Upkeep, ...]
 
 
 def build_store(  # noqa: PLR0913  what is opened before, its sources of time and chance, and its terms by name
@@ -90,7 +92,16 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
     signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
     checkpoints = Checkpoints(engine, ledger_ring, clock, issuer)
-    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, entropy)}
+    kinds: dict[register.Kind, Kind] = {
+        "api-key": ApiKeySecrets(engine, data_keys, entropy),
+        "webhook": WebhookSecrets(data_keys, entropy),
+    }
+    rotations = Rotations(engine, changes, clock, kinds, schedules)
+    rings = {
+        each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
+        for each, lifetime_ms in signed_for_ms.items()
+    }
+    credentials = UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms)
     return Store(
         engine=engine,
         wakeup=wakeup_,
@@ -102,15 +113,18 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         ledger_ring=ledger_ring,
         checkpoints=checkpoints,
         exporter=Exporter(engine, checkpoints, clock),
-        rings={
-            each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
-            for each, lifetime_ms in signed_for_ms.items()
-        },
-        upstream_credentials=UpstreamCredentials(engine, data_keys, changes, entropy, spread_ms=spread_ms),
+        rings=rings,
+        upstream_credentials=credentials,
         leaks=Leaks(engine, data_keys, changes, entropy),
         rewrapping=Rewrapping(engine, wrappers, changes),
         resealing=Resealing(engine, data_keys, changes, entropy),
-        rotations=Rotations(engine, changes, clock, kinds, schedules),
+        rotations=rotations,
+        upkeep=(
+            rotations,
+            RingUpkeep(engine, changes, clock, rings.values(), schedules),
+            UpstreamUpkeep(engine, changes, clock, credentials, schedules),
+            DataKeyUpkeep(engine, data_keys, clock, schedules),
+        ),
         secret_pages=SecretPages(engine, clock, kinds, schedules),
         approvals=Approvals(engine, changes, clock, entropy),
         break_glass=BreakGlass(engine, changes, clock, entropy),

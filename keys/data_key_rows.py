@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import refusals
 from keys.changes import Change
+from keys.register import Domain
 from keys.wrappers import Wrapping
 from storage import schema
 
@@ -35,7 +36,7 @@ class DataKeyDestroyed(refusals.Conflict):
 
 class StoredDataKey(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    environment: str
+    environment: Domain
     epoch: int
     state: State
     created_at: int

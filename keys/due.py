@@ -55,6 +55,12 @@ def due(secrets: Iterable[HeldSecret], schedules: Schedules, now_ms: int) -> tup
     return tuple(sorted(found, key=_order))
 
 
+def is_due(secret: HeldSecret, schedules: Schedules, action: Action, now_ms: int) -> bool:
+    """Whether this very step is (still) to be taken."""
+    wanted = (action.step, action.version, action.ending)
+    return any((one.step, one.version, one.ending) == wanted for one in due((secret,), schedules, now_ms))
+
+
 def plan(
     secrets: Iterable[HeldSecret],
     schedules: Schedules,

@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import envelope, register, sealed_versions, signing_keys
+from keys import envelope, register, sealed_material, signing_keys, versions
 from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.records import SecretVersion, VersionState
-from keys.sealed_versions import Sealed, SealedVersion
+from keys.sealed_material import Sealed, SealedVersion
 from keys.signing_keys import Algorithm, Jwk, PrivateKey
 from storage import engine
 
@@ -85,7 +85,7 @@ class Ring:
         """The id of the active key; the first one is made here."""
         data_key = await self.current_data_key()
         async with self._changes.begin(author) as change:
-            if await sealed_versions.read(change.conn, self.secret_id):
+            if await versions.read(change.conn, self.secret_id):
                 change.abandon()
             else:
                 await register.enter(
@@ -99,7 +99,7 @@ class Ring:
 
     async def refresh(self) -> None:
         async with engine.reading(self.engine) as conn:
-            found = await sealed_versions.read_sealed(conn, [self.secret_id], _PUBLISHED)
+            found = await sealed_material.read(conn, [self.secret_id], _PUBLISHED)
         # Replaced together, and only when all of them have opened.
         opened: dict[tuple[str, Sealed], PrivateKey] = {}
         keys = tuple([await self._open(each, opened) for each in found[self.secret_id]])
@@ -128,7 +128,8 @@ class Ring:
         )
         fields = {"version": number, "created_at": change.at, "public_id": kid, **state}
         made = msgspec.convert(fields, SecretVersion)
-        await sealed_versions.insert(change, self.secret_id, made, Sealed(data_key.id, ciphertext))
+        sealed = versions.Material(ciphertext=ciphertext, data_key_id=data_key.id)
+        await versions.insert(change, self.secret_id, made, sealed)
         return made
 
     async def _open(self, stored: SealedVersion, opened: dict[tuple[str, Sealed], PrivateKey]) -> RingKey:

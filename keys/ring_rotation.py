@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from keys import refusals, rotation, sealed_versions
+from keys import refusals, rotation, versions
 from keys.changes import Author, Change, Changes
 from keys.records import SecretVersion
 from keys.ring import JWKS_MAX_AGE_S, Ring
@@ -94,36 +94,40 @@ class RingRotation:
 
     async def list_versions(self) -> Versions:
         async with engine.reading(self._ring.engine) as conn:
-            return await sealed_versions.read(conn, self.secret_id)
+            return await versions.read(conn, self.secret_id)
 
-    async def announce(self, *, author: Author) -> SecretVersion:
-        """The next key: published from now on, and not signing yet."""
+    async def announce(self, *, ahead_ms: int = 0, author: Author) -> SecretVersion:
+        """The next key: published from now on, and not signing yet. `ahead_ms`: for how long, where that is longer than
+        it has to be.
+        """
         data_key = await self._ring.current_data_key()
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            if rotation.find_pending(versions) is not None:
+            held = await self._read(change)
+            if rotation.find_pending(held) is not None:
                 raise rotation.StepRefused("a key is pending already: activate it, or revoke it first")
-            number, activates_at = rotation.next_number(versions), change.at + self.times.lead_ms
+            number, activates_at = rotation.next_number(held), change.at + max(self.times.lead_ms, ahead_ms)
             added = await self._ring.insert_key(
                 change, data_key, number, state="pending", activates_at=activates_at
             )
-            after = rotation.announce(versions, added, activates_at)
-            await sealed_versions.follow(change, self.secret_id, (*versions, added), after)
+            after = rotation.announce(held, added, activates_at)
+            await versions.follow(change, self.secret_id, (*held, added), after)
             await self._record(change, "announced", added, activates_at=activates_at)
         return added
 
-    async def activate(self, *, author: Author, now: bool = False) -> SecretVersion:
-        """The pending key signs from now on. `now`: also where somebody may hold a key set without it."""
+    async def activate(self, *, overlap_ms: int = 0, author: Author, now: bool = False) -> SecretVersion:
+        """The pending key signs from now on. `now`: also where somebody may hold a key set without it. `overlap_ms`:
+        for how long the key before it stays published, where that is longer than it has to be.
+        """
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            pending = rotation.find_pending(versions)
+            held = await self._read(change)
+            pending = rotation.find_pending(held)
             if pending is None:
                 raise NoPendingKey(self.name)
             left_ms = (pending.activates_at or pending.created_at + self.times.lead_ms) - change.at
             if left_ms > 0 and not now:
                 raise AnnouncedTooLately(self.name, left_ms)
-            after = self._activated(versions, pending.version, change)
-            await sealed_versions.follow(change, self.secret_id, versions, after)
+            after = self._activated(held, pending.version, change, overlap_ms)
+            await versions.follow(change, self.secret_id, held, after)
             await self._record(change, "activated", pending, early_ms=max(0, left_ms))
         return rotation.get(after, pending.version)
 
@@ -140,63 +144,64 @@ class RingRotation:
         """For a leak: the active key is revoked at once, and the pending one signs, or a new one if none is."""
         data_key = await self._ring.current_data_key()
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            leaked, pending = rotation.find_active(versions), rotation.find_pending(versions)
+            held = await self._read(change)
+            leaked, pending = rotation.find_active(held), rotation.find_pending(held)
             if pending is None:
-                number = rotation.next_number(versions)
+                number = rotation.next_number(held)
                 pending = await self._ring.insert_key(change, data_key, number, state="pending")
-                versions = (*versions, pending)
-            after = self._activated(versions, pending.version, change)
+                held = (*held, pending)
+            after = self._activated(held, pending.version, change)
             if leaked is not None:
                 after = rotation.revoke(after, leaked.version, change.at)
                 await self._record(change, "revoked", leaked)
-            await sealed_versions.follow(change, self.secret_id, versions, after)
+            await versions.follow(change, self.secret_id, held, after)
             await self._record(change, "activated", pending, emergency=True)
         return rotation.get(after, pending.version)
 
     async def retire(self, version: int, *, author: Author) -> SecretVersion:
         """What the key signed has expired: it is published no more."""
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            found = rotation.get(versions, version)
+            held = await self._read(change)
+            found = rotation.get(held, version)
             left_ms = (found.retires_at or 0) - change.at
             if found.state == "retiring" and left_ms > 0:
                 raise StillUnderWay(found.public_id or "", left_ms)
-            after = rotation.retire(versions, version, change.at)
-            return await self._moved(change, versions, after, found, "retired")
+            after = rotation.retire(held, version, change.at)
+            return await self._moved(change, held, after, found, "retired")
 
     async def revoke(self, kid: str, *, author: Author) -> SecretVersion:
         """Out of the key set at once, whatever it signed. The active key needs a successor: `rotate_now`."""
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            found = next((each for each in versions if each.public_id == kid), None)
+            held = await self._read(change)
+            found = next((each for each in held if each.public_id == kid), None)
             if found is None:
                 raise UnknownRingKey(self.name, kid)
             if found.state == "active":
                 raise rotation.StepRefused(f"{kid} is the active key: rotate now, which revokes it")
-            after = rotation.revoke(versions, found.version, change.at)
-            return await self._moved(change, versions, after, found, "revoked")
+            after = rotation.revoke(held, found.version, change.at)
+            return await self._moved(change, held, after, found, "revoked")
 
     async def destroy(self, version: int, *, author: Author) -> SecretVersion:
         async with self._changes.begin(author) as change:
-            versions = await self._read(change)
-            found = rotation.get(versions, version)
-            after = rotation.destroy(versions, version, change.at)
-            return await self._moved(change, versions, after, found, "destroyed")
+            held = await self._read(change)
+            found = rotation.get(held, version)
+            after = rotation.destroy(held, version, change.at)
+            return await self._moved(change, held, after, found, "destroyed")
 
     async def _read(self, change: Change) -> Versions:
-        versions = await sealed_versions.read(change.conn, self.secret_id)
-        if not versions:
+        held = await versions.read(change.conn, self.secret_id)
+        if not held:
             raise EmptyRing(self.name)
-        return versions
+        return held
 
-    def _activated(self, versions: Versions, version: int, change: Change) -> Versions:
-        return rotation.activate(versions, version, change.at, self.times.overlap_ms, ends_older=False)
+    def _activated(self, held: Versions, version: int, change: Change, overlap_ms: int = 0) -> Versions:
+        overlap_ms = max(self.times.overlap_ms, overlap_ms)
+        return rotation.activate(held, version, change.at, overlap_ms, ends_older=False)
 
     async def _moved(
         self, change: Change, before: Versions, after: Versions, moved: SecretVersion, what: str
     ) -> SecretVersion:
-        await sealed_versions.follow(change, self.secret_id, before, after)
+        await versions.follow(change, self.secret_id, before, after)
         await self._record(change, what, moved)
         return rotation.get(after, moved.version)
 

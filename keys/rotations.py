@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import candidates, due, evidence, kinds, refusals, register, rotation, rotation_events, versions
+from keys import due, evidence, kinds, refusals, register, rotation, rotation_events, upkeep, versions
 from keys.changes import Author, Change, Changes, Clock
 from keys.due import Action
 from keys.held import HeldSecret
@@ -191,11 +191,7 @@ class Rotations:
             return await versions.get(change.conn, secret_id)
 
     async def due(self) -> tuple[Action, ...]:
-        now_ms = self._clock()
-        wanted = candidates.select_ids(self._schedules, self._kinds, now_ms)
-        async with engine.reading(self._engine) as conn:
-            found = await versions.list_all(conn, among=wanted)
-        return due.due(found, self._schedules, now_ms)
+        return await upkeep.find_due(self._engine, self._schedules, self._kinds, self._clock())
 
     async def plan(self, until_ms: int) -> tuple[Action, ...]:
         """What would happen by then, and to whom, if nobody did anything else."""
@@ -208,7 +204,7 @@ class Rotations:
             return await self._apply_rotation(action, author)
         async with self._changes.begin(author) as change:
             secret = await versions.get_locked(change, action.secret_id)
-            if not self._is_due(secret, action, change.at):
+            if not due.is_due(secret, self._schedules, action, change.at):
                 change.abandon()
                 return False
             await self._take(change, secret, action)
@@ -225,11 +221,11 @@ class Rotations:
             case "destroy":
                 await _destroy(change, secret, action.version)
             case _:
-                await self._warn(change, secret)
+                await upkeep.warn(change, secret, self._schedules)
 
     async def _apply_rotation(self, action: Action, author: Author) -> bool:
         secret = await self.get(action.secret_id)
-        if not self._is_due(secret, action, self._clock()):
+        if not due.is_due(secret, self._schedules, action, self._clock()):
             return False
         ahead_ms = self._schedules.get(secret.kind, secret.environment).announce_ahead_ms
         active = rotation.find_active(secret.versions)
@@ -239,18 +235,6 @@ class Rotations:
         )
         await self.rotate(action.secret_id, wish, author=author)
         return True
-
-    async def _warn(self, change: Change, secret: HeldSecret) -> None:
-        """Of every deadline at once: they share the note of when the last warning was."""
-        for one in due.due((secret,), self._schedules, change.at):
-            if one.step == "warn":
-                details = {
-                    **rotation_events.told(secret, one.version),
-                    "ending": one.ending,
-                    "ends_at": one.ends_at,
-                }
-                await rotation_events.record(change, "secret.expiring", secret, details)
-        await versions.note_warning(change, secret)
 
     async def _activate(
         self, change: Change, secret: HeldSecret, overlap_ms: int | None, *, even_if_used: bool
@@ -274,13 +258,6 @@ class Rotations:
         if not even_if_used:
             evidence.require_unused(secret, after, now_ms, self._schedules.guard_ms)
         return rotation_events.succession(secret.versions, after, number, even_if_used=even_if_used)
-
-    def _is_due(self, secret: HeldSecret, action: Action, now_ms: int) -> bool:
-        found = due.due((secret,), self._schedules, now_ms)
-        return any(
-            (one.step, one.version, one.ending) == (action.step, action.version, action.ending)
-            for one in found
-        )
 
     async def _managed(self) -> list[HeldSecret]:
         return [secret for secret in await self.list_all() if secret.kind in self._kinds]

@@ -69,7 +69,8 @@ DEFAULTS: Final = MappingProxyType[ScheduledKind, Schedule](
         "api-key": _WITH_PARTNERS,
         "oauth-client": _WITH_PARTNERS,
         "webhook": msgspec.structs.replace(_WITH_PARTNERS, max_age_ms=180 * DAY_MS),
-        "upstream": _WITH_PARTNERS,
+        # What is replaced is sent by nodes that are behind and by nobody else: that is all the overlap there is.
+        "upstream": msgspec.structs.replace(_WITH_PARTNERS, overlap_ms=0, longest_overlap_ms=0),
         "ring": Schedule(
             max_age_ms=30 * DAY_MS,
             overlap_ms=HOUR_MS,
@@ -88,11 +89,12 @@ DEFAULTS: Final = MappingProxyType[ScheduledKind, Schedule](
             auto=True,
         ),
         "data-key": Schedule(
+            # An epoch opens what it sealed until all of that has been resealed, however long that takes.
             max_age_ms=90 * DAY_MS,
-            overlap_ms=7 * DAY_MS,
-            longest_overlap_ms=30 * DAY_MS,
+            overlap_ms=0,
+            longest_overlap_ms=0,
             warn_ahead_ms=(),
-            destroy_after_ms=30 * DAY_MS,
+            destroy_after_ms=0,
             auto=True,
         ),
     }

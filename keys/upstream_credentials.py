@@ -13,13 +13,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keys import envelope, refusals, register, rotation, sealed_versions
+from keys import envelope, refusals, register, rotation, sealed_material, versions
 from keys.changes import Author, Change, Changes
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.environment import Environment
+from keys.held import HeldSecret
 from keys.records import SecretVersion
 from keys.rotation import Versions
-from keys.sealed_versions import Sealed
 from keys.secret import Secret
 from storage import engine, schema
 
@@ -62,6 +62,10 @@ class NoPendingVersion(refusals.Conflict):
         )
 
 
+class InvalidActivation(refusals.InvalidRequest):
+    field = "activates_at"
+
+
 class CredentialRequest(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str
     environment: Environment
@@ -82,7 +86,7 @@ class StoredCredential(msgspec.Struct, frozen=True):
     """
 
     credential: UpstreamCredential
-    active: sealed_versions.SealedVersion | None
+    active: sealed_material.SealedVersion | None
     retiring: tuple[int, ...] = ()
 
 
@@ -124,11 +128,15 @@ class UpstreamCredentials:
             await _record(change, made, "set", details)
             return await _get(change.conn, request.upstream)
 
-    async def announce(self, upstream: str, material: Secret, *, author: Author) -> UpstreamCredential:
-        """A version that can be tried before it is sent."""
+    async def announce(
+        self, upstream: str, material: Secret, *, activates_at: int | None = None, author: Author
+    ) -> UpstreamCredential:
+        """A version that can be tried before it is sent. `activates_at`: when it is sent without a further word."""
         data_key = await self._data_key_for(upstream)
         async with self._changes.begin(author) as change:
-            return await self._announce(change, upstream, material, data_key)
+            if activates_at is not None and activates_at <= change.at:
+                raise InvalidActivation("the moment of activation has passed")
+            return await self._announce(change, upstream, material, data_key, activates_at)
 
     async def activate(self, upstream: str, *, author: Author) -> UpstreamCredential:
         async with self._changes.begin(author) as change:
@@ -161,15 +169,15 @@ class UpstreamCredentials:
     async def destroy(self, upstream: str, version: int, *, author: Author) -> UpstreamCredential:
         async with self._changes.begin(author) as change:
             found = await _get(change.conn, upstream)
-            after = rotation.destroy(found.versions, version, change.at)
-            return await _moved(change, found, after, "destroyed", version)
+            await destroy_version(change, await versions.get(change.conn, found.id), version)
+            return await _get(change.conn, upstream)
 
     async def remove(self, upstream: str, *, author: Author) -> None:
         """The upstream is asked without one from now on. That there was one stays known, by its versions."""
         async with self._changes.begin(author) as change:
             found = await _get(change.conn, upstream)
             revoked = rotation.revoke_all(found.versions, change.at)
-            await sealed_versions.follow(change, found.id, found.versions, revoked)
+            await versions.follow(change, found.id, found.versions, revoked)
             await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.id == found.id))
             await _record(change, found, "removed", {})
 
@@ -187,19 +195,19 @@ class UpstreamCredentials:
         async with engine.reading(self._engine) as conn:
             rows = (await conn.execute(_SELECT.order_by(_TABLE.c.upstream))).mappings().all()
             found = [UpstreamCredential(**row) for row in rows]
-            living = await sealed_versions.read_sealed(conn, [each.id for each in found], rotation.VERIFYING)
+            living = await sealed_material.read(conn, [each.id for each in found], rotation.VERIFYING)
         return [_as_stored(each, living[each.id]) for each in found]
 
     async def read_pending(self, upstream: str) -> Secret:
         """To try it out with."""
         async with engine.reading(self._engine) as conn:
             found = await _get(conn, upstream)
-            pending = (await sealed_versions.read_sealed(conn, [found.id], ("pending",)))[found.id]
+            pending = (await sealed_material.read(conn, [found.id], ("pending",)))[found.id]
         if not pending:
             raise NoPendingVersion(upstream)
         return await self.open(found, pending[0])
 
-    async def open(self, credential: UpstreamCredential, stored: sealed_versions.SealedVersion) -> Secret:
+    async def open(self, credential: UpstreamCredential, stored: sealed_material.SealedVersion) -> Secret:
         if stored.sealed is None:
             raise envelope.EnvelopeRefused(_KIND, credential.id, stored.version.version)
         opened = envelope.open_(
@@ -219,14 +227,21 @@ class UpstreamCredentials:
         return await self._data_keys.get_current(found.environment)
 
     async def _announce(
-        self, change: Change, upstream: str, material: Secret, data_key: OpenDataKey
+        self,
+        change: Change,
+        upstream: str,
+        material: Secret,
+        data_key: OpenDataKey,
+        activates_at: int | None = None,
     ) -> UpstreamCredential:
         found = await _get(change.conn, upstream)
         if rotation.find_pending(found.versions) is not None:
             raise rotation.StepRefused("a version is pending already: activate it, or revoke it first")
-        added = await self._seal(change, found, material, data_key, state="pending")
+        planned = {"activates_at": activates_at, "overlap_ms": self._spread_ms}
+        added = await self._seal(change, found, material, data_key, state="pending", **planned)
         await register.stamp(change, found.id)
-        await _record(change, found, "announced", {"version": added.version})
+        told = {} if activates_at is None else {"activates_at": activates_at}
+        await _record(change, found, "announced", {"version": added.version, **told})
         return await _get(change.conn, upstream)
 
     async def _activate(self, change: Change, found: UpstreamCredential) -> UpstreamCredential:
@@ -256,12 +271,24 @@ class UpstreamCredentials:
         )
         fields = {"version": number, "created_at": change.at, **state}
         made = msgspec.convert(fields, SecretVersion)
-        await sealed_versions.insert(change, credential.id, made, Sealed(data_key.id, ciphertext))
+        sealed = versions.Material(ciphertext=ciphertext, data_key_id=data_key.id)
+        await versions.insert(change, credential.id, made, sealed)
         return made
 
 
+async def destroy_version(change: Change, secret: HeldSecret, version: int) -> None:
+    """Also of a credential that was removed: what it was sealed as goes like all else."""
+    await versions.write(change, secret, rotation.destroy(secret.versions, version, change.at))
+    await change.record(
+        "upstream_credential.destroyed",
+        secret.id,
+        environment=secret.environment,
+        details={"upstream": secret.label, "version": version},
+    )
+
+
 def _as_stored(
-    credential: UpstreamCredential, living: list[sealed_versions.SealedVersion]
+    credential: UpstreamCredential, living: list[sealed_material.SealedVersion]
 ) -> StoredCredential:
     active = next((each for each in living if each.version.state == "active"), None)
     retiring = tuple(each.version.version for each in living if each.version.state == "retiring")
@@ -270,7 +297,7 @@ def _as_stored(
 
 async def _insert(change: Change, request: CredentialRequest) -> UpstreamCredential:
     secret_id = f"upstream_{request.upstream}"
-    versions = await sealed_versions.read(change.conn, secret_id)
+    earlier = await versions.read(change.conn, secret_id)
     known = await change.conn.scalar(sa.select(_SECRETS.c.id).where(_SECRETS.c.id == secret_id))
     if known is None:
         await register.enter(
@@ -293,7 +320,7 @@ async def _insert(change: Change, request: CredentialRequest) -> UpstreamCredent
         )
     )
     fields = msgspec.structs.asdict(request)
-    return UpstreamCredential(id=secret_id, created_at=change.at, versions=versions, **fields)
+    return UpstreamCredential(id=secret_id, created_at=change.at, versions=earlier, **fields)
 
 
 async def _find(conn: AsyncConnection, upstream: str) -> UpstreamCredential | None:
@@ -309,14 +336,14 @@ async def _get(conn: AsyncConnection, upstream: str) -> UpstreamCredential:
 
 
 async def _with_versions(conn: AsyncConnection, row: sa.RowMapping) -> UpstreamCredential:
-    versions = await sealed_versions.read(conn, row["id"])
-    return msgspec.structs.replace(UpstreamCredential(**row), versions=versions)
+    found = await versions.read(conn, row["id"])
+    return msgspec.structs.replace(UpstreamCredential(**row), versions=found)
 
 
 async def _moved(
     change: Change, found: UpstreamCredential, after: Versions, what: str, version: int | None
 ) -> UpstreamCredential:
-    await sealed_versions.follow(change, found.id, found.versions, after)
+    await versions.follow(change, found.id, found.versions, after)
     await _record(change, found, what, {"version": version})
     return await _get(change.conn, found.upstream)
 

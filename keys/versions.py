@@ -1,15 +1,15 @@
 """The rows of secrets and their versions, whatever their kind. Every function works inside the transaction it is given.
 
-Invariant: what is written is what a step of `rotation` made of what was read under the lock; rows are locked in the
-order in which usage is written, and their usage is never written here. A change stamps the secret, and the kind's own
-row where nodes follow that one, so every node learns of it. What is destroyed loses its ciphertext in the same
-transaction; a public key stays, so that it is known if it comes again.
+Invariant: what is written is the difference that a step of `rotation` made to what was read under the lock; rows are
+locked in the order in which usage is written, and their usage is never written here. A change stamps the secret, and
+the kind's own row where nodes follow that one, so every node learns of it. What is destroyed loses its ciphertext in
+the same transaction; a public key stays, so that it is known if it comes again.
 Refuses: material sealed under a data key that has been destroyed since.
 """
 
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -26,8 +26,9 @@ _SECRETS: Final = schema.secrets
 _VERSIONS: Final = schema.secret_versions
 _KEYS: Final = schema.api_keys
 _FIELDS: Final = SecretVersion.__struct_fields__
-# Written by usage alone, which takes no revision's lock.
-_USAGE: Final = frozenset({"last_used_at", "last_used_source", "use_count"})
+_COLUMNS: Final = tuple(_VERSIONS.c[name] for name in _FIELDS)
+# Usage is written by itself alone, which takes no revision's lock; what a version is stays what it was.
+_KEPT: Final = frozenset({"version", "public_key", "last_used_at", "last_used_source", "use_count"})
 _SECRET_COLUMNS: Final = (
     _SECRETS.c.id,
     _SECRETS.c.kind,
@@ -75,6 +76,12 @@ async def get(conn: AsyncConnection, secret_id: str) -> HeldSecret:
     return (await _with_versions(conn, rows))[0]
 
 
+async def read(conn: AsyncConnection, secret_id: str) -> Versions:
+    """Oldest first; none where there is no such secret."""
+    query = sa.select(*_COLUMNS).where(_VERSIONS.c.secret_id == secret_id).order_by(_VERSIONS.c.version)
+    return tuple(SecretVersion(**row) for row in (await conn.execute(query)).mappings())
+
+
 async def get_locked(change: Change, secret_id: str) -> HeldSecret:
     """As it stands, and as it will stand until the change ends."""
     await lock(change.conn, secret_id)
@@ -109,23 +116,22 @@ async def list_all(
 
 async def write(change: Change, secret: HeldSecret, after: Versions, added: Material | None = None) -> None:
     """What a step changed. `added`: what the last version of `after` holds, where that version is new."""
-    before = {each.version: each for each in secret.versions}
+    await follow(change, secret.id, secret.versions, after, added)
+    await _stamp_followed(change, secret)
+
+
+async def follow(
+    change: Change, secret_id: str, before: Versions, after: Versions, added: Material | None = None
+) -> None:
+    """The same for whoever knows a secret by its id, of a kind that nodes follow by the register."""
+    was = {each.version: each for each in before}
     # Whoever leaves the active state goes first: at no moment are there two, which the index would refuse.
     for each in sorted(after, key=lambda version: version.state == "active"):
-        if each.version not in before:
-            await _insert(change, secret.id, each, added or Material())
-        elif each != before[each.version]:
-            await _update(change, secret.id, each)
-    await stamp(change, secret)
-
-
-async def stamp(change: Change, secret: HeldSecret) -> None:
-    await register.stamp(change, secret.id)
-    followed = _FOLLOWED.get(secret.kind)
-    if followed is not None:
-        await change.conn.execute(
-            sa.update(followed).where(followed.c.id == secret.id).values(revision=change.revision)
-        )
+        if each.version in was:
+            await _update(change, secret_id, was[each.version], each)
+        else:
+            await insert(change, secret_id, each, added or Material())
+    await register.stamp(change, secret_id)
 
 
 async def note_warning(change: Change, secret: HeldSecret) -> None:
@@ -135,25 +141,35 @@ async def note_warning(change: Change, secret: HeldSecret) -> None:
     )
 
 
-async def _insert(change: Change, secret_id: str, version: SecretVersion, held: Material) -> None:
+async def insert(change: Change, secret_id: str, version: SecretVersion, held: Material) -> None:
     if held.data_key_id is not None:
         await data_key_rows.require_living(change, held.data_key_id)
     planned = {name: getattr(version, name) for name in _FIELDS}
-    stored = {name: getattr(held, name) for name in Material.__struct_fields__}
+    stored = {
+        name: getattr(held, name) for name in Material.__struct_fields__ if getattr(held, name) is not None
+    }
     await change.conn.execute(sa.insert(_VERSIONS).values(secret_id=secret_id, **planned | stored))
 
 
-async def _update(change: Change, secret_id: str, version: SecretVersion) -> None:
-    values: dict[str, Any] = {
-        name: getattr(version, name) for name in _FIELDS if name not in _USAGE | {"version", "public_key"}
+async def _update(change: Change, secret_id: str, before: SecretVersion, after: SecretVersion) -> None:
+    values: dict[str, object] = {
+        name: getattr(after, name)
+        for name in _FIELDS
+        if name not in _KEPT and getattr(after, name) != getattr(before, name)
     }
-    if version.state == "destroyed":
+    if values.get("state") == "destroyed":
         values |= {"ciphertext": None, "data_key_id": None}
-    await change.conn.execute(
-        sa.update(_VERSIONS)
-        .where(_VERSIONS.c.secret_id == secret_id, _VERSIONS.c.version == version.version)
-        .values(**values)
-    )
+    if values:
+        one = sa.and_(_VERSIONS.c.secret_id == secret_id, _VERSIONS.c.version == after.version)
+        await change.conn.execute(sa.update(_VERSIONS).where(one).values(**values))
+
+
+async def _stamp_followed(change: Change, secret: HeldSecret) -> None:
+    followed = _FOLLOWED.get(secret.kind)
+    if followed is not None:
+        await change.conn.execute(
+            sa.update(followed).where(followed.c.id == secret.id).values(revision=change.revision)
+        )
 
 
 async def _with_versions(conn: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[HeldSecret]:
@@ -166,8 +182,11 @@ async def _with_versions(conn: AsyncConnection, rows: Sequence[sa.RowMapping]) -
 
 
 async def _read_versions(conn: AsyncConnection, ids: Sequence[str]) -> Iterable[tuple[str, SecretVersion]]:
-    columns = (_VERSIONS.c.secret_id, *(_VERSIONS.c[name] for name in _FIELDS))
-    query = sa.select(*columns).where(_VERSIONS.c.secret_id.in_(ids)).order_by(_VERSIONS.c.version)
+    query = (
+        sa.select(_VERSIONS.c.secret_id, *_COLUMNS)
+        .where(_VERSIONS.c.secret_id.in_(ids))
+        .order_by(_VERSIONS.c.version)
+    )
     return [
         (row["secret_id"], SecretVersion(**{name: row[name] for name in _FIELDS}))
         for row in (await conn.execute(query)).mappings()

@@ -13,7 +13,7 @@ from keys.secret import Secret
 
 DeliveryState = Literal["waiting", "delivered", "given-up"]
 
-# What a webhook may be subscribed to. `webhook.test` reaches every one that is tested.
+# What a webhook may be subscribed to. What is about itself reaches it in any case.
 EVENTS: Final = (
     "key.expiring",
     "key.frozen",

@@ -12,10 +12,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keys import data_key_rows, envelope, partners, register, webhook_deliveries, webhook_secrets
+from keys import partners, register, rotation, versions, webhook_deliveries, webhook_secrets
 from keys.changes import SYSTEM, Author, Change, Changes, Clock
-from keys.data_keys import DataKeys, OpenDataKey
-from keys.secret import Secret, SecretBytes
+from keys.data_keys import DataKeys
+from keys.kinds import Draft
+from keys.records import SecretVersion
+from keys.secret import SecretBytes
 from keys.webhook_records import (
     MOST_PER_PARTNER,
     CreatedWebhook,
@@ -29,6 +31,7 @@ from keys.webhook_records import (
     WebhookNotDisabled,
     check_events,
 )
+from keys.webhook_rotation import WebhookSecrets
 from storage import consumers, engine, schema
 
 # The ledger's reader that turns entries into deliveries.
@@ -43,7 +46,6 @@ _GONE: Final = "the target says that it is gone"
 _UNREACHABLE: Final = "deliveries in a row were given up"
 # Those that a partner has or may still have: the newest signs first.
 _SIGNING: Final = ("active", "retiring")
-_ENDING: Final = ("pending", "active", "retiring")
 _COLUMNS: Final = (
     _TABLE.c.partner_id.label("partner"),
     *(_TABLE.c[name] for name in Webhook.__struct_fields__ if name != "partner"),
@@ -70,6 +72,7 @@ class Webhooks:
     ) -> None:
         self._engine = engine_
         self._data_keys = data_keys
+        self._secrets = WebhookSecrets(data_keys, entropy)
         self._changes = changes
         self._clock = clock
         self._entropy = entropy
@@ -80,13 +83,12 @@ class Webhooks:
     ) -> CreatedWebhook:
         origin, subscribed = self._examine(url), check_events(events)
         webhook_id = f"wh_{self._entropy(_ID_ENTROPY).hex()}"
-        secret = webhook_secrets.mint_webhook_secret(self._entropy(webhook_secrets.ENTROPY))
-        data_key = await self._data_keys.get_current(webhook_secrets.DOMAIN)
+        secret, draft = await self._secrets.mint(webhook_id)
         async with self._changes.begin(author) as change:
             await partners.get(change.conn, partner)
             await _require_room(change.conn, partner)
             await consumers.register(change.conn, CONSUMER, change.at)
-            await self._insert_secret(change, webhook_id, partner, origin, secret, data_key)
+            await _enter_secret(change, webhook_id, partner, origin, draft)
             await change.conn.execute(
                 sa.insert(_TABLE).values(
                     id=webhook_id,
@@ -157,11 +159,8 @@ class Webhooks:
         async with self._changes.begin(author) as change:
             webhook = await _get(change.conn, webhook_id)
             await _update(change, webhook_id, removed_at=change.at)
-            await change.conn.execute(
-                sa.update(_VERSIONS)
-                .where(_VERSIONS.c.secret_id == webhook_id, _VERSIONS.c.state.in_(_ENDING))
-                .values(state="revoked", revoked_at=change.at)
-            )
+            held = await versions.read(change.conn, webhook_id)
+            await versions.follow(change, webhook_id, held, rotation.revoke_all(held, change.at))
             await webhook_deliveries.give_up_all(change.conn, webhook_id, _REMOVED, change.at)
             await change.record("webhook.removed", webhook_id, partner=webhook.partner)
 
@@ -239,34 +238,15 @@ class Webhooks:
         except ValueError:
             return None
 
-    async def _insert_secret(  # noqa: PLR0913, PLR0917  what the rows say of it
-        self, change: Change, webhook_id: str, partner: str, label: str, secret: Secret, data_key: OpenDataKey
-    ) -> None:
-        await register.enter(
-            change,
-            webhook_id,
-            kind="webhook",
-            environment=webhook_secrets.DOMAIN,
-            partner=partner,
-            label=label,
-        )
-        await data_key_rows.require_living(change, data_key.id)
-        nonce = self._entropy(envelope.NONCE_SIZE)
-        sealed = webhook_secrets.seal(
-            data_key.key, secret, webhook_id=webhook_id, version=_FIRST_VERSION, nonce=nonce
-        )
-        await change.conn.execute(
-            sa.insert(_VERSIONS).values(
-                secret_id=webhook_id,
-                version=_FIRST_VERSION,
-                state="active",
-                ciphertext=sealed,
-                data_key_id=data_key.id,
-                created_at=change.at,
-                activated_at=change.at,
-                use_count=0,
-            )
-        )
+
+async def _enter_secret(change: Change, webhook_id: str, partner: str, label: str, draft: Draft) -> None:
+    await register.enter(
+        change, webhook_id, kind="webhook", environment=webhook_secrets.DOMAIN, partner=partner, label=label
+    )
+    first = SecretVersion(
+        version=_FIRST_VERSION, state="active", created_at=change.at, activated_at=change.at
+    )
+    await versions.insert(change, webhook_id, first, draft.seal(_FIRST_VERSION))
 
 
 async def _require_room(conn: AsyncConnection, partner: str) -> None:

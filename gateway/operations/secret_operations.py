@@ -36,7 +36,6 @@ _ELSEWHERE: Final = MappingProxyType[Kind, str](
     {
         "ring": "portreeve rings",
         "upstream": "portreeve upstreams credential",
-        "webhook": "portreeve webhooks",
     }
 )
 

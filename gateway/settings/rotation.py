@@ -6,7 +6,8 @@ faults with their place.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
 import msgspec
@@ -18,6 +19,13 @@ from keys.register import Domain
 from keys.schedules import ALONE, DEFAULTS, InvalidSchedule, Schedule, ScheduledKind, Schedules
 
 NEVER: Final = "never"
+# What would change nothing is refused: whoever wrote it meant something by it.
+_MEANINGLESS: Final[Mapping[ScheduledKind, tuple[str, ...]]] = MappingProxyType(
+    {
+        "data-key": ("overlap", "longest_overlap", "warn_ahead", "destroy_after", "announce_ahead"),
+        "upstream": ("overlap", "longest_overlap", "announce_ahead"),
+    }
+)
 _DOMAINS: Final[tuple[Domain, ...]] = (*get_args(get_args(Domain)[0]), *get_args(get_args(Domain)[1]))
 
 
@@ -52,6 +60,9 @@ def find_rotation_faults(settings: Settings) -> Iterator[Fault]:
 def _build(table: ScheduleSettings) -> Schedule:
     if table.auto and table.kind not in ALONE:
         raise InvalidSchedule(f"auto is not for {table.kind}: nobody would be given the new secret")
+    for name in _MEANINGLESS.get(table.kind, ()):
+        if getattr(table, name) is not None:
+            raise InvalidSchedule(f"{name} means nothing for {table.kind}")
     said: dict[str, Any] = {"auto": table.auto}
     for name in ("overlap", "longest_overlap", "destroy_after", "announce_ahead"):
         text = getattr(table, name)

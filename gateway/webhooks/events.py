@@ -19,10 +19,14 @@ from keys.environment import ENVIRONMENTS
 from storage.audit import AuditEntry, AuditEvent
 
 TEST: Final = "webhook.test"
+EXPIRING: Final = "webhook.expiring"
+# Told to the webhook that they are about, and to no other.
+OWN: Final = frozenset({TEST, EXPIRING})
 
 Fields = dict[str, Any]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY_KIND: Final = "api-key"
+_WEBHOOK_KIND: Final = "webhook"
 # How a find leaves the key: what else there is (it was revoked, or another version serves) freezes nothing.
 _LEFT_FROZEN: Final = ("frozen", "was-frozen")
 _LAST_MS: Final = 253_402_300_799_999
@@ -43,7 +47,7 @@ class _Nothing(Exception):
 
 def read(entry: AuditEntry) -> Event | None:
     event = entry.event
-    known = _ACTIONS.get(event.action)
+    known = _find(event)
     if known is None or event.partner is None:
         return None
     name, describe = known
@@ -52,8 +56,14 @@ def read(entry: AuditEntry) -> Event | None:
     except _Nothing:
         return None
     body = {"type": name, "timestamp": _show(event.at), "data": fields}
-    webhook = event.subject if name == TEST else None
+    webhook = event.subject if name in OWN else None
     return Event(name, event.partner, msgspec.json.encode(body).decode(), webhook)
+
+
+def _find(event: AuditEvent) -> tuple[str, Callable[[AuditEvent], Fields]] | None:
+    if event.action == "secret.expiring" and event.details.get("kind") == _WEBHOOK_KIND:
+        return EXPIRING, _describe_webhook_expiry
+    return _ACTIONS.get(event.action)
 
 
 def _describe_key(event: AuditEvent) -> Fields:
@@ -70,14 +80,24 @@ def _describe_rotation(event: AuditEvent) -> Fields:
     return (
         fields
         | _number(event.details, "version")
-        | _moment(event.details, "retires_at", "previous_valid_until")
+        | _moment(event.details, "overlap_ends", "previous_valid_until")
     )
 
 
 def _describe_expiry(event: AuditEvent) -> Fields:
     fields = _describe_key(event)
     _require_key_secret(event)
-    return fields | _number(event.details, "version") | _moment(event.details, "expires_at", "expires_at")
+    return fields | _number(event.details, "version") | _describe_end(event)
+
+
+def _describe_webhook_expiry(event: AuditEvent) -> Fields:
+    return {"webhook": event.subject} | _number(event.details, "version") | _describe_end(event)
+
+
+def _describe_end(event: AuditEvent) -> Fields:
+    """What grows too old goes on working: by then it is to be replaced, and nothing ends."""
+    told_as = "rotate_by" if event.details.get("ending") == "max-age" else "expires_at"
+    return _moment(event.details, "ends_at", told_as)
 
 
 def _describe_leak(event: AuditEvent) -> Fields:
@@ -135,9 +155,8 @@ _ACTIONS: Final[Mapping[str, tuple[str, Callable[[AuditEvent], Fields]]]] = Mapp
         "api_key.revoked": ("key.revoked", _describe_key),
         "api_key.frozen": ("key.frozen", _describe_key),
         "api_key.unfrozen": ("key.unfrozen", _describe_key),
-        "api_key.rotated": ("key.rotated", _describe_rotation),
-        "api_key.expiring": ("key.expiring", _describe_expiry),
         "secret.rotated": ("key.rotated", _describe_rotation),
+        "secret.activated": ("key.rotated", _describe_rotation),
         "secret.expiring": ("key.expiring", _describe_expiry),
         "leak.found": ("leak.found", _describe_leak),
         "partner.frozen": ("partner.frozen", _describe_partner),

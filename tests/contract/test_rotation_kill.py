@@ -1,10 +1,6 @@
 """`kill -9` in the middle of rotations, over both kinds of store: whoever comes next finds one whole state."""
 
-import os
 import random
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +15,7 @@ from keys.records import KeyRequest
 from keys.rotations import Rotations
 from storage import audit, chain, revision, schema
 from storage import engine as storage_engine
-from tests.support import rotating
+from tests.support import killing, rotating
 
 KILLS = 10
 LONGEST_S = 0.25
@@ -31,19 +27,7 @@ MADE = {"api_key.created", "secret.rotated", "secret.announced"}
 def kill_at(url: str, master_key: Path, secret_id: str, delay_s: float) -> None:
     """Let it rotate, and end it without a goodbye so long after it has begun."""
     told = {rotating.URL: url, rotating.MASTER_KEY: str(master_key), rotating.SECRET: secret_id}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.rotating"], env={**os.environ, **told}, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"ready\n"
-        # The fault itself: a moment that nobody chose.
-        time.sleep(delay_s)
-        assert process.poll() is None, "it ended by itself"
-    finally:
-        process.kill()
-        process.wait(10)
-        process.stdout.close()
+    killing.kill_at("tests.support.rotating", told, delay_s)
 
 
 async def require_whole(opened: AsyncEngine, data_keys: DataKeys, secret_id: str) -> None:

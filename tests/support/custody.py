@@ -19,6 +19,7 @@ from keys.ring import Ring
 from keys.rotations import Rotations
 from keys.schedules import Schedules
 from keys.secret import SecretBytes
+from keys.webhook_rotation import WebhookSecrets
 from keys.wrappers import Wrappers
 
 START_MS = 1_763_596_800_000
@@ -157,6 +158,9 @@ def build_room(
         engine, wrappers or Wrappers(backend), changes, os.urandom, clock=clock, lifetimes=lifetimes
     )
     custody = Custody(engine, data_keys, changes, clock, os.urandom)
-    kinds: dict[register.Kind, Kind] = {"api-key": ApiKeySecrets(engine, data_keys, os.urandom)}
+    kinds: dict[register.Kind, Kind] = {
+        "api-key": ApiKeySecrets(engine, data_keys, os.urandom),
+        "webhook": WebhookSecrets(data_keys, os.urandom),
+    }
     rotations = Rotations(engine, changes, clock, kinds, Schedules())
     return Room(engine, clock, backend, wakeup, changes, data_keys, custody, rotations)

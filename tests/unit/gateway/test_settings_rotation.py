@@ -76,6 +76,8 @@ def test_a_secret_may_grow_as_old_as_it_likes(tmp_path: Path) -> None:
         ({"kind": "api-key", "auto": True}, "nobody would be given the new secret"),
         ({"kind": "ring", "max_age": "never"}, "auto"),
         ({"kind": "api-key", "grace": "1d"}, "grace"),
+        ({"kind": "data-key", "destroy_after": "1d"}, "destroy_after means nothing"),
+        ({"kind": "upstream", "overlap": "1d"}, "overlap means nothing"),
     ],
 )
 def test_a_table_that_does_not_hold_is_refused(tmp_path: Path, table: dict[str, Any], complaint: str) -> None:

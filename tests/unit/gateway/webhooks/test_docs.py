@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.settings import WebhooksSettings
-from gateway.webhooks import signing
+from gateway.webhooks import events, signing
 from gateway.webhooks.assembly import plan
 from keys import webhook_secrets
 from keys.secret import Secret
@@ -111,6 +111,6 @@ def test_a_reader_on_the_page_refuses_what_we_did_not_send(
 def test_the_page_names_every_event_and_the_schedule() -> None:
     """None that there is not, either."""
     named = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", PAGE, re.MULTILINE))
-    assert named == {*EVENTS, "webhook.test"}
+    assert named == {*EVENTS, *events.OWN}
     assert plan(WebhooksSettings()).retry_after_s == (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
     assert "5 s, 30 s, 2 min, 10 min, 1 h, 3 h, 6 h and 12 h" in PAGE

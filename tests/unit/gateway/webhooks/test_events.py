@@ -49,10 +49,23 @@ TOLD = [
     (entry("api_key.revoked"), "key.revoked", OWN),
     (entry("api_key.frozen"), "key.frozen", OWN),
     (entry("api_key.unfrozen"), "key.unfrozen", OWN),
-    (entry("api_key.rotated", version=2, retires_at=EXPIRES), "key.rotated", ROTATED),
-    (entry("secret.rotated", kind="api-key", version=2, retires_at=EXPIRES), "key.rotated", ROTATED),
-    (entry("secret.expiring", kind="api-key", version=2, expires_at=EXPIRES), "key.expiring", EXPIRING),
-    (entry("api_key.expiring", version=2, expires_at=EXPIRES), "key.expiring", EXPIRING),
+    (entry("secret.rotated", kind="api-key", version=2, overlap_ends=EXPIRES), "key.rotated", ROTATED),
+    (entry("secret.activated", kind="api-key", version=2, overlap_ends=EXPIRES), "key.rotated", ROTATED),
+    (
+        entry("secret.expiring", kind="api-key", version=2, ending="overlap", ends_at=EXPIRES),
+        "key.expiring",
+        EXPIRING,
+    ),
+    (
+        entry("secret.expiring", kind="api-key", version=2, ending="max-age", ends_at=EXPIRES),
+        "key.expiring",
+        OWN | {"version": 2, "rotate_by": "2025-11-21T00:00:00.123Z"},
+    ),
+    (
+        entry("secret.expiring", "wh_1", kind="webhook", version=2, ending="max-age", ends_at=EXPIRES),
+        "webhook.expiring",
+        {"webhook": "wh_1", "version": 2, "rotate_by": "2025-11-21T00:00:00.123Z"},
+    ),
     (
         entry("leak.found", key=KEY, version=2, outcome="frozen"),
         "leak.found",
@@ -84,8 +97,8 @@ def test_an_entry_becomes_an_event(told_of: AuditEntry, name: str, fields: dict[
 
 
 def test_every_event_that_can_be_asked_for_can_happen() -> None:
-    """And nothing happens that cannot be asked for, but a test."""
-    assert {name for _, name, _ in TOLD} == {*EVENTS, events.TEST}
+    """And nothing happens that cannot be asked for, but what a webhook is told about itself."""
+    assert {name for _, name, _ in TOLD} == {*EVENTS, *events.OWN}
 
 
 @pytest.mark.parametrize(
@@ -125,14 +138,17 @@ def test_nothing_else_of_an_entry_goes_out(told_of: AuditEntry) -> None:
 @pytest.mark.parametrize("odd", ["soon", True, 10**30, -1, None, [1]])
 def test_a_detail_of_another_form_is_left_out(odd: object) -> None:
     """The event is told without it, and nothing stops."""
-    event = events.read(entry("api_key.rotated", version=2, retires_at=odd))
+    event = events.read(entry("secret.rotated", kind="api-key", version=2, overlap_ends=odd))
     assert event is not None
     assert json.loads(event.body)["data"] == OWN | {"version": 2}
 
 
-def test_a_test_is_for_one_webhook() -> None:
+def test_what_is_about_a_webhook_is_for_that_one() -> None:
     """Others of the partner hear nothing of it."""
-    test, revoked = events.read(entry("webhook.test", "wh_1")), events.read(entry("api_key.revoked"))
-    assert test is not None
+    for about in (entry("webhook.test", "wh_1"), entry("secret.expiring", "wh_1", kind="webhook")):
+        told = events.read(about)
+        assert told is not None
+        assert told.webhook == "wh_1"
+    revoked = events.read(entry("api_key.revoked"))
     assert revoked is not None
-    assert (test.webhook, revoked.webhook) == ("wh_1", None)
+    assert revoked.webhook is None
