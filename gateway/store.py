@@ -124,4 +124,11 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         store.break_glass,
         store.freezes,
         partial(routes.find_environment, settings),
+        data_keys=store.data_keys,
+        rewrapping=store.rewrapping,
+        resealing=store.resealing,
+        rotations=store.rotations,
+        rings=store.rings,
+        upstream_credentials=store.upstream_credentials,
+        webhooks=store.webhooks,
     )

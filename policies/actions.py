@@ -9,7 +9,16 @@ unless the policies say that there is no second person at all.
 from typing import Final
 
 EMERGENCY: Final = frozenset(
-    {"environment.freeze", "key.freeze", "key.revoke", "leak.report", "partner.freeze", "route.freeze"}
+    {
+        "environment.freeze",
+        "key.freeze",
+        "key.revoke",
+        "leak.report",
+        "partner.freeze",
+        "ring.revoke",
+        "route.freeze",
+        "upstream.revoke",
+    }
 )
 TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
@@ -22,11 +31,20 @@ ALL: Final = (
         "key.change",
         "key.create",
         "key.widen",
+        "kms.reseal",
+        "kms.rewrap",
         "kms.rotate",
         "partner.change",
         "partner.create",
+        "ring.rotate",
         "secret.retire",
         "secret.rotate",
+        "upstream.create",
+        "upstream.remove",
+        "upstream.rotate",
+        "webhook.change",
+        "webhook.create",
+        "webhook.remove",
     }
 )
 # By which somebody could be made who lets their own requests pass.

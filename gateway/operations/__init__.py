@@ -6,6 +6,8 @@ second person where the policies want one; then the rooms below do it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.operations.approval_operations import ApprovalOperations
@@ -14,6 +16,7 @@ from gateway.operations.break_glass_operations import BreakGlassOperations
 from gateway.operations.freeze_operations import FindEnvironment, FreezeOperations
 from gateway.operations.gate import ApprovalNeeded, Gate
 from gateway.operations.key_operations import KeyOperations
+from gateway.operations.kms_operations import KmsOperations
 from gateway.operations.leak_operations import LeakOperations
 from gateway.operations.operator import (
     EnvironmentForeign,
@@ -25,12 +28,22 @@ from gateway.operations.operator import (
     of_shell,
 )
 from gateway.operations.partner_operations import PartnerOperations
+from gateway.operations.ring_operations import RingOperations
+from gateway.operations.upstream_operations import UpstreamOperations
+from gateway.operations.webhook_operations import WebhookOperations
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.conditions import OnlyOnce
 from keys.custody import Custody
+from keys.data_keys import DataKeys
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
+from keys.ring_rotation import RingRotation
+from keys.rotations import Rotations
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Webhooks
 from policies.document import Policies
 from storage import engine
 
@@ -58,6 +71,14 @@ class Operations:
         break_glass: BreakGlass,
         freezes: Freezes,
         find_environment: FindEnvironment,
+        *,
+        data_keys: DataKeys,
+        rewrapping: Rewrapping,
+        resealing: Resealing,
+        rotations: Rotations,
+        rings: Mapping[str, RingRotation],
+        upstream_credentials: UpstreamCredentials,
+        webhooks: Webhooks,
     ) -> None:
         self._engine = engine_
         self.gate = Gate(approvals, break_glass, policies)
@@ -68,6 +89,10 @@ class Operations:
         self.approvals = ApprovalOperations(approvals)
         self.freezes = FreezeOperations(freezes, self.gate, find_environment)
         self.break_glass = BreakGlassOperations(break_glass, self.gate, policies)
+        self.kms = KmsOperations(engine_, data_keys, rewrapping, resealing, self.gate)
+        self.rings = RingOperations(rings, rotations, self.gate)
+        self.upstreams = UpstreamOperations(upstream_credentials, self.gate)
+        self.webhooks = WebhookOperations(webhooks, custody, self.gate)
 
     async def find_settled(self, once: OnlyOnce, at: int) -> str | None:
         """What an earlier copy of the same request made, by the same caller."""

@@ -15,9 +15,16 @@ from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
+from keys.ring_rotation import RingRotation, RingTimes
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Webhooks
+from keys.wrappers import Wrappers
 from policies import control, document
 from storage import audit
 from storage import engine as sql
+from tests.support import webhooks
 from tests.support.custody import Room, build_room, make_request
 
 POLICIES = """
@@ -55,6 +62,7 @@ class Desk(msgspec.Struct, frozen=True):
     ops: Operations
     approvals: Approvals
     break_glass: BreakGlass
+    webhooks: Webhooks
 
     async def ledger(self, limit: int = 200) -> list[audit.AuditEvent]:
         async with sql.reading(self.room.engine) as conn:
@@ -65,20 +73,39 @@ class Desk(msgspec.Struct, frozen=True):
         return need.id
 
 
-def build_desk(engine: AsyncEngine, policies: str = POLICIES) -> Desk:
-    room = build_room(engine)
+def build_desk(
+    engine: AsyncEngine,
+    policies: str = POLICIES,
+    *,
+    room: Room | None = None,
+    wrappers: Wrappers | None = None,
+) -> Desk:
+    """`wrappers`: what is configured, where that is not what the room began with."""
+    room = room or build_room(engine)
     approvals = Approvals(engine, room.changes, room.clock, os.urandom)
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
     read = document.parse(policies.encode(), "policies.toml")
     leaks = Leaks(engine, room.data_keys, room.changes, os.urandom)
-    return Desk(
-        room,
-        Operations(
-            engine, room.custody, leaks, read, approvals, break_glass, Freezes(engine, room.changes), str
-        ),
+    ring = RingRotation(room.ring(), room.changes, RingTimes(lifetime_ms=30_000))
+    hooks = webhooks.build(room)
+    ops = Operations(
+        engine,
+        room.custody,
+        leaks,
+        read,
         approvals,
         break_glass,
+        Freezes(engine, room.changes),
+        str,
+        data_keys=room.data_keys,
+        rewrapping=Rewrapping(engine, wrappers or Wrappers(room.kms), room.changes),
+        resealing=Resealing(engine, room.data_keys, room.changes, os.urandom, batch=1),
+        rotations=room.rotations,
+        rings={ring.name: ring},
+        upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
+        webhooks=hooks,
     )
+    return Desk(room, ops, approvals, break_glass, hooks)
 
 
 def person(name: str, *, without: tuple[str, ...] = (), partner: str | None = None, **more: Any) -> Operator:  # noqa: ANN401
