@@ -18,12 +18,14 @@ import pytest
 
 from policies import control
 from storage import audit, engine
-from tests.support import control_roles, rawhttp
+from tests.support import control_roles, rawhttp, webhooks
 from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.signing import Signer
 
 OWN, OTHER = "acme", "borealis"
 ENVIRONMENTS = ("paper", "live")
+# What takes something back, and what it takes back.
+UNDOES = {"unfreeze": "freeze", "enable": "disable"}
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -73,7 +75,13 @@ class Subjects:
         """The value of a path parameter. Parameters without a subject fail the matrix."""
         kept = self._kept.get((name, partner, environment))
         if kept is None:
-            make = {"key_id": self._key, "partner_id": self._partner, "seq": self._entry}[name]
+            make = {
+                "delivery_id": self._delivery,
+                "key_id": self._key,
+                "partner_id": self._partner,
+                "seq": self._entry,
+                "webhook_id": self._webhook,
+            }[name]
             kept = self._kept[name, partner, environment] = await make(partner, environment)
         return kept
 
@@ -91,6 +99,13 @@ class Subjects:
         async with engine.reading(self._node.store.engine) as conn:
             found = await audit.search(conn, audit.Search(partner=partner), limit=1)
         return str(found[0].seq)
+
+    async def _webhook(self, partner: str, environment: str) -> str:
+        return (await webhooks.replaced(self._node.store.webhooks, partner, environment)).webhook.id
+
+    async def _delivery(self, partner: str, environment: str) -> str:
+        webhook_id = await self.find("webhook_id", partner, environment)
+        return await webhooks.ended_delivery(self._node.store.engine, webhook_id, next(self._numbers))
 
     async def body(self, operation: Operation, case: Case) -> Any:  # noqa: ANN401  JSON
         """The document's own example, about this case's subject."""
@@ -137,7 +152,8 @@ def expected(operation: Operation, case: Case) -> tuple[int, str | None]:
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[ControlNode]:
-    async with control_node(tmp_path, control_roles.policies()) as found:
+    quiet = {"webhooks": {"deliver": False}}
+    async with control_node(tmp_path, control_roles.policies(), changes=quiet) as found:
         yield found
 
 
@@ -197,13 +213,16 @@ class Matrix:
     async def _prepare(self, operation: Operation, case: Case, target: str) -> None:
         """What is to be undone has been done; but nobody can undo the freeze of their own partner."""
         is_own_partner = "{partner_id}" in operation.path and case.partner == OWN
-        if operation.path.endswith("/unfreeze") and not is_own_partner:
+        undone = next((verb for verb in UNDOES if operation.path.endswith(f"/{verb}")), None)
+        if undone is not None and not is_own_partner:
             officer = self._callers[control_roles.OFFICER, case.environment]
-            done = target.removesuffix("unfreeze") + "freeze"
+            done = target.removesuffix(undone) + UNDOES[undone]
             await self._node.ask(officer, "POST", done, {"reason": "to be undone"}, if_match="*")
 
     async def _undo(self, operation: Operation, case: Case) -> None:
-        """A frozen partner's keys could ask nothing more."""
+        """A frozen partner's keys could ask nothing more, and what is gone is nobody's subject."""
+        if operation.method == "delete":
+            self._subjects.forget()
         if operation.is_read or "{partner_id}" not in operation.path:
             return
         if (await self._node.custody.get_partner(case.partner)).frozen_at is not None:
@@ -231,6 +250,7 @@ async def test_what_is_listed_is_what_is_reached(
     """Lists show the operator's own partner alone, unless they reach all."""
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     await node.make_key("trader", partner=OTHER, environment="paper")
+    await webhooks.replaced(node.store.webhooks, OTHER, "listed")
     for operation in operations(document):
         if operation.reach != "listed":
             continue
@@ -248,7 +268,13 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
     """For each operation on a subject: but for the ids themselves, whether it exists changes no byte."""
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     subjects = Subjects(node)
-    unknown = {"key_id": "prk_paper_0000000000000000000000000000", "partner_id": "nobody-01", "seq": "99999"}
+    unknown = {
+        "delivery_id": "msg_000000000000000000000000",
+        "key_id": "prk_paper_0000000000000000000000000000",
+        "partner_id": "nobody-01",
+        "seq": "99999",
+        "webhook_id": "wh_000000000000000000000000",
+    }
     for operation in operations(document):
         names = re.findall(r"\{([a-z_]+)\}", operation.path)
         if not names or operation.reach == "all":

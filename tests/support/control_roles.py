@@ -18,6 +18,8 @@ _ADMIN = {
     control.FREEZE,
     control.UNFREEZE,
     control.AUDIT_READ,
+    control.WEBHOOKS_READ,
+    control.WEBHOOKS_WRITE,
 }
 _AUDITOR = {name for name in control.ALL if name.endswith("-read")} | {control.ALL_PARTNERS}
 

@@ -35,10 +35,12 @@ from litestar.handlers import HTTPRouteHandler
 from gateway import routes
 from gateway.api.control import documents, endpoint
 from gateway.api.control.audit import AuditController
+from gateway.api.control.custody import CustodyController
 from gateway.api.control.keys import KeyController
 from gateway.api.control.leaks import LeakController
 from gateway.api.control.partners import PartnerController
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
+from gateway.api.control.webhooks import WebhookController
 from policies import control
 
 __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
@@ -48,6 +50,8 @@ _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     KeyController,
     AuditController,
     LeakController,
+    WebhookController,
+    CustodyController,
 )
 
 

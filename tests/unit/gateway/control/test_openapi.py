@@ -81,7 +81,7 @@ def test_only_what_makes_a_secret_has_a_place_for_one() -> None:
         if not {"secret", "private_key"}.isdisjoint(schema.get("properties", ()))
         and schema.get("additionalProperties", True)
     }
-    assert places == {"MadeKey"}
+    assert places == {"MadeKey", "MadeWebhook"}
 
 
 class Reader(HTMLParser):
