@@ -145,4 +145,10 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         secret_pages=store.secret_pages,
         upkeep=store.upkeep,
         lost_after_ms=spread.lost_after_ms(settings),
+        data_keys=store.data_keys,
+        rewrapping=store.rewrapping,
+        resealing=store.resealing,
+        rings=store.rings,
+        upstream_credentials=store.upstream_credentials,
+        webhooks=store.webhooks,
     )

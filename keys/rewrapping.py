@@ -36,6 +36,11 @@ class Rewrapping:
         self._wrappers = wrappers_
         self._changes = changes
 
+    @property
+    def targets(self) -> tuple[kms.KmsBackend, ...]:
+        """What every data key is to be wrapped by."""
+        return self._wrappers.targets
+
     async def run(self, *, remove_old: bool, author: Author) -> Rewrapped:
         keys = await self._list()
         added = sum([await self._add_missing(stored, author) for stored in keys])

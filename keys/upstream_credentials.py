@@ -37,6 +37,7 @@ _SELECT: Final = sa.select(
     _TABLE.c.details,
     _SECRETS.c.environment,
     _SECRETS.c.created_at,
+    _SECRETS.c.revision,
 ).join(_SECRETS, _SECRETS.c.id == _TABLE.c.id)
 
 
@@ -77,6 +78,7 @@ class CredentialRequest(msgspec.Struct, frozen=True, kw_only=True):
 class UpstreamCredential(CredentialRequest, frozen=True, kw_only=True):
     id: str
     created_at: int
+    revision: int = 0
     versions: Versions = ()
 
 

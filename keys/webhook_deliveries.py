@@ -62,8 +62,12 @@ async def get(conn: AsyncConnection, delivery_id: str) -> Delivery:
     return Delivery(**row)
 
 
-async def list_newest(conn: AsyncConnection, webhook_id: str, limit: int) -> list[Delivery]:
+async def list_newest(
+    conn: AsyncConnection, webhook_id: str, limit: int, before: int | None = None
+) -> list[Delivery]:
     query = sa.select(*_COLUMNS).where(_TABLE.c.webhook_id == webhook_id)
+    if before is not None:
+        query = query.where(_TABLE.c.seq < before)
     rows = (await conn.execute(query.order_by(_TABLE.c.seq.desc()).limit(limit))).mappings()
     return [Delivery(**row) for row in rows]
 

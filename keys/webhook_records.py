@@ -79,6 +79,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     disabled_at: int | None = None
     disabled_reason: str | None = None
+    revision: int = 0
 
     def __repr__(self) -> str:
         return f"Webhook({self.id})"

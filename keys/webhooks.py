@@ -78,6 +78,10 @@ class Webhooks:
         self._entropy = entropy
         self._examine = examine
 
+    @property
+    def examine(self) -> Examine:
+        return self._examine
+
     async def create(
         self, partner: str, url: str, events: tuple[str, ...], *, author: Author
     ) -> CreatedWebhook:
@@ -170,11 +174,17 @@ class Webhooks:
             await _get(change.conn, webhook_id)
             return await _recorded(change, "webhook.test", webhook_id)
 
-    async def list_deliveries(self, webhook_id: str, limit: int = 20) -> tuple[Delivery, ...]:
-        """The newest first."""
+    async def list_deliveries(
+        self, webhook_id: str, limit: int = 20, *, before: int | None = None
+    ) -> tuple[Delivery, ...]:
+        """The newest first; `before` is the number of the last one that was seen."""
         async with engine.reading(self._engine) as conn:
             await _get(conn, webhook_id)
-            return tuple(await webhook_deliveries.list_newest(conn, webhook_id, limit))
+            return tuple(await webhook_deliveries.list_newest(conn, webhook_id, limit, before))
+
+    async def get_delivery(self, delivery_id: str) -> Delivery:
+        async with engine.reading(self._engine) as conn:
+            return await webhook_deliveries.get(conn, delivery_id)
 
     async def redeliver(self, delivery_id: str, *, author: Author) -> Delivery:
         """As if it had never been tried; its id stays, so the partner can tell that it is the same."""
@@ -247,6 +257,12 @@ async def _enter_secret(change: Change, webhook_id: str, partner: str, label: st
         version=_FIRST_VERSION, state="active", created_at=change.at, activated_at=change.at
     )
     await versions.insert(change, webhook_id, first, draft.seal(_FIRST_VERSION))
+
+
+async def find_revision(conn: AsyncConnection, webhook_id: str) -> int | None:
+    query = sa.select(_TABLE.c.revision).where(_TABLE.c.id == webhook_id, _TABLE.c.removed_at.is_(None))
+    found: int | None = (await conn.execute(query)).scalar_one_or_none()
+    return found
 
 
 async def _require_room(conn: AsyncConnection, partner: str) -> None:

@@ -15,8 +15,10 @@ EMERGENCY: Final = frozenset(
         "key.revoke",
         "leak.report",
         "partner.freeze",
+        "ring.revoke",
         "route.freeze",
         "secret.revoke",
+        "upstream.revoke",
     }
 )
 TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
@@ -30,12 +32,21 @@ ALL: Final = (
         "key.change",
         "key.create",
         "key.widen",
+        "kms.reseal",
+        "kms.rewrap",
         "kms.rotate",
         "partner.change",
         "partner.create",
+        "ring.rotate",
         "secret.destroy",
         "secret.retire",
         "secret.rotate",
+        "upstream.create",
+        "upstream.remove",
+        "upstream.rotate",
+        "webhook.change",
+        "webhook.create",
+        "webhook.remove",
     }
 )
 # By which somebody could be made who lets their own requests pass.

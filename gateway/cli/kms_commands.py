@@ -6,17 +6,14 @@ from typing import Any, Final
 
 import click
 
-from gateway import composition, kms_keys, settings
+from gateway import kms_keys, settings
 from gateway.cli import consent, context, moments, output
-from keys import data_key_rows
-from keys.data_key_rows import StoredDataKey
+from gateway.operations.kms_operations import DataKeyState
 from keys.register import Domain
-from storage import engine
 
 DOMAINS: Final[tuple[Domain, ...]] = ("paper", "live", "service")
 COLUMNS: Final = ("id", "environment", "epoch", "state", "secrets", "wrapped_by", "created_at")
 
-with_reason = click.option("--reason", help="Goes into the audit ledger.")
 with_json = click.option("--json", "as_json", is_flag=True)
 
 
@@ -30,13 +27,7 @@ def kms() -> None:
 @context.with_config
 def status(as_json: bool) -> None:
     """Show every data key: its epoch, what wraps it, and how many secrets are sealed under it."""
-
-    async def read(store: composition.Store, _: settings.Settings) -> list[dict[str, Any]]:
-        async with engine.reading(store.engine) as conn:
-            sealed = await data_key_rows.count_sealed(conn)
-            return [view(stored, sealed.get(stored.id, 0)) for stored in await data_key_rows.list_all(conn)]
-
-    views = context.act(read)
+    views = [view(one) for one in context.operate(lambda ops, by: ops.kms.status(by))]
     if as_json:
         output.print_json(views)
     else:
@@ -57,14 +48,12 @@ def create() -> None:
 @click.option(
     "--remove-old", is_flag=True, help="Remove what other keys wrapped, once the configured ones open it."
 )
-@with_reason
+@consent.with_consent
 @with_json
 @context.with_config
-def rewrap(remove_old: bool, reason: str | None, as_json: bool) -> None:
+def rewrap(remove_old: bool, as_json: bool) -> None:
     """Wrap every data key by the keys that are configured now. Safe to end and to run again."""
-    done = context.act(
-        lambda store, _: store.rewrapping.run(remove_old=remove_old, author=context.author(reason))
-    )
+    done = context.operate(lambda ops, by: ops.kms.rewrap(by, remove_old=remove_old, reason=consent.reason()))
     _print(
         {"data_keys": done.data_keys, "added_wrappings": done.added, "removed_wrappings": done.removed},
         as_json=as_json,
@@ -78,27 +67,20 @@ def rewrap(remove_old: bool, reason: str | None, as_json: bool) -> None:
 @context.with_config
 def rotate(environment: Domain, as_json: bool) -> None:
     """Begin a new epoch: new secrets are sealed under a new data key. `reseal` moves the old ones."""
-
-    async def begin(store: composition.Store, configured: settings.Settings) -> StoredDataKey:
-        author = await context.cleared(
-            store, configured, action="kms.rotate", subject=environment, environment=environment
-        )
-        return await store.data_keys.rotate(environment, author=author)
-
-    made = context.act(begin)
+    made = context.operate(lambda ops, by: ops.kms.rotate(by, environment, reason=consent.reason()))
     _print({"id": made.id, "environment": made.environment, "epoch": made.epoch}, as_json=as_json)
 
 
 @kms.command()
-@with_reason
+@consent.with_consent
 @with_json
 @context.with_config
-def reseal(reason: str | None, as_json: bool) -> None:
+def reseal(as_json: bool) -> None:
     """Seal what lies under retiring data keys anew, and destroy those with nothing left. Safe to run again.
 
     Exits with 1 when a secret does not open.
     """
-    done = context.act(lambda store, _: store.resealing.run(author=context.author(reason)))
+    done = context.operate(lambda ops, by: ops.kms.reseal(by, reason=consent.reason()))
     found = {
         "resealed_secrets": done.secrets,
         "destroyed_data_keys": list(done.destroyed),
@@ -129,13 +111,14 @@ def _print(fields: dict[str, Any], *, as_json: bool) -> None:
         output.print_fields(fields)
 
 
-def view(stored: StoredDataKey, secrets: int) -> dict[str, Any]:
+def view(found: DataKeyState) -> dict[str, Any]:
+    stored = found.key
     return {
         "id": stored.id,
         "environment": stored.environment,
         "epoch": stored.epoch,
         "state": stored.state,
-        "secrets": secrets,
+        "secrets": found.sealed,
         "wrapped_by": [f"{each.kms_backend} key {each.kms_key}" for each in stored.wrappings],
         "created_at": moments.show(stored.created_at),
         "retiring_at": moments.show(stored.retiring_at),

@@ -4,16 +4,13 @@ Invariant: a step is taken for every ring that was named, or for all of them; wh
 from its step, and makes the command fail.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
-from gateway import composition, settings
-from gateway.cli import context, moments, output
-from keys import refusals
-from keys.records import SecretVersion
-from keys.ring_rotation import RingRotation, UnknownRingKey
+from gateway.cli import consent, context, moments, output
+from gateway.operations.ring_operations import RingVersion, Step
 
 COLUMNS: Final = (
     "ring",
@@ -27,12 +24,6 @@ COLUMNS: Final = (
 )
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Step = Callable[[RingRotation], Awaitable[SecretVersion]]
-
-
-class UnknownRing(refusals.NotFound):
-    def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"there is no ring {name!r:.80}: {', '.join(known)}")
 
 
 @click.group()
@@ -43,7 +34,7 @@ def rings() -> None:
 def _options(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True),
-        click.option("--reason", help="Goes into the audit ledger."),
+        consent.with_consent,
         click.option("--ring", "names", multiple=True, metavar="R", help="Repeatable.  [default: all]"),
     ):
         command = option(command)
@@ -55,80 +46,50 @@ def _options(command: Command) -> Command:
 @context.with_config
 def list_(as_json: bool) -> None:
     """Show every ring's keys, oldest first."""
-
-    async def gather(store: composition.Store, _: settings.Settings) -> list[dict[str, Any]]:
-        return [
-            _view(name, version)
-            for name, ring in store.rings.items()
-            for version in await ring.list_versions()
-        ]
-
-    _print(context.act(gather), as_json=as_json)
+    _print([_view(one) for one in context.operate(lambda ops, by: ops.rings.find_all(by))], as_json=as_json)
 
 
 @rings.command()
 @_options
-def announce(names: tuple[str, ...], reason: str | None, as_json: bool) -> None:
+def announce(names: tuple[str, ...], as_json: bool) -> None:
     """Make the next key: published from now on, signing later."""
-    author = context.author(reason)
-    _step(names, lambda ring: ring.announce(author=author), as_json=as_json)
+    _step("announce", names, as_json=as_json)
 
 
 @rings.command()
 @click.option("--now", is_flag=True, help="Also where somebody may hold a key set without it.")
 @_options
-def activate(names: tuple[str, ...], reason: str | None, now: bool, as_json: bool) -> None:
+def activate(names: tuple[str, ...], now: bool, as_json: bool) -> None:
     """Sign with the announced key."""
-    author = context.author(reason)
-    _step(names, lambda ring: ring.activate(author=author, now=now), as_json=as_json)
+    _step("activate", names, now=now, as_json=as_json)
 
 
 @rings.command()
 @click.option("--now", is_flag=True, help="For a leak: revoke the active key, sign with another at once.")
 @_options
-def rotate(names: tuple[str, ...], reason: str | None, now: bool, as_json: bool) -> None:
+def rotate(names: tuple[str, ...], now: bool, as_json: bool) -> None:
     """The next step: announce a key, or sign with the announced one."""
-    author = context.author(reason)
-    _step(names, lambda ring: ring.rotate(author=author, now=now), as_json=as_json)
+    _step("rotate", names, now=now, as_json=as_json)
 
 
 @rings.command()
 @click.argument("kid", metavar="KID")
-@click.option("--reason", help="Goes into the audit ledger.")
+@consent.with_reason
 @click.option("--json", "as_json", is_flag=True)
 @context.with_config
-def revoke(kid: str, reason: str | None, as_json: bool) -> None:
+def revoke(kid: str, as_json: bool) -> None:
     """Take a key that does not sign out of the key set at once."""
-
-    async def apply(store: composition.Store, _: settings.Settings) -> dict[str, Any]:
-        for name, ring in store.rings.items():
-            if any(version.public_id == kid for version in await ring.list_versions()):
-                return _view(name, await ring.revoke(kid, author=context.author(reason)))
-        raise UnknownRingKey(" or any other ".join(store.rings), kid)
-
-    _print([context.act(apply)], as_json=as_json)
+    revoked = context.operate(lambda ops, by: ops.rings.revoke(by, kid, reason=consent.reason()))
+    _print([_view(revoked)], as_json=as_json)
 
 
-def _step(names: tuple[str, ...], step: Step, *, as_json: bool) -> None:
-    refused: list[str] = []
-
-    async def take(store: composition.Store, _: settings.Settings) -> list[dict[str, Any]]:
-        taken = []
-        for name in names or tuple(store.rings):
-            ring = store.rings.get(name)
-            if ring is None:
-                raise UnknownRing(name, sorted(store.rings))
-            try:
-                taken.append(_view(name, await step(ring)))
-            except refusals.Conflict as refusal:
-                refused.append(str(refusal))
-        return taken
-
-    taken = context.act(take)
-    if refused:
+def _step(step: Step, names: tuple[str, ...], *, now: bool = False, as_json: bool) -> None:
+    done = context.operate(lambda ops, by: ops.rings.step(by, step, names, now=now, reason=consent.reason()))
+    taken = [_view(one) for one in done.taken]
+    if done.refused:
         for each in taken:
             output.warn(f"{each['ring']}: {each['kid']} is {each['state']}")
-        raise click.ClickException("\n".join(refused))
+        raise click.ClickException("\n".join(done.refused))
     _print(taken, as_json=as_json)
 
 
@@ -139,9 +100,10 @@ def _print(views: list[dict[str, Any]], *, as_json: bool) -> None:
         output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in views])
 
 
-def _view(ring: str, version: SecretVersion) -> dict[str, Any]:
+def _view(found: RingVersion) -> dict[str, Any]:
+    version = found.version
     return {
-        "ring": ring,
+        "ring": found.ring,
         "kid": version.public_id,
         "version": version.version,
         "state": version.state,

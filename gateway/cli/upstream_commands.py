@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar, get_args
 import click
 import msgspec
 
-from gateway import composition, settings
-from gateway.cli import context, moments, output
+from gateway import settings
+from gateway.cli import consent, context, moments, output
 from gateway.credentials import entering, forms
+from gateway.operations.upstream_operations import Entering
 from keys import refusals
 from keys.environment import ENVIRONMENTS
 from keys.secret import Secret
@@ -21,12 +22,6 @@ from keys.upstream_credentials import Form, Source, UpstreamCredential
 
 COLUMNS: Final = ("upstream", "environment", "form", "source", "active", "pending", "required")
 VERSION_COLUMNS: Final = ("version", "state", "created_at", "activated_at", "retires_at", "revoked_at")
-# The member of each form that is no secret, and may be given on the command line.
-PUBLIC_MEMBER: Final[dict[str, str]] = {
-    "basic": "username",
-    "hmac": "key_id",
-    "oauth-client": "client_id",
-}
 _MOST: Final = 65_536
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,12 +42,9 @@ def upstreams() -> None:
 @context.with_config
 def list_(as_json: bool) -> None:
     """Show the configured upstreams and which credential each is asked with."""
-
-    async def gather(store: composition.Store, configured: settings.Settings) -> list[dict[str, Any]]:
-        found = {each.upstream: each for each in await store.upstream_credentials.list_all()}
-        return [_summary(name, upstream, found.get(name)) for name, upstream in configured.upstreams.items()]
-
-    views = context.act(gather)
+    found = {each.upstream: each for each in context.operate(lambda ops, by: ops.upstreams.find_all(by))}
+    upstreams = context.load_settings().upstreams
+    views = [_summary(name, upstream, found.get(name)) for name, upstream in upstreams.items()]
     if as_json:
         output.print_json(views)
     else:
@@ -82,7 +74,6 @@ def _secret_options(command: Command) -> Command:
 def _common(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True),
-        click.option("--reason", help="Goes into the audit ledger."),
         click.argument("name", metavar="NAME"),
     ):
         command = option(command)
@@ -109,10 +100,10 @@ def _common(command: Command) -> Command:
 )
 @click.option("--secret-id", metavar="S", help="Of `aws-secrets-manager`: name or ARN.")
 @_secret_options
+@consent.with_consent
 @_common
 def set_(  # noqa: PLR0913, PLR0917  click hands each option on
     name: str,
-    reason: str | None,
     as_json: bool,
     form: Form,
     source: Source,
@@ -132,97 +123,79 @@ def set_(  # noqa: PLR0913, PLR0917  click hands each option on
         )
     members: Members = {"username": username, "key_id": key_id, "client_id": client_id}
     material = _read_material(form, members, secret_file) if source == "local" else None
-    author = context.author(reason)
-
-    async def make(store: composition.Store, _: settings.Settings) -> UpstreamCredential:
-        return await store.upstream_credentials.create(request, material, author=author)
-
-    _print(context.act(make), as_json=as_json)
+    _print(
+        context.operate(lambda ops, by: ops.upstreams.create(by, request, material, reason=consent.reason())),
+        as_json=as_json,
+    )
 
 
 @credential.command()
 @_secret_options
+@consent.with_consent
 @_common
-def announce(
-    name: str, reason: str | None, as_json: bool, secret_file: Path | None, **members: str | None
-) -> None:
+def announce(name: str, as_json: bool, secret_file: Path | None, **members: str | None) -> None:
     """Store the next version, without sending it yet."""
-    _enter("announce", name, reason, secret_file, members, as_json=as_json)
+    _enter("announce", name, secret_file, members, as_json=as_json)
 
 
 @credential.command()
 @_secret_options
+@consent.with_consent
 @_common
-def rotate(
-    name: str, reason: str | None, as_json: bool, secret_file: Path | None, **members: str | None
-) -> None:
+def rotate(name: str, as_json: bool, secret_file: Path | None, **members: str | None) -> None:
     """Store the next version and send it from now on."""
-    _enter("rotate", name, reason, secret_file, members, as_json=as_json)
+    _enter("rotate", name, secret_file, members, as_json=as_json)
 
 
 @credential.command()
+@consent.with_consent
 @_common
-def activate(name: str, reason: str | None, as_json: bool) -> None:
+def activate(name: str, as_json: bool) -> None:
     """Send the announced version from now on."""
-    author = context.author(reason)
-    changed = context.act(lambda store, _: store.upstream_credentials.activate(name, author=author))
+    changed = context.operate(lambda ops, by: ops.upstreams.activate(by, name, reason=consent.reason()))
     _print(changed, as_json=as_json)
 
 
 @credential.command()
 @click.option("--version", type=int, metavar="N", help="That one alone.  [default: all]")
+@consent.with_reason
 @_common
-def revoke(name: str, reason: str | None, as_json: bool, version: int | None) -> None:
+def revoke(name: str, as_json: bool, version: int | None) -> None:
     """Send it no more. Without an active version the upstream is asked nothing."""
-    author = context.author(reason)
-    changed = context.act(lambda store, _: store.upstream_credentials.revoke(name, version, author=author))
+    changed = context.operate(
+        lambda ops, by: ops.upstreams.revoke(by, name, version, reason=consent.reason())
+    )
     _print(changed, as_json=as_json)
 
 
 @credential.command()
-@click.option("--reason", help="Goes into the audit ledger.")
+@consent.with_consent
 @click.argument("name", metavar="NAME")
 @context.with_config
-def remove(name: str, reason: str | None) -> None:
+def remove(name: str) -> None:
     """Ask the upstream without a credential from now on."""
-    author = context.author(reason)
-    context.act(lambda store, _: store.upstream_credentials.remove(name, author=author))
+    context.operate(lambda ops, by: ops.upstreams.remove(by, name, reason=consent.reason()))
     output.say(f"upstream {name} has no credential any more")
 
 
 @credential.command()
-@click.option("--json", "as_json", is_flag=True)
-@click.argument("name", metavar="NAME")
-@context.with_config
+@_common
 def show(name: str, as_json: bool) -> None:
     """Show where it goes and its versions, never what it is."""
-    _print(context.act(lambda store, _: store.upstream_credentials.get(name)), as_json=as_json)
+    _print(context.operate(lambda ops, by: ops.upstreams.get(by, name)), as_json=as_json)
 
 
-def _enter(  # noqa: PLR0913  the options of both commands
-    step: str,
-    name: str,
-    reason: str | None,
-    secret_file: Path | None,
-    members: Members,
-    *,
-    as_json: bool,
-) -> None:
-    author = context.author(reason)
-    found = context.act(lambda store, _: store.upstream_credentials.get(name))
+def _enter(step: Entering, name: str, secret_file: Path | None, members: Members, *, as_json: bool) -> None:
+    found = context.operate(lambda ops, by: ops.upstreams.get(by, name))
     material = _read_material(found.form, members, secret_file)
-
-    async def enter(store: composition.Store, _: settings.Settings) -> UpstreamCredential:
-        changed: UpstreamCredential = await getattr(store.upstream_credentials, step)(
-            name, material, author=author
-        )
-        return changed
-
-    _print(context.act(enter), as_json=as_json)
+    changed = context.operate(
+        lambda ops, by: ops.upstreams.enter(by, step, name, material, reason=consent.reason())
+    )
+    _print(changed, as_json=as_json)
 
 
 def _read_material(form: Form, members: Members, file: Path | None) -> Secret:
-    public = PUBLIC_MEMBER.get(form)
+    public = forms.PUBLIC_MEMBER.get(form)
     given = {member: value for member, value in members.items() if value is not None}
     if set(given) - {public}:
         raise click.UsageError(f"{form} takes no {', '.join(sorted(set(given) - {public}))}")

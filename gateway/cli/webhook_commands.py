@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import click
 
-from gateway import composition, settings
-from gateway.cli import context, moments, output
-from keys.webhook_records import EVENTS, CreatedWebhook, Delivery, Webhook
+from gateway import operations
+from gateway.cli import consent, context, moments, output
+from keys.webhook_records import EVENTS, Delivery, Webhook
 
 COLUMNS: Final = ("id", "partner", "url", "events", "status", "created_at")
 DELIVERY_COLUMNS: Final = (
@@ -40,15 +40,14 @@ def _event_option(*, help_: str) -> Callable[[context.Command], context.Command]
 @click.option("--partner", required=True, metavar="P", help="Who is told.")
 @click.option("--url", required=True, metavar="URL", help="Where: an https:// address that is public.")
 @_event_option(help_="What of; repeatable. None: everything there is now.")
+@consent.with_consent
 @click.option("--json", "as_json", is_flag=True)
 @context.with_config
 def create(partner: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
     """Take on a webhook. Prints its id, and its secret, this once."""
-
-    async def make(store: composition.Store, _: settings.Settings) -> CreatedWebhook:
-        return await store.webhooks.create(partner, url, events or EVENTS, author=context.author())
-
-    created = context.act(make)
+    created = context.operate(
+        lambda ops, by: ops.webhooks.create(by, partner, url, events or EVENTS, reason=consent.reason())
+    )
     shown = {"id": created.webhook.id, "version": created.version, "secret": created.secret.reveal()}
     if as_json:
         output.print_json(shown | view(created.webhook))
@@ -63,7 +62,8 @@ def create(partner: str, url: str, events: tuple[str, ...], as_json: bool) -> No
 @context.with_config
 def list_(partner: str | None, as_json: bool) -> None:
     """Show webhooks, oldest first."""
-    views = [view(webhook) for webhook in context.act(lambda store, _: store.webhooks.list(partner))]
+    found = context.operate(lambda ops, by: ops.webhooks.find_all(by, partner=partner))
+    views = [view(webhook) for webhook in found]
     _print_all(COLUMNS, views, as_json=as_json)
 
 
@@ -73,56 +73,53 @@ def list_(partner: str | None, as_json: bool) -> None:
 @context.with_config
 def show(webhook_id: str, as_json: bool) -> None:
     """Show one webhook."""
-    _print(context.act(lambda store, _: store.webhooks.get(webhook_id)), as_json=as_json)
+    _print(context.operate(lambda ops, by: ops.webhooks.get(by, webhook_id)), as_json=as_json)
 
 
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
 @click.option("--url", metavar="URL", help="Another address.")
 @_event_option(help_="In place of what it is told of now; repeatable.")
-@click.option("--reason", help="Goes into the audit ledger.")
+@consent.with_consent
 @click.option("--json", "as_json", is_flag=True)
 @context.with_config
-def change(
-    webhook_id: str, url: str | None, events: tuple[str, ...], reason: str | None, as_json: bool
-) -> None:
+def change(webhook_id: str, url: str | None, events: tuple[str, ...], as_json: bool) -> None:
     """Lead a webhook elsewhere, or tell it of other events."""
-
-    async def apply(store: composition.Store, _: settings.Settings) -> Webhook:
-        return await store.webhooks.change(
-            webhook_id, url=url, events=events or None, author=context.author(reason)
+    changed = context.operate(
+        lambda ops, by: ops.webhooks.change(
+            by, webhook_id, url=url, events=events or None, reason=consent.reason()
         )
+    )
+    _print(changed, as_json=as_json)
 
-    _print(context.act(apply), as_json=as_json)
 
-
-def _change(name: str, summary: str) -> None:
+def _change(name: str, summary: str, with_leave: Callable[..., Any]) -> None:
     """These differ in the verb alone."""
 
     @webhooks.command(name, help=summary)
     @click.argument("webhook_id", metavar="ID")
-    @click.option("--reason", help="Goes into the audit ledger.")
+    @with_leave
     @click.option("--json", "as_json", is_flag=True)
     @context.with_config
-    def apply(webhook_id: str, reason: str | None, as_json: bool) -> None:
-        def act(store: composition.Store, _: settings.Settings) -> Any:  # noqa: ANN401  one of the service's coroutines
-            return getattr(store.webhooks, name)(webhook_id, author=context.author(reason))
+    def apply(webhook_id: str, as_json: bool) -> None:
+        def act(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of its coroutines
+            return getattr(ops.webhooks, name)(by, webhook_id, reason=consent.reason())
 
-        _print(context.act(act), as_json=as_json)
+        _print(context.operate(act), as_json=as_json)
 
 
-_change("disable", "Tell a webhook nothing until it is enabled.")
-_change("enable", "Tell a disabled webhook again.")
-_change("test", "Send a webhook a `webhook.test`, whatever else it is told of.")
+_change("disable", "Tell a webhook nothing until it is enabled.", consent.with_consent)
+_change("enable", "Tell a disabled webhook again.", consent.with_consent)
+_change("test", "Send a webhook a `webhook.test`, whatever else it is told of.", consent.with_reason)
 
 
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
-@click.option("--reason", help="Goes into the audit ledger.")
+@consent.with_consent
 @context.with_config
-def remove(webhook_id: str, reason: str | None) -> None:
+def remove(webhook_id: str) -> None:
     """Forget a webhook and its secret, for good."""
-    context.act(lambda store, _: store.webhooks.remove(webhook_id, author=context.author(reason)))
+    context.operate(lambda ops, by: ops.webhooks.remove(by, webhook_id, reason=consent.reason()))
 
 
 @webhooks.command()
@@ -132,22 +129,19 @@ def remove(webhook_id: str, reason: str | None) -> None:
 @context.with_config
 def deliveries(webhook_id: str, limit: int, as_json: bool) -> None:
     """Show what a webhook was told, the newest first."""
-    found = context.act(lambda store, _: store.webhooks.list_deliveries(webhook_id, limit))
+    found = context.operate(lambda ops, by: ops.webhooks.find_deliveries(by, webhook_id, limit=limit))
     _print_all(DELIVERY_COLUMNS, [view_delivery(one) for one in found], as_json=as_json)
 
 
 @webhooks.command()
 @click.argument("delivery_id", metavar="DELIVERY")
-@click.option("--reason", help="Goes into the audit ledger.")
+@consent.with_reason
 @click.option("--json", "as_json", is_flag=True)
 @context.with_config
-def redeliver(delivery_id: str, reason: str | None, as_json: bool) -> None:
+def redeliver(delivery_id: str, as_json: bool) -> None:
     """Put a delivery that has ended in line again."""
-
-    async def apply(store: composition.Store, _: settings.Settings) -> Delivery:
-        return await store.webhooks.redeliver(delivery_id, author=context.author(reason))
-
-    fields = view_delivery(context.act(apply))
+    again = context.operate(lambda ops, by: ops.webhooks.redeliver(by, delivery_id, reason=consent.reason()))
+    fields = view_delivery(again)
     if as_json:
         output.print_json(fields)
     else:

@@ -27,6 +27,12 @@ MEMBERS: Final[Mapping[Form, tuple[str, ...]]] = {
     "hmac": ("key_id", "secret"),
     "oauth-client": ("client_id", "client_secret"),
 }
+# The member of each form that is no secret: it may stand on a command line, and in an approval.
+PUBLIC_MEMBER: Final[Mapping[Form, str]] = {
+    "basic": "username",
+    "hmac": "key_id",
+    "oauth-client": "client_id",
+}
 _LONGEST: Final = 8_192
 _LINE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -6,7 +6,7 @@ second person where the policies want one; then the rooms below do it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,6 +16,7 @@ from gateway.operations.break_glass_operations import BreakGlassOperations
 from gateway.operations.freeze_operations import FindEnvironment, FreezeOperations
 from gateway.operations.gate import ApprovalNeeded, Gate
 from gateway.operations.key_operations import KeyOperations
+from gateway.operations.kms_operations import KmsOperations
 from gateway.operations.leak_operations import LeakOperations
 from gateway.operations.node_operations import NodeOperations
 from gateway.operations.operator import (
@@ -28,16 +29,25 @@ from gateway.operations.operator import (
     of_shell,
 )
 from gateway.operations.partner_operations import PartnerOperations
+from gateway.operations.ring_operations import RingOperations
 from gateway.operations.secret_operations import SecretOperations
+from gateway.operations.upstream_operations import UpstreamOperations
+from gateway.operations.webhook_operations import WebhookOperations
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.conditions import OnlyOnce
 from keys.custody import Custody
+from keys.data_keys import DataKeys
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
+from keys.ring_rotation import RingRotation
 from keys.rotations import Rotations
 from keys.scheduler import Upkeep
 from keys.secret_pages import SecretPages
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Webhooks
 from policies.document import Policies
 from storage import engine
 
@@ -70,6 +80,12 @@ class Operations:
         secret_pages: SecretPages,
         upkeep: Sequence[Upkeep],
         lost_after_ms: int,
+        data_keys: DataKeys,
+        rewrapping: Rewrapping,
+        resealing: Resealing,
+        rings: Mapping[str, RingRotation],
+        upstream_credentials: UpstreamCredentials,
+        webhooks: Webhooks,
     ) -> None:
         """`lost_after_ms`: a node that has said nothing for so long is lost."""
         self._engine = engine_
@@ -83,6 +99,10 @@ class Operations:
         self.freezes = FreezeOperations(freezes, self.gate, find_environment)
         self.nodes = NodeOperations(engine_, lost_after_ms)
         self.break_glass = BreakGlassOperations(break_glass, self.gate, policies)
+        self.kms = KmsOperations(engine_, data_keys, rewrapping, resealing, self.gate)
+        self.rings = RingOperations(rings, rotations, self.gate)
+        self.upstreams = UpstreamOperations(upstream_credentials, self.gate)
+        self.webhooks = WebhookOperations(webhooks, custody, self.gate)
 
     async def find_settled(self, once: OnlyOnce, at: int) -> str | None:
         """What an earlier copy of the same request made, by the same caller."""

@@ -26,7 +26,7 @@ from tests.support.signing import Signer
 Json = dict[str, Any]
 
 EXAMPLES = int(os.environ.get("PORTREEVE_FUZZ_EXAMPLES", "400"))
-_SECRETS = re.compile(rb"prs_(?:paper|live)_[0-9A-Za-z]{30,}")
+_SECRETS = re.compile(rb"prs_(?:paper|live)_[0-9A-Za-z]{30,}|whsec_[0-9A-Za-z+/]{30,}")
 _ODD = (
     "",
     "null",

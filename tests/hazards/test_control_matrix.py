@@ -20,13 +20,15 @@ from keys.approval_records import Wanted
 from keys.changes import Author
 from policies import control
 from storage import audit, engine
-from tests.support import control_roles, rawhttp
+from tests.support import control_roles, rawhttp, webhooks
 from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.signing import Signer
 
 OWN, OTHER = "acme", "borealis"
 ENVIRONMENTS = ("paper", "live")
 _TOLD = ("ETag", "Portreeve-Revision")
+# What takes something back, and what it takes back.
+UNDOES = {"unfreeze": "freeze", "enable": "disable"}
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -83,6 +85,8 @@ class Subjects:
             "secret_id": self._secret,
             "seq": self._entry,
             "version": self._version,
+            "webhook_id": self._webhook,
+            "delivery_id": self._delivery,
             "approval_id": self.approval,
             "glass_id": self._glass,
             "route": self._route,
@@ -148,6 +152,13 @@ class Subjects:
     async def _revision(self, _partner: str, _environment: str) -> str:
         return "1"
 
+    async def _webhook(self, partner: str, environment: str) -> str:
+        return (await webhooks.replaced(self._node.store.webhooks, partner, environment)).webhook.id
+
+    async def _delivery(self, partner: str, environment: str) -> str:
+        webhook_id = await self.find("webhook_id", partner, environment)
+        return await webhooks.ended_delivery(self._node.store.engine, webhook_id, next(self._numbers))
+
     async def body(self, operation: Operation, case: Case) -> Any:  # noqa: ANN401  JSON
         """The document's own example, about this case's subject."""
         if "requestBody" not in operation.said:
@@ -200,7 +211,8 @@ def _tells(answer: rawhttp.Answer) -> set[str]:
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[ControlNode]:
-    async with control_node(tmp_path, control_roles.policies()) as found:
+    quiet = {"webhooks": {"deliver": False}}
+    async with control_node(tmp_path, control_roles.policies(), changes=quiet) as found:
         yield found
 
 
@@ -270,20 +282,26 @@ class Matrix:
         """What is to be undone has been done, and what is to be activated waits; but nobody can undo the freeze of
         their own partner.
         """
+        officer = self._callers[control_roles.OFFICER, case.environment]
         if operation.path.endswith("/versions/{version}/activate"):
-            officer = self._callers[control_roles.OFFICER, case.environment]
             await self._node.ask(officer, "POST", target.removesuffix("/3/activate"), {})
+        undone = next((verb for verb in UNDOES if operation.path.endswith(f"/{verb}")), None)
+        if operation.is_read and operation.path.endswith("/freeze"):
+            undone = "freeze"
         is_own_partner = "{partner_id}" in operation.path and case.partner == OWN
-        is_seen = operation.is_read and operation.path.endswith("/freeze")
-        if (operation.path.endswith("/unfreeze") or is_seen) and not is_own_partner:
-            of_partner = "{partner_id}" in operation.path
-            environment = case.environment if of_partner else case.subject_environment
+        if undone is not None and not is_own_partner:
+            of_one = "{partner_id}" in operation.path or "{webhook_id}" in operation.path
+            environment = case.environment if of_one else case.subject_environment
             officer = self._callers[control_roles.OFFICER, environment]
-            done = target.removesuffix("unfreeze").removesuffix("freeze") + "freeze"
+            done = target.removesuffix(undone) + UNDOES.get(undone, undone)
             await self._node.ask(officer, "POST", done, {"reason": "to be undone"}, if_match="*")
 
     async def _undo(self, operation: Operation, case: Case) -> None:
-        """A frozen partner's keys could ask nothing more, and of what is frozen nothing could be frozen again."""
+        """A frozen partner's keys could ask nothing more, of what is frozen nothing could be frozen again, and what is
+        gone is nobody's subject.
+        """
+        if operation.method == "delete":
+            self._subjects.forget()
         if operation.path.endswith("/freeze"):
             for frozen in await self._node.store.freezes.list():
                 thaw = getattr(self._node.store.freezes, f"unfreeze_{frozen.kind}")
@@ -317,6 +335,7 @@ async def test_what_is_listed_is_what_is_reached(
     theirs = await node.make_key("trader", partner=OTHER, environment="paper")
     await node.store.rotations.rotate(theirs.key_id, author=AUTHOR)
     await Subjects(node).approval(OTHER, "paper")
+    await webhooks.replaced(node.store.webhooks, OTHER, "listed")
     for operation in operations(document):
         if operation.reach != "listed":
             continue
@@ -335,12 +354,14 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     subjects = Subjects(node)
     unknown = {
+        "approval_id": "apr_0000000000000000",
+        "delivery_id": "msg_000000000000000000000000",
         "key_id": "prk_paper_0000000000000000000000000000",
         "partner_id": "nobody-01",
         "secret_id": "prk_paper_0000000000000000000000000000",
         "seq": "99999",
         "version": "1",
-        "approval_id": "apr_0000000000000000",
+        "webhook_id": "wh_000000000000000000000000",
     }
     for operation in operations(document):
         names = re.findall(r"\{([a-z_]+)\}", operation.path)

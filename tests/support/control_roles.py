@@ -22,6 +22,8 @@ _ADMIN = {
     control.APPROVALS_READ,
     control.APPROVE,
     control.AUDIT_READ,
+    control.WEBHOOKS_READ,
+    control.WEBHOOKS_WRITE,
 }
 _AUDITOR = {name for name in control.ALL if name.endswith("-read")} | {control.ALL_PARTNERS}
 

@@ -16,12 +16,19 @@ from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.resealing import Resealing
+from keys.rewrapping import Rewrapping
+from keys.ring_rotation import RingRotation, RingTimes
 from keys.scheduler import Upkeep
 from keys.schedules import Schedules
 from keys.secret_pages import SecretPages
+from keys.upstream_credentials import UpstreamCredentials
+from keys.webhooks import Webhooks
+from keys.wrappers import Wrappers
 from policies import control, document
 from storage import audit
 from storage import engine as sql
+from tests.support import webhooks
 from tests.support.custody import Room, build_room, make_request
 
 POLICIES = """
@@ -59,6 +66,7 @@ class Desk(msgspec.Struct, frozen=True):
     ops: Operations
     approvals: Approvals
     break_glass: BreakGlass
+    webhooks: Webhooks
 
     async def ledger(self, limit: int = 200) -> list[audit.AuditEvent]:
         async with sql.reading(self.room.engine) as conn:
@@ -70,27 +78,40 @@ class Desk(msgspec.Struct, frozen=True):
 
     def operations_under(self, policies: str) -> Operations:
         """The same store, after somebody has edited the file."""
-        return _build_operations(self.room, self.approvals, self.break_glass, policies)
+        return _build_operations(self.room, self.approvals, self.break_glass, self.webhooks, policies)
 
 
-def build_desk(engine: AsyncEngine, policies: str = POLICIES, *, upkeep: tuple[Upkeep, ...] = ()) -> Desk:
-    """`upkeep`: what has things to be done, beside the rotations."""
-    room = build_room(engine)
+def build_desk(
+    engine: AsyncEngine,
+    policies: str = POLICIES,
+    *,
+    upkeep: tuple[Upkeep, ...] = (),
+    room: Room | None = None,
+    wrappers: Wrappers | None = None,
+) -> Desk:
+    """`upkeep`: what has things to be done, beside the rotations. `wrappers`: what is configured, where that is not
+    what the room began with.
+    """
+    room = room or build_room(engine)
     approvals = Approvals(engine, room.changes, room.clock, os.urandom)
     break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
-    ops = _build_operations(room, approvals, break_glass, policies, upkeep)
-    return Desk(room, ops, approvals, break_glass)
+    hooks = webhooks.build(room)
+    ops = _build_operations(room, approvals, break_glass, hooks, policies, upkeep, wrappers)
+    return Desk(room, ops, approvals, break_glass, hooks)
 
 
 def _build_operations(
     room: Room,
     approvals: Approvals,
     break_glass: BreakGlass,
+    hooks: Webhooks,
     policies: str,
     upkeep: tuple[Upkeep, ...] = (),
+    wrappers: Wrappers | None = None,
 ) -> Operations:
     engine = room.engine
     secrets = ApiKeySecrets(engine, room.data_keys, os.urandom)
+    ring = RingRotation(room.ring(), room.changes, RingTimes(lifetime_ms=30_000))
     return Operations(
         engine,
         room.custody,
@@ -104,6 +125,12 @@ def _build_operations(
         secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
         upkeep=(room.rotations, *upkeep),
         lost_after_ms=10_000,
+        data_keys=room.data_keys,
+        rewrapping=Rewrapping(engine, wrappers or Wrappers(room.kms), room.changes),
+        resealing=Resealing(engine, room.data_keys, room.changes, os.urandom, batch=1),
+        rings={ring.name: ring},
+        upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
+        webhooks=hooks,
     )
 
 

@@ -7,15 +7,18 @@ import os
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.webhooks import targets
 from gateway.webhooks.dispatch import Alone, Dispatch, Lease, Plan
 from gateway.webhooks.sending import Outcome
 from gateway.webhooks.signing import Headers
+from keys import webhook_deliveries
 from keys.changes import Author
 from keys.records import CreatedKey
 from keys.webhook_records import EVENTS, CreatedWebhook, Delivery
 from keys.webhooks import Webhooks
+from storage import engine as sql
 from tests.support.custody import Room
 
 OPERATOR = Author("operator")
@@ -37,6 +40,34 @@ def build(room: Room, rules: targets.Rules | None = None) -> Webhooks:
         os.urandom,
         examine=lambda url: targets.parse(url, allowed).origin,
     )
+
+
+async def replaced(webhooks: Webhooks, partner: str, slot: str) -> CreatedWebhook:
+    """A new one in the place of the one before, so that a partner never has too many."""
+    url = f"https://hooks.example.com/{partner}/{slot}"
+    for each in await webhooks.list(partner):
+        if each.url == url:
+            await webhooks.remove(each.id, author=OPERATOR)
+    return await webhooks.create(partner, url, EVENTS, author=OPERATOR)
+
+
+async def ended_delivery(engine: AsyncEngine, webhook_id: str, number: int) -> str:
+    """One that was given up, as if it had told of the ledger's entry of that number."""
+    delivery_id = f"msg_{number:024d}"
+    async with sql.transaction(engine) as conn:
+        await webhook_deliveries.insert(
+            conn,
+            delivery_id=delivery_id,
+            webhook_id=webhook_id,
+            seq=number,
+            event="key.revoked",
+            body="{}",
+            now_ms=1,
+        )
+        await webhook_deliveries.set_given_up(
+            conn, delivery_id, 0, status=503, failure="status 503", now_ms=2
+        )
+    return delivery_id
 
 
 class Sent(msgspec.Struct, frozen=True):

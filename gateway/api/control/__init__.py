@@ -37,6 +37,7 @@ from gateway.api.control import documents, endpoint
 from gateway.api.control.approvals import ApprovalController
 from gateway.api.control.audit import AuditController
 from gateway.api.control.break_glass import BreakGlassController
+from gateway.api.control.custody import CustodyController
 from gateway.api.control.freezes import FreezeController
 from gateway.api.control.keys import KeyController
 from gateway.api.control.leaks import LeakController
@@ -44,6 +45,7 @@ from gateway.api.control.nodes import NodeController
 from gateway.api.control.partners import PartnerController
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
 from gateway.api.control.secrets import SecretController
+from gateway.api.control.webhooks import WebhookController
 from policies import control
 
 __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
@@ -58,6 +60,8 @@ _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     NodeController,
     AuditController,
     LeakController,
+    WebhookController,
+    CustodyController,
 )
 
 

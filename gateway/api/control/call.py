@@ -24,6 +24,8 @@ from keys import conditions
 Position = TypeVar("Position", str, int)
 
 _LONGEST: Final = 80
+# What the stores, and JavaScript, count exactly.
+_LARGEST: Final = 9_007_199_254_740_991
 _LABEL: Final = b"portreeve/control-request/1\n"
 
 
@@ -131,9 +133,7 @@ class Call:
             raise self.refuse_cursor() from None
         # Packed again it says the same, so it was made here, for this list; and the stores can count as far, and
         # take it as text.
-        text = str(position)
-        is_storable = text.isascii() and text.isprintable() and len(text) <= _LONGEST
-        if self._pack(position) != self.query.after or not is_storable:
+        if self._pack(position) != self.query.after or not _is_storable(position):
             raise self.refuse_cursor()
         return position
 
@@ -150,3 +150,9 @@ class Call:
 
     def _pack(self, position: str | int) -> str:
         return base64.urlsafe_b64encode(msgspec.json.encode((self._rule.id, position))).decode("ascii")
+
+
+def _is_storable(position: str | int) -> bool:
+    if isinstance(position, int):
+        return 0 <= position <= _LARGEST
+    return position.isascii() and position.isprintable() and len(position) <= _LONGEST

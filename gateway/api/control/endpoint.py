@@ -40,7 +40,9 @@ def endpoint(rule: Rule) -> Callable[[Answer], HTTPRouteHandler]:
             return await _answer(rule, lambda call: answer(self, call), request)
 
         handler.__name__ = answer.__name__
-        return litestar_route(rule.handler_path, http_method=[rule.method], opt={RULE: rule})(handler)
+        return litestar_route(
+            rule.handler_path, http_method=[rule.method], status_code=rule.status, opt={RULE: rule}
+        )(handler)
 
     return declare
 

@@ -79,6 +79,21 @@ def test_rotate_and_reseal(store: Run) -> None:
     store("kms", "rotate", "nowhere", code=2)
 
 
+def test_a_second_person_is_told_how_to_go_on(store: Run) -> None:
+    """Of what the example policies name; what would change nothing asks nobody."""
+    told = json.loads(store("kms", "rotate", "paper", "--reason", "yearly", "--json", code=1).stderr)
+    assert told["repeat"].endswith(f"kms rotate paper --reason yearly --json --approval {told['approval']}")
+    assert read(store("kms", "reseal", "--json"))["resealed_secrets"] == 0
+    assert read(store("kms", "rewrap", "--remove-old", "--json"))["added_wrappings"] == 0
+    store("break-glass", "open", "--for", "5m", "--reason", "alone here")
+    alone = ("--break-glass", "--reason", "alone here", "--json")
+    assert read(store("kms", "rotate", "paper", *alone))["epoch"] == 2
+    waiting = json.loads(store("kms", "reseal", "--json", code=1).stderr)
+    assert read(store("approvals", "show", waiting["approval"], "--json"))["action"] == "kms.reseal"
+    assert len(read(store("kms", "reseal", *alone))["empty_but_too_young"]) == 1
+
+
+@pytest.mark.usefixtures("alone")
 def test_moving_to_an_hsm_and_on_to_aws(
     store: Run, config: Path, hsm: Hsm, moto_kms: MotoKms, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_only_what_makes_a_secret_has_a_place_for_one() -> None:
         if not {"secret", "private_key"}.isdisjoint(schema.get("properties", ()))
         and schema.get("additionalProperties", True)
     }
-    assert places == {"MadeKey", "MadeVersion"}
+    assert places == {"MadeKey", "MadeVersion", "MadeWebhook"}
 
 
 def test_what_changes_by_itself_has_no_etag() -> None:
