@@ -18,9 +18,19 @@ _LONGEST_NAME: Final = 63
 
 
 def mask(text: str) -> str:
-    return _CREDENTIAL.sub(HIDDEN, _QUOTED.sub(HIDDEN, text))
+    return mask_credentials(_QUOTED.sub(HIDDEN, text))
+
+
+def mask_credentials(text: str) -> str:
+    """For what is quoted throughout, such as a line of a log."""
+    return _CREDENTIAL.sub(HIDDEN, text)
 
 
 def mask_path(path: str) -> str:
-    """A name that no file would have: what is no path at all, and longer than ids are."""
-    return mask(path) if "/" in path or len(path) <= _LONGEST_NAME else HIDDEN
+    """A name that nothing would have: what is neither path nor sentence, and longer than ids are."""
+    return mask(path) if "/" in path or " " in path or len(path) <= _LONGEST_NAME else HIDDEN
+
+
+def mask_pointer(pointer: str) -> str:
+    """Every step of a way that somebody named."""
+    return "/".join(map(mask_path, pointer.split("/")))

@@ -50,7 +50,8 @@ class ProblemHandler:
 def _masked(problem: Problem) -> Problem:
     """Details, and the places that they point to, quote what was sent."""
     members = {
-        name: shown.mask(told) if isinstance(told, str) else told for name, told in problem.members.items()
+        name: shown.mask_pointer(told) if isinstance(told, str) else told
+        for name, told in problem.members.items()
     }
     return msgspec.structs.replace(problem, detail=shown.mask(problem.detail), members=members)
 
