@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from gateway import cli
 
 # What never ends by itself, and what acts on no store.
 _LEFT_OUT = {("serve",), ("demo",)}
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def names() -> list[tuple[str, ...]]:
@@ -22,16 +24,24 @@ def get(path: tuple[str, ...]) -> click.Command:
     return dict(_leaves(cli.cli, ()))[path]
 
 
-def fill(path: tuple[str, ...], text: str, *, everywhere: str | None = None) -> list[str]:
-    """The command with all that it takes: `text` wherever any text does, and in the parameter named `everywhere`."""
+def fill(
+    path: tuple[str, ...], text: str, *, everywhere: str | None = None, known: Mapping[str, str] = NOTHING
+) -> list[str]:
+    """The command with all that it takes: `text` wherever any text does, and in the parameter named `everywhere`.
+    `known` are the values of parameters, by name, that take no text at all or not any text.
+    """
     command, options, arguments = get(path), [], []
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            if parameter.name in {"help", "config_file"}:
-                continue
-            options += _option(parameter, text, in_any_case=parameter.name == everywhere)
-        else:
-            arguments.append(_value(parameter.type, text, in_any_case=parameter.name == everywhere))
+        name = parameter.name or ""
+        if name in {"help", "config_file"}:
+            continue
+        value = text if name == everywhere else known.get(name) or _value(parameter.type, text)
+        if not isinstance(parameter, click.Option):
+            arguments.append(value)
+        elif not parameter.is_flag:
+            options += [parameter.opts[0], value]
+        elif name == "yes":
+            options.append(parameter.opts[0])
     return [*path, *options, "--", *arguments]
 
 
@@ -58,15 +68,7 @@ def _is_flag(parameter: click.Parameter) -> bool:
     return isinstance(parameter, click.Option) and parameter.is_flag
 
 
-def _option(option: click.Option, text: str, *, in_any_case: bool) -> list[str]:
-    if option.is_flag:
-        return [option.opts[0]] if option.name == "yes" else []
-    return [option.opts[0], _value(option.type, text, in_any_case=in_any_case)]
-
-
-def _value(kind: click.ParamType[Any], text: str, *, in_any_case: bool) -> str:
-    if in_any_case:
-        return text
+def _value(kind: click.ParamType[Any], text: str) -> str:
     match kind:
         case click.Choice():
             return str(kind.choices[0])
