@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from gateway.cli.audit_commands import view
-from gateway.request_log import RequestLog
 from keys import format as written
 from storage import audit, engine
 from tests.support import control_roles
@@ -41,18 +40,20 @@ class Overheard:
         return answer.json() if answer.body.startswith(b"{") else {}
 
     async def everything(self) -> str:
-        self.node.gateway.log._flush()
+        await asyncio.to_thread(self.node.gateway.log.stop)
+        access = self.lines.getvalue().decode()
+        assert f'"path":"{KEYS}"' in access
         async with engine.reading(self.node.store.engine) as conn:
             entries = await audit.search(conn, audit.Search(), limit=1_000)
         ledger = [msgspec.json.encode(view(entry)).decode() for entry in entries]
-        return "\n".join([*self.said, self.lines.getvalue().decode(), *ledger])
+        return "\n".join([*self.said, access, *ledger])
 
 
 @pytest.fixture
 async def overheard(tmp_path: Path) -> AsyncIterator[Overheard]:
     async with control_node(tmp_path, control_roles.policies()) as node:
         lines = io.BytesIO()
-        node.gateway.log = RequestLog(lines, "node")
+        node.gateway.log._sink = lines
         yield Overheard(node, await node.key(control_roles.OFFICER), lines)
 
 
@@ -112,7 +113,7 @@ async def test_a_secret_in_a_wrong_place_is_not_repeated(
     told = caplog.text + page.body.decode() + json.dumps(document) + await overheard.everything()
     if typed == SEED:
         # 64 digits are no credential to whoever reads a path: they may be a digest.
-        told = "\n".join(line for line in told.splitlines() if not line.startswith('{"node"'))
+        told = "\n".join(line for line in told.splitlines() if not line.startswith('{"node":'))
     assert [line for line in told.splitlines() if typed[10:40] in line] == []
 
 
