@@ -305,15 +305,20 @@ async def _opened_memory(settings: Settings, nonce_ttl_ms: int) -> AsyncIterator
 
 @asynccontextmanager
 async def _opened_wakeup(settings: Settings) -> AsyncIterator[wakeup.WakeUp]:
-    client = _connect_redis(settings)
-    opened: wakeup.WakeUp = wakeup.NoWakeUp() if client is None else wakeup.RedisWakeUp(client)
+    announcing = _connect_redis(settings)
+    listening = _connect_redis(settings, patient=True)
+    opened: wakeup.WakeUp = wakeup.NoWakeUp()
+    if announcing is not None and listening is not None:
+        opened = wakeup.RedisWakeUp(announcing, listening)
     try:
         yield opened
     finally:
         await opened.aclose()
 
 
-def _connect_redis(settings: Settings, timeout_ms: int | None = None) -> redis.Client | None:
+def _connect_redis(
+    settings: Settings, timeout_ms: int | None = None, *, patient: bool = False
+) -> redis.Client | None:
     configured = settings.redis
     if configured is None:
         return None
@@ -328,7 +333,8 @@ def _connect_redis(settings: Settings, timeout_ms: int | None = None) -> redis.C
             ca_file=_find_path(tls.ca_file),
             client_cert_file=_find_path(tls.client_cert_file),
             client_key_file=None if tls.client_key is None else references.get_path(tls.client_key),
-        )
+        ),
+        patient=patient,
     )
 
 

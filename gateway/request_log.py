@@ -3,6 +3,8 @@
 A line is encoded where its request ends: a microsecond each, where a thread that encoded hundreds at once would keep
 the loop from running for as long as that takes.
 
+A path is told as it came, but for what begins as our secrets do: that is looked for off the loop, too.
+
 Invariant: no secret, no header value, no query and no body is ever in a line. When the writer cannot keep up,
 lines are dropped and counted, never queued without end.
 """
@@ -18,6 +20,7 @@ from typing import IO
 import msgspec
 
 from gateway.trace import Trace
+from keys import shown
 
 _ENCODER = msgspec.json.Encoder()
 _encode = _ENCODER.encode
@@ -70,7 +73,14 @@ class RequestLog:
             return
         between = b"\n" + self._beginning
         try:
-            self._sink.write(self._beginning + between.join(map(_without_brace, lines)) + b"\n")
+            written = self._beginning + between.join(map(_without_brace, lines)) + b"\n"
+            self._sink.write(_masked(written))
             self._sink.flush()
         except (OSError, ValueError):
             self.dropped += len(lines)
+
+
+def _masked(lines: bytes) -> bytes:
+    if b"prs_" not in lines and b"whsec_" not in lines:
+        return lines
+    return shown.mask_credentials(lines.decode()).encode()

@@ -1,11 +1,12 @@
 """The directory: every served key, in memory, for a request path that does no I/O.
 
 Invariant: the directory holds one state the store has had, plus any newer part of it; it learns of a change
-at the next poll or wake-up, whichever is first. The wake-up only hastens: polling goes on whatever becomes
-of it. A store that cannot be asked leaves the last state served and lets its age grow; how old is too old
-is the caller's policy. The KMS is never waited for on the way of a change: a version whose data key is not
-open yet is left out and added when it is, so a revocation arrives while the KMS is away. What is frozen is
-read in the same moment as the keys and served before them: a freeze waits for nothing. Refuses: at the first
+at the next poll or wake-up, whichever is first. A store that was restored has another history, be its revision
+lower, the same or higher by now: the ledger's chain tells, and all of it is read anew. The wake-up only hastens:
+polling goes on whatever becomes of it. A store that cannot be asked leaves the last state served and lets its age
+grow; how old is too old is the caller's policy. The KMS is never waited for on the way of a change: a version whose
+data key is not open yet is left out and added when it is, so a revocation arrives while the KMS is away. What is
+frozen is read in the same moment as the keys and served before them: a freeze waits for nothing. Refuses: at the first
 load, to start with data keys that do not open.
 """
 
@@ -24,7 +25,7 @@ from keys.data_keys import DataKeys
 from keys.served import ServedKey, ServedVersion
 from keys.shelf import Shelf
 from keys.usage import Usage
-from storage import engine, revision, wakeup
+from storage import audit, chain, engine, revision, wakeup
 
 __all__ = ["Companion", "Directory", "ServedKey", "ServedVersion"]
 
@@ -65,11 +66,15 @@ def _tell_nobody(_: Applied) -> None:
 
 
 class _Check(NamedTuple):
-    """Nothing but the revision where nothing has changed."""
+    """Nothing but the revision where nothing has changed. `since`: after which revision the rows are read; None for
+    all of them. `ledger`: where the history stood.
+    """
 
     began_ms: int
     revision: int
     changed_at: int | None
+    since: int | None = None
+    ledger: chain.Place = chain.START
     rows: Sequence[snapshot.Row] = ()
     frozen: tuple[freezes.Freeze, ...] = ()
 
@@ -103,6 +108,10 @@ class Directory:
         # Of key id, version, source and time: noted for every request, so straight from whoever admits them.
         self.used = self._usage.note
         self._revision = 0
+        # What tells the history that is followed from every other: when its last change was made, and how the ledger
+        # went on.
+        self._changed_at: int | None = None
+        self._ledger = chain.START
         self._committed_at: int | None = None
         self._lagging = 0
         self._checked_ms = 0
@@ -147,18 +156,20 @@ class Directory:
         """One check against the store, and whatever it says has changed."""
         async with self._refreshing:
             check = await self._check(since=self._revision)
-            if check.revision == self._revision:
+            if (check.revision, check.changed_at) == (self._revision, self._changed_at):
                 self._checked_ms = check.began_ms
                 return
-            if check.revision > self._revision:
+            if check.since is None:
+                # What this node learned after the backup no longer counts.
+                _LOG.warning(
+                    "the store was restored: from revision %d to its %d", self._revision, check.revision
+                )
+                await self._replace(check)
+            else:
                 self._frozen.serve(check.frozen)
                 await self._shelf.put(check.rows)
-                self._revision, self._checked_ms = check.revision, check.began_ms
+                self._note(check)
                 self._committed_at = check.changed_at
-            else:
-                # The store was restored from a backup: what is newer than that no longer counts.
-                _LOG.warning("the store went back from revision %d to %d", self._revision, check.revision)
-                await self._replace(await self._check(since=None))
             self._lagging = len(self._companions)
             self._behind.set()
             self._tell()
@@ -178,14 +189,17 @@ class Directory:
                 # Asked before the rows: what commits in between is read now, and once more at the next check.
                 current, changed_at = await revision.latest(conn)
                 patience.reschedule(asyncio.get_running_loop().time() + _LONGEST_READ_S)
-                if since is not None and current <= since:
+                if since is not None and (current, changed_at) == (since, self._changed_at):
                     return _Check(began_ms, current, changed_at)
+                if since is not None and not (current > since and await audit.holds(conn, self._ledger)):
+                    since = None
+                ledger = chain.Place(*await audit.head(conn))
                 frozen = await freezes.read(conn)
                 if since is None:
                     rows = await snapshot.read_all(conn)
                 else:
                     rows = await snapshot.read_changed(conn, since)
-                return _Check(began_ms, current, changed_at, rows, frozen)
+                return _Check(began_ms, current, changed_at, since, ledger, rows, frozen)
         except TimeoutError as cause:
             raise engine.StorageUnavailable("the key store did not answer in time") from cause
 
@@ -193,9 +207,14 @@ class Directory:
         self._frozen.serve(check.frozen)
         shelf = Shelf(self._data_keys.find_open)
         await shelf.put(check.rows)
-        self._shelf, self._revision, self._checked_ms = shelf, check.revision, check.began_ms
+        self._shelf = shelf
+        self._note(check)
         # When all of it is read anew, how long its latest change took to arrive says nothing.
         self._committed_at = None
+
+    def _note(self, check: _Check) -> None:
+        self._revision, self._changed_at, self._ledger = check.revision, check.changed_at, check.ledger
+        self._checked_ms = check.began_ms
 
     def _tell(self) -> None:
         incomplete = len(self._shelf.incomplete) + self._lagging

@@ -94,6 +94,12 @@ async def head(conn: AsyncConnection) -> tuple[int, str]:
     return row.seq, row.hash
 
 
+async def holds(conn: AsyncConnection, place: chain.Place) -> bool:
+    """The ledger came by that place: whatever was read there belongs to its history."""
+    found = await conn.execute(sqlalchemy.select(_LEDGER.c.hash).where(_LEDGER.c.seq == place.seq))
+    return place == chain.START or found.scalar_one_or_none() == place.hash
+
+
 async def tail(conn: AsyncConnection, limit: int) -> list[AuditEntry]:
     """The last entries, oldest first."""
     return (await search(conn, Search(), limit=limit))[::-1]

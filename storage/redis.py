@@ -1,7 +1,7 @@
 """The Redis handle: how to reach the shared store, and one name for not reaching it.
 
-Invariant: nothing here waits longer than `timeout_ms` for one step, nothing is retried behind the caller's
-back, and no password is part of a repr, a URL or a message.
+Invariant: nothing here waits longer than `timeout_ms` for one step, unless the caller bounds its own waiting; nothing
+is retried behind the caller's back, and no password is part of a repr, a URL or a message.
 Refuses: URLs with a password or with options, which could switch off the check of the server's certificate.
 """
 
@@ -62,8 +62,8 @@ class _Address(Struct, frozen=True):
     tls: bool
 
 
-def connect(settings: RedisSettings) -> Client:
-    """Connects at the first use; the caller closes it."""
+def connect(settings: RedisSettings, *, patient: bool = False) -> Client:
+    """Connects at the first use; the caller closes it. `patient`: an answer is waited for until the caller gives up."""
     address = _parse(settings)
     timeout = settings.timeout_ms / 1000
     arguments: dict[str, Any] = {
@@ -71,7 +71,8 @@ def connect(settings: RedisSettings) -> Client:
         "port": address.port,
         "username": address.account,
         "password": settings.password,
-        "socket_timeout": timeout,
+        # With a timeout, sending goes through `asyncio.wait_for`, which can swallow the cancellation of its caller.
+        "socket_timeout": None if patient else timeout,
         "socket_connect_timeout": timeout,
         "max_connections": _MAX_CONNECTIONS,
         # By default the library tries ten times with growing pauses: whoever asks here would rather know.

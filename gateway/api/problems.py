@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.exceptions.http_exceptions import MethodNotAllowedException, NotFoundException
@@ -15,6 +16,7 @@ from gateway.refusals import problem_of
 from gateway.routes import MethodNotAllowed
 from gateway.server.exchange import ClientGone
 from gateway.trace import Trace
+from keys import shown
 
 _TOO_LARGE = 413
 
@@ -36,13 +38,22 @@ class ProblemHandler:
         if isinstance(failure, ClientGone):
             # Nobody is there to be told, and nothing of ours has failed.
             raise failure
-        problem = _problem_of(failure, request)
+        problem = _masked(_problem_of(failure, request))
         trace.refuse(problem.kind.code)
         if problem.kind.code == "internal_error":
             self._observers.note_defect(failure, trace.request_id)
         status, headers, body = self._renderer.render(problem, trace.request_id)
         named = {name.decode(): value.decode() for name, value in headers}
         return Response(body, status_code=status, headers=named, media_type="application/problem+json")
+
+
+def _masked(problem: Problem) -> Problem:
+    """Details, and the places that they point to, quote what was sent."""
+    members = {
+        name: shown.mask_pointer(told) if isinstance(told, str) else told
+        for name, told in problem.members.items()
+    }
+    return msgspec.structs.replace(problem, detail=shown.mask(problem.detail), members=members)
 
 
 def _problem_of(failure: Exception, request: Request[Any, Any, Any]) -> Problem:

@@ -1,15 +1,20 @@
 """`portreeve`: the command line, for operators and for partners trying their keys.
 
 Invariant: what is asked for goes to stdout and everything else to stderr; a refusal exits with 1 and wrong
-usage with 2. A secret is printed by the command that made it and by no other.
+usage with 2. A secret is printed by the command that made it and by no other, and one that was typed in a wrong place
+is not repeated.
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from keys import shown
 
 COMMANDS: Final = MappingProxyType(
     {
@@ -52,6 +57,23 @@ class LazyGroup(click.Group):
         module, _, name = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
+        with _masked():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    """Complaints quote what was typed: all of them come by here on their way to stderr."""
+    try:
+        yield
+    except click.ClickException as complaint:
+        # Written past the class, which declares it final; what is raised must stay what it is, for its exit code.
+        vars(complaint).update(message=shown.mask(complaint.message))
+        if isinstance(complaint, click.FileError):
+            vars(complaint).update(ui_filename=shown.mask_path(complaint.ui_filename))
+        raise
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,7 +5,7 @@ from typing import Final
 from gateway import initialise, operations, references, settings, upstream
 from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
-from keys import bindings, envelope, kms, refusals, ring
+from keys import bindings, envelope, kms, refusals, ring, shown
 from keys.kms import master_key, pkcs11
 from policies import document
 from storage import chain, engine, location, migrate, redis
@@ -54,6 +54,6 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
 def explain(error: Exception) -> str:
     match error:
         case OSError(filename=str() as name, strerror=str() as problem):
-            return f"{name}: {problem}"
+            return f"{shown.mask_path(name)}: {problem}"
         case _:
-            return str(error) or type(error).__name__
+            return shown.mask(str(error)) or type(error).__name__

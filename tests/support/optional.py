@@ -80,12 +80,14 @@ TOOLS = {
         "apt-get install chromium",
         on_path("chromium", "chromium-browser", "google-chrome"),
     ),
+    "jq": Tool("the shell lines of the runbooks", "apt-get install jq", on_path("jq")),
     "kafka": Tool(
         "the Kafka sink against a broker",
         f"Java 17, and {KAFKA_VARIABLE}=DIR with the jars of org.apache.kafka:kafka_2.13",
         find_kafka,
         packaged=False,
     ),
+    "sqlite3": Tool("a backup of a SQLite store", "apt-get install sqlite3", on_path("sqlite3")),
     "root": Tool("two accounts at one store", "run the tests as root", find_root),
     "softhsm2": Tool("a KMS behind PKCS #11", "apt-get install softhsm2", first_file(*_SOFTHSM_MODULES)),
 }

@@ -108,6 +108,11 @@ class PostgresServer(ServerProcess):
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{POSTGRES_ROLE}:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def programs(self) -> Path:
+        """Where `pg_dump` and the others of the same version lie."""
+        return self._binaries
+
     def account(self) -> dict[str, object]:
         return _as(self._owner)
 
