@@ -152,6 +152,8 @@ class WebhookController(Controller):
             environment="live",
             answer=kinds.Webhook,
             conditional=True,
+            # What is gone is at no revision.
+            tagged=False,
             sample=kinds.SAMPLE,
         )
     )
@@ -265,6 +267,8 @@ class WebhookController(Controller):
             environment="live",
             body=types.Why,
             answer=kinds.Delivery,
+            # A delivery goes on by itself.
+            tagged=False,
             sample_body=types.Why(reason="we were down"),
             sample=structs.replace(
                 kinds.SAMPLE_DELIVERY,
