@@ -1,4 +1,12 @@
-"""What every room's tests share: real stores, the tools that only some systems have, and what is measured."""
+"""What every room's tests share: real stores, the tools that only some systems have, and what is measured.
+
+Invariant: no generated example fails for the time that it took, which is the machine's. A run that requires everything
+draws the same examples every time, so that it fails for what was changed; other runs draw new ones.
+"""
+
+import os
+
+import hypothesis
 
 pytest_plugins = [
     "tests.support.backends",
@@ -6,3 +14,12 @@ pytest_plugins = [
     "tests.support.kms_sites",
     "tests.support.measured",
 ]
+
+hypothesis.settings.register_profile(
+    "portreeve",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("PORTREEVE_TEST_REQUIRE") == "all",
+    print_blob=True,
+)
+hypothesis.settings.load_profile("portreeve")

@@ -18,6 +18,7 @@ from storage import engine as storage_engine
 from tests.support.databases import MigratedDatabases, database_name, migrate_all, run_sql
 from tests.support.servers import PostgresServer, RedisServer
 
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """Shared by the run: not to be stopped, paused or filled."""
@@ -69,9 +70,7 @@ def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
 
     def make() -> str:
         name = f"test_{next(numbers)}"
-        run_sql(
-            postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE template0 {postgres_server.copying}"
-        )
+        run_sql(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE template0 {postgres_server.copying}")
         return postgres_server.url(name)
 
     return make

@@ -5,7 +5,9 @@ from storage import engine as storage_engine
 from storage import revision
 from tests.support.databases import MigratedDatabases, database_name
 
-PARTNER = "INSERT INTO partners (id, name, tier, created_at, revision) VALUES ('acme', 'Acme', 'standard', 1, 1)"
+PARTNER = (
+    "INSERT INTO partners (id, name, tier, created_at, revision) VALUES ('acme', 'Acme', 'standard', 1, 1)"
+)
 
 
 async def execute(url: str, *statements: str) -> None:
