@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from storage import engine as storage_engine
 from storage import migrate, revision
 from storage.engine import StorageUnavailable, reading, transaction
-from tests.support.backends import run_sql
+from tests.support.databases import run_sql
 from tests.support.processes import free_port
 from tests.support.servers import PostgresServer
 
