@@ -131,7 +131,7 @@ async def test_a_node_that_stands_still_in_a_change_is_thrown_out(
     server: PostgresServer, engine: AsyncEngine
 ) -> None:
     """It held the revision's lock; all other writers go on without it, and its change is lost whole."""
-    hasty = storage_engine.open_engine(server.url(), patience_ms=100)
+    hasty = storage_engine.open_engine(server.url(), patience_ms=250)
     async with unavailable_in_time(), transaction(hasty) as conn:
         assert await revision.bump(conn) == 1
         async with asyncio.timeout(BOUND_SECONDS):
