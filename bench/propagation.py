@@ -28,7 +28,7 @@ from bench.environment import environment
 from gateway import clocks, composition, settings
 from keys.changes import Author
 from keys.records import KeyRequest
-from tests.support.backends import run_sql
+from tests.support.databases import run_sql
 from tests.support.gateway import PASSWORD_VARIABLE, Deployment, Node, deployed
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.signing import Signer

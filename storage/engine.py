@@ -10,6 +10,7 @@ URL asks for one, and a SQLite file that others can read.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, event, exc
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import Connection, event, exc, util
+from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage import location, outages
@@ -85,6 +86,7 @@ def _open_sqlite(place: location.SqliteLocation, patience_ms: int, common: dict[
     _claim_file(place.path)
     # The driver opens no transactions of its own: `_begin_sqlite` says which kind.
     engine = create_async_engine(place.driver_url, connect_args={"isolation_level": None}, **common)
+    event.listen(engine.sync_engine, "do_connect", _connect_sqlite)
     event.listen(engine.sync_engine, "connect", functools.partial(_prepare_sqlite, patience_ms))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -119,6 +121,23 @@ def _claim_file(path: Path) -> None:
         os.close(descriptor)
     if mode & 0o077:
         raise StorageFileExposed(path, mode)
+
+
+def _connect_sqlite(dialect: Dialect, _record: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401
+    return util.await_only(_open_whole(dialect, arguments, options))
+
+
+async def _open_whole(dialect: Dialect, arguments: Any, options: Any) -> Any:  # noqa: ANN401
+    """A driver that is left while it opens the file tells its end to a loop that may be closed by then, dies of it and
+    never closes what it opened. So whoever is cancelled first waits until it can be closed.
+    """
+    opening = asyncio.ensure_future(util.greenlet_spawn(dialect.connect, *arguments, **options))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await util.greenlet_spawn((await opening).close)
+        raise
 
 
 def _prepare_sqlite(patience_ms: int, connection: Any, _record: object) -> None:  # noqa: ANN401

@@ -1,3 +1,25 @@
-"""What every room's tests share: real stores, and the tools that only some systems have."""
+"""What every room's tests share: real stores, the tools that only some systems have, and what is measured.
 
-pytest_plugins = ["tests.support.backends", "tests.support.optional", "tests.support.kms_sites"]
+Invariant: no generated example fails for the time that it took, which is the machine's. A run that requires everything
+draws the same examples every time, so that it fails for what was changed; other runs draw new ones.
+"""
+
+import os
+
+import hypothesis
+
+pytest_plugins = [
+    "tests.support.backends",
+    "tests.support.optional",
+    "tests.support.kms_sites",
+    "tests.support.measured",
+]
+
+hypothesis.settings.register_profile(
+    "portreeve",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("PORTREEVE_TEST_REQUIRE") == "all",
+    print_blob=True,
+)
+hypothesis.settings.load_profile("portreeve")

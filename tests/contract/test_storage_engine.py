@@ -146,7 +146,7 @@ async def test_an_error_does_not_quote_what_was_to_be_stored(engine: AsyncEngine
 
 async def test_waiting_for_a_connection_is_bounded(migrated_url: str) -> None:
     """When every connection is taken, the next caller hears that the store is unavailable."""
-    small = storage_engine.open_engine(migrated_url, pool_size=1, patience_ms=50)
+    small = storage_engine.open_engine(migrated_url, pool_size=1, patience_ms=1_000)
     try:
         async with reading(small):
             with pytest.raises(StorageUnavailable):
@@ -160,7 +160,7 @@ async def test_waiting_for_a_connection_is_bounded(migrated_url: str) -> None:
 
 async def test_waiting_for_a_writer_is_bounded(engine: AsyncEngine, migrated_url: str) -> None:
     """A writer that never ends does not hold up others for ever, nor readers at all."""
-    impatient = storage_engine.open_engine(migrated_url, patience_ms=50)
+    impatient = storage_engine.open_engine(migrated_url, patience_ms=1_000)
     try:
         async with transaction(engine) as conn:
             await revision.bump(conn)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from storage import engine as storage_engine
 from storage import migrate, revision
 from storage.engine import StorageUnavailable, reading, transaction
-from tests.support.backends import run_sql
+from tests.support.databases import run_sql
 from tests.support.processes import free_port
 from tests.support.servers import PostgresServer
 
@@ -131,7 +131,7 @@ async def test_a_node_that_stands_still_in_a_change_is_thrown_out(
     server: PostgresServer, engine: AsyncEngine
 ) -> None:
     """It held the revision's lock; all other writers go on without it, and its change is lost whole."""
-    hasty = storage_engine.open_engine(server.url(), patience_ms=100)
+    hasty = storage_engine.open_engine(server.url(), patience_ms=250)
     async with unavailable_in_time(), transaction(hasty) as conn:
         assert await revision.bump(conn) == 1
         async with asyncio.timeout(BOUND_SECONDS):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import propagation
-from tests.support import backends
+from tests.support import databases
 from tests.support.gateway import PASSWORD_VARIABLE, Deployment, deployed
 from tests.support.servers import PostgresServer, RedisServer
 
@@ -30,14 +30,14 @@ def two_nodes(
     tmp_path: Path, redis: RedisServer, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Deployment]:
     monkeypatch.setenv(PASSWORD_VARIABLE, postgres_server.password)
-    backends.run_sql(postgres_server.url(), "CREATE DATABASE propagation")
+    databases.run_sql(postgres_server.url(), "CREATE DATABASE propagation")
     try:
         with deployed(
             tmp_path, storage=postgres_server.url("propagation"), redis=redis.url, nodes=2
         ) as deployment:
             yield deployment
     finally:
-        backends.run_sql(postgres_server.url(), "DROP DATABASE propagation WITH (FORCE)")
+        databases.run_sql(postgres_server.url(), "DROP DATABASE propagation WITH (FORCE)")
 
 
 async def slowest(deployment: Deployment) -> float:

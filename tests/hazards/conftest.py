@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import backends
+from tests.support import databases
 from tests.support.gateway import Deployment, deployed
 from tests.support.servers import PostgresServer, RedisServer
 
@@ -17,7 +17,7 @@ _number = itertools.count(1)
 def new_database(server: PostgresServer) -> str:
     """The URL of an empty database of its own."""
     name = f"hazards_{next(_number)}"
-    backends.run_sql(server.url(), f"CREATE DATABASE {name}")
+    databases.run_sql(server.url(), f"CREATE DATABASE {name}")
     return server.url(name)
 
 

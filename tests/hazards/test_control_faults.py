@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support import backends, control_roles, problems
+from tests.support import control_roles, databases, problems
 from tests.support.control_node import control_node
 from tests.support.servers import PostgresServer
 
@@ -18,7 +18,7 @@ async def test_without_its_database_it_says_so_and_goes_on_once_it_is_back(
 ) -> None:
     """A create that was refused so is done when it is sent again, once."""
     server = new_postgres_server()
-    backends.run_sql(server.url(), "CREATE DATABASE control")
+    databases.run_sql(server.url(), "CREATE DATABASE control")
     async with control_node(tmp_path, control_roles.policies(), storage=server.url("control")) as node:
         officer = await node.key(control_roles.OFFICER)
         before = (await node.ask(officer, "GET", KEYS)).json()["items"]

@@ -6,53 +6,17 @@ from `new_redis_server` or `new_postgres_server`.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import engine as storage_engine
-from storage import migrate
+from tests.support.databases import MigratedDatabases, database_name, migrate_all, run_sql
 from tests.support.servers import PostgresServer, RedisServer
-
-MIGRATED = "migrated"
-
-
-def run_sql(url: str, statement: str) -> None:
-    """In a thread with a loop of its own, so that tests with and without a loop can ask."""
-
-    async def execute() -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, execute()).result()
-
-
-def _migrate(url: str) -> None:
-    async def run() -> None:
-        engine = storage_engine.open_engine(url)
-        try:
-            await migrate.upgrade(engine)
-        finally:
-            await engine.dispose()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, run()).result()
-
-
-def database_name(url: str) -> str:
-    return urllib.parse.urlsplit(url).path.removeprefix("/")
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +68,9 @@ def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
     """Makes empty PostgreSQL databases that stay until the run ends; answers their URLs."""
     numbers = itertools.count(1)
 
-    def make(template: str = "template0") -> str:
+    def make() -> str:
         name = f"test_{next(numbers)}"
-        run_sql(
-            postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE {template} {postgres_server.copying}"
-        )
+        run_sql(postgres_server.url(), f"CREATE DATABASE {name} TEMPLATE template0 {postgres_server.copying}")
         return postgres_server.url(name)
 
     return make
@@ -155,16 +117,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrated once a run; tests copy it."""
     path = tmp_path_factory.mktemp("storage") / "migrated.db"
-    _migrate(f"sqlite:{path}")
+    migrate_all(f"sqlite:{path}")
     return path
 
 
 @pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: PostgresServer) -> str:
-    """A template database, migrated once a run."""
-    run_sql(postgres_server.url(), f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
-    _migrate(postgres_server.url(MIGRATED))
-    return MIGRATED
+def migrated_databases(postgres_server: PostgresServer) -> MigratedDatabases:
+    """Migrated once a run; tests borrow copies."""
+    return MigratedDatabases(postgres_server)
 
 
 @pytest.fixture
@@ -175,12 +135,10 @@ def migrated_sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def migrated_postgres_url(
-    postgres_server: PostgresServer, migrated_postgres: str, new_database: Callable[..., str]
-) -> Iterator[str]:
-    url = new_database(migrated_postgres)
+def migrated_postgres_url(migrated_databases: MigratedDatabases) -> Iterator[str]:
+    url = migrated_databases.lend()
     yield url
-    run_sql(postgres_server.url(), f"DROP DATABASE {database_name(url)} WITH (FORCE)")
+    migrated_databases.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -72,7 +72,7 @@ def _forget_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 def link_over(**arguments: Any) -> Link:  # noqa: ANN401  whatever a pool was given
     kind: Any = Connection
     made: type[AbstractConnection] = kind
-    return Link(made, arguments, timeout_s=0.25)
+    return Link(made, arguments, timeout_s=5.0)
 
 
 async def sent(link: Link, command: bytes, replies: int = 1) -> "asyncio.Task[list[object]]":
@@ -196,7 +196,7 @@ async def test_an_opening_that_outlives_being_dropped_reaches_nobody(
                     raise swallows from None
 
     kind: Any = Stubborn
-    link, heard = Link(kind, {}, timeout_s=0.25), list[object]()
+    link, heard = Link(kind, {}, timeout_s=5.0), list[object]()
     link.send(b"one", 1, heard.append, heard.append)
     await asyncio.sleep(0.01)
     link.drop()
@@ -274,6 +274,6 @@ async def test_the_library_retries_nothing_and_sets_no_timer_of_its_own() -> Non
     assert arguments["retry"].get_retries() == 0
     assert arguments["retry_on_timeout"] is False
     assert arguments["socket_timeout"] is None
-    assert arguments["socket_connect_timeout"] == 0.25
+    assert arguments["socket_connect_timeout"] == 5.0
     assert arguments["health_check_interval"] == 0
     await link.aclose()

@@ -50,7 +50,7 @@ def keys(published: Published) -> identity_keys.IdentityKeys:
         lifetime_ms=300_000,
         staleness_bound_ms=3_600_000,
         refetch_ms=5_000,
-        timeout_ms=20,
+        timeout_ms=500,
         clock_ms=published.clock_ms,
     )
 

@@ -15,6 +15,7 @@ from gateway.server.exchange import Exchange
 from gateway.server.limits import Drain
 from gateway.server.protocol import strict_protocol
 from tests.support.front_line import (
+    HASTY,
     LIMITS,
     PLAIN,
     answer,
@@ -197,7 +198,7 @@ async def test_who_waits_in_line_is_not_late() -> None:
 async def test_who_never_sends_on_is_late_once_it_is_their_turn() -> None:
     """The deadline begins when the server reads again."""
     sent = PLAIN + b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab"
-    received = await exchange(tell_body, sent)
+    received = await exchange(tell_body, sent, HASTY)
     assert received.count(b"HTTP/1.1 200") == 1
     assert received.endswith(b"broken")
 

@@ -12,6 +12,7 @@ from gateway.server.exchange import Exchange
 from gateway.server.limits import Limits
 from gateway.server.protocol import StrictProtocol
 from tests.support.front_line import (
+    HASTY,
     LIMITS,
     PLAIN,
     answer,
@@ -50,7 +51,10 @@ async def test_an_idle_connection_is_closed() -> None:
 
 async def test_blank_lines_do_not_keep_a_connection_open() -> None:
     """They begin no request, so the deadline for a head runs."""
-    async with serving(tell_target, keep_alive_s=30) as address, connected(address) as (reader, writer):
+    async with (
+        serving(tell_target, HASTY, keep_alive_s=30) as address,
+        connected(address) as (reader, writer),
+    ):
         writer.write(PLAIN)
         await reader.readuntil(b"/a")
         writer.write(b"\r\n")
@@ -59,18 +63,18 @@ async def test_blank_lines_do_not_keep_a_connection_open() -> None:
 
 async def test_a_head_that_dawdles_is_refused() -> None:
     """Half a head is answered and closed once its time is over."""
-    received = await exchange(tell_target, b"GET /a HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    received = await exchange(tell_target, b"GET /a HTTP/1.1\r\nhost: x\r\nx-slow: ", HASTY)
     assert received.startswith(b"HTTP/1.1 400")
 
 
 async def test_a_head_that_never_begins_is_closed() -> None:
     """A connection that says nothing is not kept."""
-    assert await exchange(tell_target, b"") == b""
+    assert await exchange(tell_target, b"", HASTY) == b""
 
 
 async def test_a_second_head_that_dawdles_is_refused_too() -> None:
     """The deadline is every request's, not the first one's."""
-    received = await exchange(tell_target, PLAIN + b"GET /b HTTP/1.1\r\nho")
+    received = await exchange(tell_target, PLAIN + b"GET /b HTTP/1.1\r\nho", HASTY)
     assert received.count(b"HTTP/1.1 200") == 1
     assert received.count(b"HTTP/1.1 400") == 1
 
@@ -130,22 +134,22 @@ async def test_a_broken_chunk_breaks_its_request(tail: bytes) -> None:
 
 async def test_a_body_that_stops_arriving_is_broken() -> None:
     """There is a deadline for the whole of it."""
-    received = await exchange(tell_body, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab")
-    assert received.endswith(b"broken")
+    sent = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab"
+    assert (await exchange(tell_body, sent, HASTY)).endswith(b"broken")
 
 
 @pytest.mark.parametrize("tail", [b"0\r\nx: " + b"a" * 200_000, b"0\r\n" + b"a: b\r\n" * 40_000])
 async def test_endless_trailers_end_their_request(tail: bytes) -> None:
     """They are dropped, so nothing else would ever bound them."""
     async with (
-        serving(tell_body, replaced(body_timeout_s=5.0)) as address,
+        serving(tell_body) as address,
         connected(address) as (reader, writer),
     ):
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         for at in range(0, len(tail), 8_192):
             writer.write(tail[at : at + 8_192])
             await asyncio.sleep(0)
-        received = await asyncio.wait_for(reader.read(), 3)
+        received = await asyncio.wait_for(reader.read(), 10)
     assert received.endswith(b"broken")
 
 
@@ -299,15 +303,15 @@ async def test_a_request_that_waits_behind_a_slow_answer_is_not_late() -> None:
 
     async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
         if scope["portreeve.target"] == b"/slow":
-            await asyncio.sleep(2 * LIMITS.header_timeout_s)
+            await asyncio.sleep(2 * HASTY.header_timeout_s)
         await answer(send, scope["portreeve.target"])
 
     def head(path: bytes) -> bytes:
         return b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n" % path
 
-    async with serving(app) as address, connected(address) as (reader, writer):
+    async with serving(app, HASTY) as address, connected(address) as (reader, writer):
         writer.write(head(b"fast") + head(b"slow") + head(b"third")[:20])
-        await asyncio.sleep(LIMITS.header_timeout_s / 2)
+        await asyncio.sleep(HASTY.header_timeout_s / 2)
         writer.write(head(b"third")[20:])
         await asyncio.wait_for(reader.readuntil(b"/third"), 5)
         writer.write(head(b"fast") + head(b"slow") + head(b"third")[:20])
@@ -319,13 +323,13 @@ async def test_a_body_behind_a_slow_answer_has_its_time_too() -> None:
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
         if scope["portreeve.target"] == b"/slow":
-            await asyncio.sleep(2 * LIMITS.body_timeout_s)
+            await asyncio.sleep(2 * HASTY.body_timeout_s)
             await answer(send, b"slow")
         else:
             await tell_body(scope, receive, send)
 
     sent = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab"
-    async with serving(app) as address, connected(address) as (reader, writer):
+    async with serving(app, HASTY) as address, connected(address) as (reader, writer):
         writer.write(sent)
         assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"\r\n\r\nbroken")
 

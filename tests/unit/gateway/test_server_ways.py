@@ -13,6 +13,7 @@ from gateway.server.exchange import Exchange
 from gateway.server.plain_head import PlainReader
 from gateway.server.protocol import StrictProtocol
 from tests.support.front_line import (
+    HASTY,
     PLAIN,
     answer,
     connected,
@@ -181,7 +182,10 @@ async def test_the_deadline_of_a_head_ends_with_it(plain: Reads) -> None:
 
 async def test_a_head_that_dawdles_behind_a_plain_request_is_refused(plain: Reads) -> None:
     """Its deadline begins with its first byte."""
-    async with serving(tell_target, keep_alive_s=30) as address, connected(address) as (reader, writer):
+    async with (
+        serving(tell_target, HASTY, keep_alive_s=30) as address,
+        connected(address) as (reader, writer),
+    ):
         writer.write(PLAIN)
         await reader.readuntil(b"/a")
         writer.write(b"GET /b HTTP/1.1\r\nho")

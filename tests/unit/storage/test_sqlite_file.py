@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -154,3 +156,34 @@ async def test_a_reader_does_not_wait_for_another_processs_writer(path: Path, en
             assert await revision.current(conn) == 9
     finally:
         other.close()
+
+
+def test_who_is_cancelled_while_a_connection_opens_leaves_none_behind(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever turn of the loop: the driver's thread ends in order, though the loop ends with the caller."""
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    before = set(threading.enumerate())
+
+    async def begin_and_cancel(turns: int) -> None:
+        engine = storage_engine.open_engine(migrated_sqlite_url)
+
+        async def read() -> None:
+            async with storage_engine.reading(engine):
+                await asyncio.Event().wait()
+
+        reading = asyncio.create_task(read())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await engine.dispose()
+
+    for turns in range(40):
+        asyncio.run(begin_and_cancel(turns))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert died == []

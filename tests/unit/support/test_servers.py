@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from tests.support import servers
-from tests.support.backends import run_sql
+from tests.support.databases import run_sql
 from tests.support.servers import PostgresServer, RedisServer
 
 ROOT = Path(__file__).resolve().parents[3]
