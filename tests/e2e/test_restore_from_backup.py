@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import backends
+from tests.support import databases
 from tests.support.gateway import PASSWORD_VARIABLE, ROOT, Deployment, wait_until
 from tests.support.optional import require
 from tests.support.servers import PostgresServer
@@ -81,7 +81,7 @@ def machines(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[Machine]]:
     """The one that breaks, initialised; and a new one with an empty store and none of the files."""
-    made, databases = [], []
+    made, lent = [], []
     try:
         for name in ("old", "new"):
             (place := tmp_path / name).mkdir()
@@ -89,8 +89,8 @@ def machines(
             if kind == "postgresql":
                 server: PostgresServer = request.getfixturevalue("postgres_server")
                 monkeypatch.setenv(PASSWORD_VARIABLE, server.password)
-                backends.run_sql(server.url(), f"CREATE DATABASE restoring_{name} TEMPLATE template0")
-                databases.append((server, f"restoring_{name}"))
+                databases.run_sql(server.url(), f"CREATE DATABASE restoring_{name} TEMPLATE template0")
+                lent.append((server, f"restoring_{name}"))
                 url, tools = server.url(f"restoring_{name}"), [server.programs]
             bare = url.replace(f":{os.environ.get(PASSWORD_VARIABLE, '')}@", "@", 1)
             made.append(Machine(Deployment(place, storage=url), kind, bare, tools))
@@ -99,8 +99,8 @@ def machines(
     finally:
         for machine in made:
             machine.deployment.close()
-        for server, name in databases:
-            backends.run_sql(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+        for server, name in lent:
+            databases.run_sql(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def answered(done: subprocess.CompletedProcess[str]) -> str:
