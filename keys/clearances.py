@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from keys import approval_rows
-from keys.approval_records import Standing, Wanted
+from keys.approval_records import Standing
 from keys.approvals import Spending, SubjectMoved, UnknownApproval
 from keys.changes import Change, Clearance
 from storage import schema
@@ -21,42 +21,40 @@ _LEDGER: Final = schema.audit_events
 
 
 class InSteps(msgspec.Struct, frozen=True, kw_only=True):
-    """`goal`: the members of the change that the operation does not move itself, and that are the same in every step.
-    `moving`: the acts, by their names in the ledger, that move what was agreed on.
+    """`spending`: what the first step does. `goal`: the members of the change that the operation does not move itself,
+    and that are the same in every step. `moving`: the acts, by their names in the ledger, that move what was agreed on.
     """
 
-    approval: str
-    wanted: Wanted
+    spending: Spending
     goal: frozenset[str]
     moving: frozenset[str]
 
     async def spend(self, change: Change) -> None:
-        found = await approval_rows.get(change.conn, self.approval)
+        approval, wanted = self.spending.approval, self.spending.wanted
+        found = await approval_rows.get(change.conn, approval)
         if found.requested_by != change.author.actor:
-            raise UnknownApproval(self.approval)
+            raise UnknownApproval(approval)
         going_on = found.state == "used" and found.expires_at > change.at and self._leads_to(found.change)
-        if going_on and (found.action, found.subject) == (self.wanted.action, self.wanted.subject):
-            await self._require_undisturbed(change)
-            return
-        await Spending(approval=self.approval, wanted=self.wanted).spend(change)
+        if not going_on or (found.action, found.subject) != (wanted.action, wanted.subject):
+            await self.spending.spend(change)
         await self._require_undisturbed(change)
 
     def _leads_to(self, agreed: dict[str, object]) -> bool:
-        return all(agreed.get(name) == self.wanted.change.get(name) for name in self.goal)
+        return all(agreed.get(name) == self.spending.wanted.change.get(name) for name in self.goal)
 
     async def _require_undisturbed(self, change: Change) -> None:
         asked = (
             sa.select(_LEDGER.c.seq)
-            .where(_LEDGER.c.subject == self.approval, _LEDGER.c.action == "approval.requested")
+            .where(_LEDGER.c.subject == self.spending.approval, _LEDGER.c.action == "approval.requested")
             .scalar_subquery()
         )
         by_others = sa.select(_LEDGER.c.seq).where(
             _LEDGER.c.action.in_(self.moving),
             _LEDGER.c.seq > asked,
-            sa.or_(_LEDGER.c.approval.is_(None), _LEDGER.c.approval != self.approval),
+            sa.or_(_LEDGER.c.approval.is_(None), _LEDGER.c.approval != self.spending.approval),
         )
         if (await change.conn.execute(by_others.limit(1))).first() is not None:
-            raise SubjectMoved(self.wanted.subject)
+            raise SubjectMoved(self.spending.wanted.subject)
 
 
 class Unmoved(msgspec.Struct, frozen=True):

@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.operations import EnvironmentForeign, PermissionMissing
 from keys import data_key_rows, kms
 from keys.approval_records import Wanted
-from keys.approvals import ApprovalClosed, ChangeAltered, SubjectMoved, UnknownApproval
+from keys.approvals import (
+    ApprovalClosed,
+    ChangeAltered,
+    RulesTightened,
+    Spending,
+    SubjectMoved,
+    UnknownApproval,
+)
 from keys.break_glass import BreakGlassClosed
 from keys.changes import Author
 from keys.clearances import InSteps
@@ -93,6 +100,20 @@ async def test_a_rewrap_takes_two(moving: Moving) -> None:
     assert {event.approval for event in told if event.action != "data_key.created"} == {need.id}
     used = [event for event in await moving.there.ledger() if event.action == "approval.used"]
     assert len(used) == 1
+
+
+async def test_rules_that_have_tightened_count_for_a_rewrap_too(moving: Moving) -> None:
+    """Bob's yes was enough when he gave it, and is not by now; nothing has moved by it."""
+    approved = await moving.there.approved(await needed(moving.there.ops.kms.rewrap(ALICE)), BOB)
+    tight = build_desk(
+        moving.room.engine,
+        RULES.replace('"kms.*"', '"kms.*"\napprovers = ["risk"]'),
+        room=moving.room,
+        wrappers=Wrappers(moving.new, None, (moving.old,)),
+    )
+    with pytest.raises(RulesTightened):
+        await tight.ops.kms.rewrap(showing(ALICE, approved))
+    assert await moving.wrapped() == [["old"]] * 3
 
 
 async def test_a_killed_rewrap_goes_on_under_the_same_approval(moving: Moving) -> None:
@@ -280,7 +301,9 @@ async def test_a_used_approval_goes_on_with_its_own_act_alone(ruled: Desk) -> No
     await ruled.ops.kms.reseal(showing(ALICE, await ruled.approved(need, BOB)))
     for action, subject in (("kms.rewrap", need.subject), (need.action, "another")):
         wanted = Wanted(action=action, subject=subject)
-        steps = InSteps(approval=need.id, wanted=wanted, goal=frozenset(), moving=frozenset())
+        steps = InSteps(
+            spending=Spending(approval=need.id, wanted=wanted), goal=frozenset(), moving=frozenset()
+        )
         with pytest.raises(ApprovalClosed):
             await ruled.room.custody.create_partner(
                 "new", "New", "standard", author=Author(ALICE.actor, clearance=steps)
