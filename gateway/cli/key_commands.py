@@ -32,17 +32,10 @@ def _parse_permissions(
     return value or None
 
 
-def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else moments.parse_moment(value, clocks.wall_ms())
-    except moments.UnreadableMoment as error:
-        raise click.BadParameter(str(error)) from None
-
-
 def _parse_end(ctx: click.Context, option: click.Parameter, value: str | None) -> int | UnsetType | None:
     if value is None:
         return UNSET
-    return None if value == "never" else _parse_moment(ctx, option, value)
+    return None if value == "never" else moments.parse_option(ctx, option, value)
 
 
 @click.group()
@@ -71,7 +64,7 @@ def keys() -> None:
     "--expires",
     "expires_at",
     metavar="T",
-    callback=_parse_moment,
+    callback=moments.parse_option,
     help="RFC 3339, or from now: 12h, 90d, 4w.",
 )
 @click.option("--label", default="", metavar="L", help="A note for people.")

@@ -8,6 +8,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import click
+
+from gateway import clocks
+
 _DISTANCE: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])\Z", re.ASCII)
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +42,14 @@ def parse_past(text: str, now_ms: int) -> int:
     """The same, but a distance lies behind now."""
     moment = parse_moment(text, now_ms)
     return 2 * now_ms - moment if _DISTANCE.match(text) else moment
+
+
+def parse_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """What an option that is a moment was given."""
+    try:
+        return None if value is None else parse_moment(value, clocks.wall_ms())
+    except UnreadableMoment as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def show(moment_ms: int | None) -> str | None:

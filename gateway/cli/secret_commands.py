@@ -44,13 +44,6 @@ def _parse_duration(_: click.Context, __: click.Parameter, value: str | None) ->
         raise click.BadParameter(str(error)) from None
 
 
-def _parse_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else moments.parse_moment(value, clocks.wall_ms())
-    except moments.UnreadableMoment as error:
-        raise click.BadParameter(str(error)) from None
-
-
 _overlap = click.option(
     "--overlap",
     "overlap_ms",
@@ -115,7 +108,10 @@ def show(secret_id: str, as_json: bool) -> None:
 
 @secrets.command()
 @click.option(
-    "--until", metavar="T", callback=_parse_moment, help="RFC 3339, or from now: 12h, 90d.  [default: 30d]"
+    "--until",
+    metavar="T",
+    callback=moments.parse_option,
+    help="RFC 3339, or from now: 12h, 90d.  [default: 30d]",
 )
 @_json
 @context.with_config
@@ -148,7 +144,11 @@ def plan(until: int | None, as_json: bool) -> None:
 )
 @click.option("--prepare", is_flag=True, help="Make it, and let it serve only after `secrets activate`.")
 @click.option(
-    "--at", "activates_at", metavar="T", callback=_parse_moment, help="Make it, and let it serve from T."
+    "--at",
+    "activates_at",
+    metavar="T",
+    callback=moments.parse_option,
+    help="Make it, and let it serve from T.",
 )
 @click.option(
     "--lost", "replaces_lost", is_flag=True, help="The active one never arrived: end that, keep the older."

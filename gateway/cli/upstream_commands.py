@@ -14,14 +14,21 @@ import msgspec
 from gateway import settings
 from gateway.cli import consent, context, moments, output
 from gateway.credentials import entering, forms
-from gateway.operations.upstream_operations import Entering
 from keys import refusals
 from keys.environment import ENVIRONMENTS
 from keys.secret import Secret
 from keys.upstream_credentials import Form, Source, UpstreamCredential
 
 COLUMNS: Final = ("upstream", "environment", "form", "source", "active", "pending", "required")
-VERSION_COLUMNS: Final = ("version", "state", "created_at", "activated_at", "retires_at", "revoked_at")
+VERSION_COLUMNS: Final = (
+    "version",
+    "state",
+    "created_at",
+    "activates_at",
+    "activated_at",
+    "retires_at",
+    "revoked_at",
+)
 _MOST: Final = 65_536
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -130,12 +137,27 @@ def set_(  # noqa: PLR0913, PLR0917  click hands each option on
 
 
 @credential.command()
+@click.option(
+    "--at",
+    "activates_at",
+    metavar="T",
+    callback=moments.parse_option,
+    help="Send it from T without a further word.",
+)
 @_secret_options
 @consent.with_consent
 @_common
-def announce(name: str, as_json: bool, secret_file: Path | None, **members: str | None) -> None:
+def announce(
+    name: str, as_json: bool, secret_file: Path | None, activates_at: int | None, **members: str | None
+) -> None:
     """Store the next version, without sending it yet."""
-    _enter("announce", name, secret_file, members, as_json=as_json)
+    material = _read_next(name, secret_file, members)
+    changed = context.operate(
+        lambda ops, by: ops.upstreams.announce(
+            by, name, material, activates_at=activates_at, reason=consent.reason()
+        )
+    )
+    _print(changed, as_json=as_json)
 
 
 @credential.command()
@@ -144,7 +166,11 @@ def announce(name: str, as_json: bool, secret_file: Path | None, **members: str 
 @_common
 def rotate(name: str, as_json: bool, secret_file: Path | None, **members: str | None) -> None:
     """Store the next version and send it from now on."""
-    _enter("rotate", name, secret_file, members, as_json=as_json)
+    material = _read_next(name, secret_file, members)
+    changed = context.operate(
+        lambda ops, by: ops.upstreams.rotate(by, name, material, reason=consent.reason())
+    )
+    _print(changed, as_json=as_json)
 
 
 @credential.command()
@@ -185,13 +211,9 @@ def show(name: str, as_json: bool) -> None:
     _print(context.operate(lambda ops, by: ops.upstreams.get(by, name)), as_json=as_json)
 
 
-def _enter(step: Entering, name: str, secret_file: Path | None, members: Members, *, as_json: bool) -> None:
+def _read_next(name: str, secret_file: Path | None, members: Members) -> Secret:
     found = context.operate(lambda ops, by: ops.upstreams.get(by, name))
-    material = _read_material(found.form, members, secret_file)
-    changed = context.operate(
-        lambda ops, by: ops.upstreams.enter(by, step, name, material, reason=consent.reason())
-    )
-    _print(changed, as_json=as_json)
+    return _read_material(found.form, members, secret_file)
 
 
 def _read_material(form: Form, members: Members, file: Path | None) -> Secret:
@@ -248,6 +270,7 @@ def _print(found: UpstreamCredential, *, as_json: bool) -> None:
             "version": version.version,
             "state": version.state,
             "created_at": moments.show(version.created_at),
+            "activates_at": moments.show(version.activates_at),
             "activated_at": moments.show(version.activated_at),
             "retires_at": moments.show(version.retires_at),
             "revoked_at": moments.show(version.revoked_at),

@@ -8,7 +8,7 @@ the right one. To revoke one takes one person.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -28,8 +28,6 @@ from keys.upstream_credentials import (
     UpstreamCredentials,
 )
 from policies import control
-
-Entering = Literal["announce", "rotate"]
 
 
 class UpstreamOperations:
@@ -66,17 +64,26 @@ class UpstreamOperations:
         )
         return await self._credentials.create(request, material, author=author)
 
-    async def enter(
-        self, by: Operator, step: Entering, upstream: str, material: Secret, *, reason: str | None = None
+    async def announce(
+        self,
+        by: Operator,
+        upstream: str,
+        material: Secret,
+        *,
+        activates_at: int | None = None,
+        reason: str | None = None,
     ) -> UpstreamCredential:
-        """The next version: announced, or sent at once."""
-        seen = await self._get_own(by, upstream)
-        if seen.source != "local":
-            raise NotHeldHere(upstream, seen.source)
-        change = {"step": step, "public": _public(seen.form, material)}
-        author = await self._pass(by, "upstream.rotate", seen, change, reason)
-        if step == "announce":
-            return await self._credentials.announce(upstream, material, author=author)
+        """The next version, not sent before it is activated. `activates_at`: when that happens by itself."""
+        author = await self._enter(
+            by, upstream, material, {"step": "announce", "activates_at": activates_at}, reason
+        )
+        return await self._credentials.announce(upstream, material, activates_at=activates_at, author=author)
+
+    async def rotate(
+        self, by: Operator, upstream: str, material: Secret, *, reason: str | None = None
+    ) -> UpstreamCredential:
+        """The next version, sent at once."""
+        author = await self._enter(by, upstream, material, {"step": "rotate"}, reason)
         return await self._credentials.rotate(upstream, material, author=author)
 
     async def activate(self, by: Operator, upstream: str, *, reason: str | None = None) -> UpstreamCredential:
@@ -113,6 +120,15 @@ class UpstreamOperations:
         found = await self._credentials.get(upstream)
         by.require_environment(found.environment)
         return found
+
+    async def _enter(
+        self, by: Operator, upstream: str, material: Secret, step: dict[str, Any], reason: str | None
+    ) -> Author:
+        seen = await self._get_own(by, upstream)
+        if seen.source != "local":
+            raise NotHeldHere(upstream, seen.source)
+        change = step | {"public": _public(seen.form, material)}
+        return await self._pass(by, "upstream.rotate", seen, change, reason)
 
     async def _pass(
         self,

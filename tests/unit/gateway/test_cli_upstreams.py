@@ -49,6 +49,21 @@ def test_the_life_of_a_credential(store: Run, tmp_path: Path) -> None:
     assert "upstream_credential.removed" in shown
 
 
+def test_a_credential_can_be_announced_for_a_moment(store: Run) -> None:
+    """The scheduler sends it from then on; a moment that has passed is refused, and nothing is stored."""
+    piped(*SET, "--form", "header", "--header", "x-api-key", secret=CANARY)
+    announce = ("upstreams", "credential", "announce", "paper-trading")
+    late = piped(*announce, "--at", "2026-01-01T00:00:00Z", secret=f"{CANARY}-2", code=1)
+    assert "passed" in late.stderr
+    assert listed(store)["paper-trading"]["pending"] is None
+    piped(*announce, "--at", "7d", secret=f"{CANARY}-2")
+    planned = json.loads(store("secrets", "plan", "--until", "8d", "--json").stdout)
+    assert next((one["step"], one["version"]) for one in planned if one["kind"] == "upstream") == (
+        "activate",
+        2,
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "secret"),
     [

@@ -158,15 +158,15 @@ async def test_an_upstreams_credential_is_rotated_and_removed_by_two_and_revoked
     await free.ops.upstreams.create(BOB, BASIC, PASSWORD)
     with pytest.raises(NoPendingVersion):
         await ruled.ops.upstreams.activate(ALICE, "orders")
-    enter = await needed(ruled.ops.upstreams.enter(ALICE, "announce", "orders", PASSWORD))
-    announced = await ruled.ops.upstreams.enter(
-        showing(ALICE, await ruled.approved(enter, BOB)), "announce", "orders", PASSWORD
+    enter = await needed(ruled.ops.upstreams.announce(ALICE, "orders", PASSWORD))
+    announced = await ruled.ops.upstreams.announce(
+        showing(ALICE, await ruled.approved(enter, BOB)), "orders", PASSWORD
     )
     assert announced.versions[-1].state == "pending"
     activate = await ruled.approved(await needed(ruled.ops.upstreams.activate(ALICE, "orders")), BOB)
     remove = await ruled.approved(await needed(ruled.ops.upstreams.remove(ALICE, "orders")), BOB)
     with pytest.raises(ChangeAltered):
-        await ruled.ops.upstreams.enter(showing(ALICE, activate), "rotate", "orders", PASSWORD)
+        await ruled.ops.upstreams.rotate(showing(ALICE, activate), "orders", PASSWORD)
     await ruled.ops.upstreams.revoke(ALICE, "orders", 2, reason="it leaked")
     with pytest.raises(SubjectMoved):
         await ruled.ops.upstreams.remove(showing(ALICE, remove), "orders")
@@ -180,7 +180,7 @@ async def test_an_upstreams_credential_is_rotated_and_removed_by_two_and_revoked
     )
     await free.ops.upstreams.create(BOB, elsewhere, None)
     with pytest.raises(NotHeldHere):
-        await ruled.ops.upstreams.enter(ALICE, "rotate", "far", PASSWORD)
+        await ruled.ops.upstreams.rotate(ALICE, "far", PASSWORD)
 
 
 async def test_upstreams_are_for_operators_of_their_environment(ruled: Desk) -> None:
@@ -193,7 +193,7 @@ async def test_upstreams_are_for_operators_of_their_environment(ruled: Desk) -> 
     await free.ops.upstreams.create(BOB, live, PASSWORD)
     for by, failure in ((paper, EnvironmentForeign), (person("p", partner="acme"), PermissionMissing)):
         for operation in (
-            free.ops.upstreams.enter(by, "rotate", "orders", PASSWORD),
+            free.ops.upstreams.rotate(by, "orders", PASSWORD),
             free.ops.upstreams.activate(by, "orders"),
             free.ops.upstreams.revoke(by, "orders"),
             free.ops.upstreams.remove(by, "orders"),
