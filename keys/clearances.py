@@ -34,7 +34,9 @@ class InSteps(msgspec.Struct, frozen=True, kw_only=True):
         found = await approval_rows.get(change.conn, self.approval)
         if found.requested_by != change.author.actor:
             raise UnknownApproval(self.approval)
-        going_on = found.state == "used" and found.expires_at > change.at and self._leads_to(found.change)
+        going_on = (
+            found.state == "used" and found.expires_at > await change.now() and self._leads_to(found.change)
+        )
         if going_on and (found.action, found.subject) == (self.wanted.action, self.wanted.subject):
             await self._require_undisturbed(change)
             return

@@ -8,7 +8,7 @@ from tests.support.commands import HMAC, Run, read
 
 
 def test_reporting_freezes_what_is_real(run: Run, place: Path) -> None:
-    """What each line of the file is, and whose: empty ones are counted, and nothing else; the secret is in no output and in no ledger."""
+    """Each line by its number in the file: what it was, and whose; the secret is in no output and in no ledger."""
     run("init")
     run("partners", "create", "acme")
     made = read(run("keys", "create", "--partner", "acme", *HMAC, "--json"))

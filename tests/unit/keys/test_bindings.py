@@ -27,7 +27,7 @@ def access_ring(room: Room) -> Ring:
 
 
 async def test_every_kind_moves_to_a_new_data_key_and_opens_there(room: Room) -> None:
-    """API keys, a ring that was rotated, one of another algorithm, upstream credentials and webhooks, in both states that they may have."""
+    """API keys, rings of both algorithms, one of them rotated, upstream credentials and webhooks."""
     await room.create_key()
     ring = room.ring()
     await ring.ensure(author=OPERATOR)
