@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import approval_rows as rows
 from keys import identities, refusals
-from keys.approval_records import PREFIX, Approval, Standing, Wanted, Wished
+from keys.approval_records import PREFIX, Approval, Deciders, Standing, Wanted, Wished
 from keys.approval_rows import UnknownApproval
 from keys.changes import Author, Change, Changes
 from storage import engine
@@ -37,6 +37,13 @@ class TooManyPending(refusals.Conflict):
 class SelfApproval(refusals.Conflict):
     def __init__(self, approval_id: str) -> None:
         super().__init__(f"{approval_id} was asked for by yourself, or by a key that one of you made alone")
+
+
+class KeyNeeded(refusals.Conflict):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f'{approval_id} is decided over the control API, with an API key: the policies say deciders = "keys"'
+        )
 
 
 class ApprovalClosed(refusals.Conflict):
@@ -81,12 +88,13 @@ class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """The clearance of a change that a second person has agreed to: see `changes.Clearance`.
 
-    `approvers`: whom the rules ask for as they are now.
+    `approvers`, `deciders`: whom the rules ask for as they are now.
     """
 
     approval: str
     wanted: Wanted
     approvers: tuple[tuple[str, ...], ...] = ()
+    deciders: Deciders = "anybody"
 
     async def spend(self, change: Change) -> None:
         standing, digest = self.wanted.standing, self.wanted.digest()
@@ -96,7 +104,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             change.conn, self.approval, digest, change.author.actor, await change.now()
         ):
             await self._refuse(change)
-        await self._require_decider(change)
+        await self.require_decider(change)
         await change.record(
             "approval.used",
             self.approval,
@@ -105,9 +113,11 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
         )
 
-    async def _require_decider(self, change: Change) -> None:
+    async def require_decider(self, change: Change) -> None:
         """Whoever decided had a role of each list that was asked for then; which one is not known any more."""
         found = await rows.get(change.conn, self.approval)
+        if self.deciders == "keys" and not await _was_signed(change.conn, found):
+            raise RulesTightened(self.approval)
         if not all(any(set(then) <= set(now) for then in found.approvers) for now in self.approvers):
             raise RulesTightened(self.approval)
         if found.decided_by is not None and await rows.is_stopped(change.conn, found.decided_by):
@@ -181,11 +191,11 @@ class Approvals:
         shown = tuple(approval.seen_at(now_ms) for approval in found[:size])
         return ApprovalPage(approvals=shown, after=shown[-1].id if len(found) > size else None)
 
-    async def approve(self, approval_id: str, *, author: Author) -> Approval:
-        return await self._decide(approval_id, "approved", author)
+    async def approve(self, approval_id: str, *, deciders: Deciders = "anybody", author: Author) -> Approval:
+        return await self._decide(approval_id, "approved", deciders, author)
 
-    async def refuse(self, approval_id: str, *, author: Author) -> Approval:
-        return await self._decide(approval_id, "refused", author)
+    async def refuse(self, approval_id: str, *, deciders: Deciders = "anybody", author: Author) -> Approval:
+        return await self._decide(approval_id, "refused", deciders, author)
 
     async def withdraw(self, approval_id: str, *, author: Author) -> Approval:
         """By whoever asked; also when it has been approved and is not needed any more."""
@@ -199,11 +209,20 @@ class Approvals:
             return await rows.get(change.conn, approval_id)
 
     async def _decide(
-        self, approval_id: str, state: Literal["approved", "refused"], author: Author
+        self,
+        approval_id: str,
+        state: Literal["approved", "refused"],
+        deciders: Deciders,
+        author: Author,
     ) -> Approval:
+        signed = deciders == "keys"
         async with self._changes.begin(author) as change:
             found = await _get_open(change, approval_id, ("pending",))
-            if await identities.may_be_one_mind(change.conn, found.requested_by, author.actor):
+            if signed and not identities.is_key(author.actor):
+                raise KeyNeeded(approval_id)
+            if await identities.may_be_one_mind(
+                change.conn, found.requested_by, author.actor, shells_are_one=signed
+            ):
                 raise SelfApproval(approval_id)
             await rows.settle(
                 change.conn,
@@ -249,6 +268,14 @@ async def _get_open(change: Change, approval_id: str, states: tuple[str, ...]) -
     if found.state not in states:
         raise ApprovalClosed(found)
     return found
+
+
+async def _was_signed(conn: AsyncConnection, found: Approval) -> bool:
+    """Whether a key said yes, and none that only an account stood behind where another account had asked."""
+    decided_by = found.decided_by
+    if decided_by is None or not identities.is_key(decided_by):
+        return False
+    return not await identities.may_be_one_mind(conn, found.requested_by, decided_by, shells_are_one=True)
 
 
 async def _require_unmoved(conn: AsyncConnection, standing: Standing) -> None:

@@ -1,8 +1,8 @@
 """What each kind of secret binds its ciphertext to: the envelope's fields, found from the stored row.
 
 Invariant: a kind that is not listed here is not guessed at. Where the row does not tell all of it, every binding that
-it could have is named; a ciphertext opens under one of them at most. Whoever adds a kind of secret that is sealed adds its
-binding here, or its data keys can never be retired.
+it could have is named; a ciphertext opens under one of them at most. Whoever adds a kind of secret that is sealed adds
+its binding here, or its data keys can never be retired.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,9 +2,9 @@
 
 Invariant: it is open for whoever opened it and nobody else, from a moment to a moment that is fixed when it is opened;
 it cannot be prolonged, only closed, and closes by itself. That it is open is checked in the transaction of each change
-made under it, and each of them names it in the ledger. Opening and closing are in the ledger, too. Its times are
-the store's clock, so that no node with a wrong one prolongs it. Refuses: to open one
-without a reason, or a second one while the first is open.
+made under it, and each of them names it in the ledger. Opening and closing are in the ledger, too. Its times are the
+store's clock, so that no node with a wrong one prolongs it.
+Refuses: to open one without a reason, or a second one while the first is open.
 """
 
 import base64

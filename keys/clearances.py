@@ -3,7 +3,8 @@
 Invariant: of an operation in many transactions each one is cleared for itself, so whoever is killed in the middle goes
 on with the same approval, until it expires, and towards the same goal only. None is cleared once anybody else has moved
 what was agreed on: since it was asked for, nothing but the operation's own steps may have changed it. So an approval
-that has been used never does anything anew. Refuses: everybody but whoever asked.
+that has been used never does anything anew. Each step asks again by whom it was given.
+Refuses: everybody but whoever asked.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from keys import approval_rows
-from keys.approval_records import Standing, Wanted
+from keys.approval_records import Standing
 from keys.approvals import Spending, SubjectMoved, UnknownApproval
 from keys.changes import Change, Clearance
 from storage import schema
@@ -25,40 +26,43 @@ class InSteps(msgspec.Struct, frozen=True, kw_only=True):
     `moving`: the acts, by their names in the ledger, that move what was agreed on.
     """
 
-    approval: str
-    wanted: Wanted
+    spending: Spending
     goal: frozenset[str]
     moving: frozenset[str]
 
     async def spend(self, change: Change) -> None:
-        found = await approval_rows.get(change.conn, self.approval)
+        found = await approval_rows.get(change.conn, self.spending.approval)
         if found.requested_by != change.author.actor:
-            raise UnknownApproval(self.approval)
+            raise UnknownApproval(self.spending.approval)
         going_on = (
             found.state == "used" and found.expires_at > await change.now() and self._leads_to(found.change)
         )
-        if going_on and (found.action, found.subject) == (self.wanted.action, self.wanted.subject):
+        if going_on and (found.action, found.subject) == (
+            self.spending.wanted.action,
+            self.spending.wanted.subject,
+        ):
+            await self.spending.require_decider(change)
             await self._require_undisturbed(change)
             return
-        await Spending(approval=self.approval, wanted=self.wanted).spend(change)
+        await self.spending.spend(change)
         await self._require_undisturbed(change)
 
     def _leads_to(self, agreed: dict[str, object]) -> bool:
-        return all(agreed.get(name) == self.wanted.change.get(name) for name in self.goal)
+        return all(agreed.get(name) == self.spending.wanted.change.get(name) for name in self.goal)
 
     async def _require_undisturbed(self, change: Change) -> None:
         asked = (
             sa.select(_LEDGER.c.seq)
-            .where(_LEDGER.c.subject == self.approval, _LEDGER.c.action == "approval.requested")
+            .where(_LEDGER.c.subject == self.spending.approval, _LEDGER.c.action == "approval.requested")
             .scalar_subquery()
         )
         by_others = sa.select(_LEDGER.c.seq).where(
             _LEDGER.c.action.in_(self.moving),
             _LEDGER.c.seq > asked,
-            sa.or_(_LEDGER.c.approval.is_(None), _LEDGER.c.approval != self.approval),
+            sa.or_(_LEDGER.c.approval.is_(None), _LEDGER.c.approval != self.spending.approval),
         )
         if (await change.conn.execute(by_others.limit(1))).first() is not None:
-            raise SubjectMoved(self.wanted.subject)
+            raise SubjectMoved(self.spending.wanted.subject)
 
 
 class Unmoved(msgspec.Struct, frozen=True):

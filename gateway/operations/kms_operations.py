@@ -129,7 +129,7 @@ class KmsOperations:
         # Under break-glass every step looks for itself whether it is still open.
         if not isinstance(spending, Spending):
             return author
-        steps = InSteps(approval=spending.approval, wanted=spending.wanted, goal=goal, moving=moving)
+        steps = InSteps(spending=spending, goal=goal, moving=moving)
         return msgspec.structs.replace(author, clearance=steps)
 
 

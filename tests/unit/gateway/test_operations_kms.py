@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.operations import EnvironmentForeign, PermissionMissing
 from keys import data_key_rows, kms
 from keys.approval_records import Wanted
-from keys.approvals import ApprovalClosed, ChangeAltered, SubjectMoved, UnknownApproval
+from keys.approvals import ApprovalClosed, ChangeAltered, Spending, SubjectMoved, UnknownApproval
 from keys.break_glass import BreakGlassClosed
 from keys.changes import Author
 from keys.clearances import InSteps
@@ -280,7 +280,9 @@ async def test_a_used_approval_goes_on_with_its_own_act_alone(ruled: Desk) -> No
     await ruled.ops.kms.reseal(showing(ALICE, await ruled.approved(need, BOB)))
     for action, subject in (("kms.rewrap", need.subject), (need.action, "another")):
         wanted = Wanted(action=action, subject=subject)
-        steps = InSteps(approval=need.id, wanted=wanted, goal=frozenset(), moving=frozenset())
+        steps = InSteps(
+            spending=Spending(approval=need.id, wanted=wanted), goal=frozenset(), moving=frozenset()
+        )
         with pytest.raises(ApprovalClosed):
             await ruled.room.custody.create_partner(
                 "new", "New", "standard", author=Author(ALICE.actor, clearance=steps)
