@@ -145,14 +145,15 @@ async def _check_second_person(configured: settings.Settings) -> str:
         unsigned = await _find_unsigned(store)
     if opened:
         raise Unwell(f"break-glass is open: {', '.join(f'{one.id} by {one.opened_by}' for one in opened)}")
-    if unsigned:
+    signed = configured.policies.approvals.deciders == "keys"
+    # Where a key is asked for they are good for nothing, and nobody's worry.
+    if unsigned and not signed:
         raise Unwell(
             f"accounts of a machine have approved {', '.join(unsigned)}: as good as what that machine says;"
             ' see deciders = "keys"'
         )
-    if configured.policies.approvals.deciders == "anybody":
-        return "asked for where the policies say so; accounts of this machine decide, too"
-    return "asked for where the policies say so, and decided with a key"
+    decided = ", and decided with a key" if signed else "; accounts of this machine decide, too"
+    return f"asked for where the policies say so{decided}"
 
 
 async def _find_unsigned(store: composition.Store) -> list[str]:

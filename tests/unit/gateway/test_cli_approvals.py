@@ -241,11 +241,11 @@ def test_an_account_s_yes_is_told_for_what_it_is(store: Run, sit_down: As, place
     assert verdict == "warning"
     assert told["approval"] in detail
     sit_down(None)
-    store("approvals", "withdraw", told["approval"])
     policies = place / ".portreeve/policies.toml"
     policies.write_text('deciders = "keys"\n' + policies.read_text("utf-8"), "utf-8")
     assert read(store("config", "check", "--json"))["deciders"] == "keys"
     assert second_person() == ("ok", "asked for where the policies say so, and decided with a key")
+    store("approvals", "withdraw", told["approval"])
     told = ask(store, "keys", "create", *LIVE)
     sit_down(4_000_001)
     for verb in ("approve", "refuse"):
