@@ -126,8 +126,8 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
             DataKeyUpkeep(engine, data_keys, clock, schedules),
         ),
         secret_pages=SecretPages(engine, clock, kinds, schedules),
-        approvals=Approvals(engine, changes, clock, entropy),
-        break_glass=BreakGlass(engine, changes, clock, entropy),
+        approvals=Approvals(engine, changes, entropy),
+        break_glass=BreakGlass(engine, changes, entropy),
     )
 
 

@@ -182,8 +182,9 @@ async def get_living_at(conn: AsyncConnection, key_id: str, revision: int) -> Ap
     return key
 
 
-async def freeze(change: Change, key_id: str) -> None:
-    if (await _get_living(change.conn, key_id)).frozen_at is not None:
+async def freeze(change: Change, key_id: str, *, anew: bool = False) -> None:
+    """`anew`: also one that is frozen, which is then frozen by this change."""
+    if (await _get_living(change.conn, key_id)).frozen_at is not None and not anew:
         raise KeyAlreadyFrozen(key_id)
     await _update(change, key_id, frozen_at=change.at, frozen_reason=change.author.reason)
 

@@ -16,6 +16,9 @@ Wished = Literal["open", "pending", "approved", "refused", "withdrawn", "used", 
 # What has a revision by which it is seen that it was changed.
 StandingKind = Literal["key", "partner", "secret", "webhook", "route", "environment"]
 
+# By whom a yes counts: by whoever may decide, or by a key that signed its request alone.
+Deciders = Literal["anybody", "keys"]
+
 PREFIX: Final = "apr_"
 _LABEL: Final = b"portreeve/approval/1\n"
 _OPEN: Final = ("pending", "approved")

@@ -1,12 +1,15 @@
 """What each kind of secret binds its ciphertext to: the envelope's fields, found from the stored row.
 
-Invariant: a kind that is not listed here is not guessed at. Whoever adds a kind of secret that is sealed adds its
-binding here, or its data keys can never be retired.
+Invariant: a kind that is not listed here is not guessed at. Where the row does not tell all of it, every binding that
+it could have is named; a ciphertext opens under one of them at most. Whoever adds a kind of secret that is sealed adds
+its binding here, or its data keys can never be retired.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
+
+from keys import signing_keys
 
 
 class Sealed(NamedTuple):
@@ -33,24 +36,34 @@ class UnknownBinding(Exception):
         super().__init__(f"nothing here knows how secrets of the kind {kind!r} are sealed")
 
 
-def _bind_api_key(row: Sealed) -> Binding:
-    return Binding("api-key-secret", row.secret_id, row.version)
+def ring_key_kind(ring: str, algorithm: signing_keys.Algorithm) -> str:
+    """The same bytes are never a key of two algorithms."""
+    suffix = "" if algorithm == "EdDSA" else f"/{algorithm}"
+    return f"ring-key/{ring}{suffix}"
 
 
-def _bind_ring_key(row: Sealed) -> Binding:
-    # A ring key's id is the thumbprint of its public half, and says more than a number.
-    return Binding(f"ring-key/{row.label}", row.public_id or "", row.version)
+def _bind_api_key(row: Sealed) -> tuple[Binding, ...]:
+    return (Binding("api-key-secret", row.secret_id, row.version),)
 
 
-def _bind_upstream_credential(row: Sealed) -> Binding:
-    return Binding("upstream-credential", row.secret_id, row.version)
+def _bind_ring_key(row: Sealed) -> tuple[Binding, ...]:
+    # A ring key's id is the thumbprint of its public half, and says more than a number. Its algorithm is the ring's to
+    # know, and in no row.
+    return tuple(
+        Binding(ring_key_kind(row.label, algorithm), row.public_id or "", row.version)
+        for algorithm in get_args(signing_keys.Algorithm)
+    )
 
 
-def _bind_webhook_secret(row: Sealed) -> Binding:
-    return Binding("webhook-secret", row.secret_id, row.version)
+def _bind_upstream_credential(row: Sealed) -> tuple[Binding, ...]:
+    return (Binding("upstream-credential", row.secret_id, row.version),)
 
 
-BINDINGS: Final[Mapping[str, Callable[[Sealed], Binding]]] = MappingProxyType(
+def _bind_webhook_secret(row: Sealed) -> tuple[Binding, ...]:
+    return (Binding("webhook-secret", row.secret_id, row.version),)
+
+
+BINDINGS: Final[Mapping[str, Callable[[Sealed], tuple[Binding, ...]]]] = MappingProxyType(
     {
         "api-key": _bind_api_key,
         "ring": _bind_ring_key,
@@ -60,7 +73,7 @@ BINDINGS: Final[Mapping[str, Callable[[Sealed], Binding]]] = MappingProxyType(
 )
 
 
-def bind(row: Sealed) -> Binding:
+def bind(row: Sealed) -> tuple[Binding, ...]:
     found = BINDINGS.get(row.kind)
     if found is None:
         raise UnknownBinding(row.kind)

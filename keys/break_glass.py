@@ -2,8 +2,9 @@
 
 Invariant: it is open for whoever opened it and nobody else, from a moment to a moment that is fixed when it is opened;
 it cannot be prolonged, only closed, and closes by itself. That it is open is checked in the transaction of each change
-made under it, and each of them names it in the ledger. Opening and closing are in the ledger, too. Refuses: to open one
-without a reason, or a second one while the first is open.
+made under it, and each of them names it in the ledger. Opening and closing are in the ledger, too. Its times are the
+store's clock, so that no node with a wrong one prolongs it.
+Refuses: to open one without a reason, or a second one while the first is open.
 """
 
 import base64
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import refusals, requests
-from keys.changes import Author, Change, Changes, Clock
+from keys.changes import Author, Change, Changes
 from storage import engine, schema
 
 MARK: Final = "break-glass:"
@@ -67,18 +68,15 @@ class UnderGlass(msgspec.Struct, frozen=True):
     glass: str
 
     async def spend(self, change: Change) -> None:
-        found = await _find_open(change.conn, change.author.actor, change.at)
+        found = await _find_open(change.conn, change.author.actor, await change.now())
         if found is None or found.id != self.glass:
             raise BreakGlassClosed
 
 
 class BreakGlass:
-    def __init__(
-        self, engine_: AsyncEngine, changes: Changes, clock: Clock, entropy: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, engine_: AsyncEngine, changes: Changes, entropy: Callable[[int], bytes]) -> None:
         self._engine = engine_
         self._changes = changes
-        self._clock = clock
         self._entropy = entropy
 
     async def open(self, length_ms: int, *, author: Author) -> Glass:
@@ -86,14 +84,15 @@ class BreakGlass:
         if reason is None:
             raise ReasonMissing
         async with self._changes.begin(author) as change:
-            found = await _find_open(change.conn, author.actor, change.at)
+            now_ms = await change.now()
+            found = await _find_open(change.conn, author.actor, now_ms)
             if found is not None:
                 raise BreakGlassOpen(found.id)
             glass = Glass(
                 id="brg_" + base64.b32encode(self._entropy(ID_ENTROPY)).decode().lower(),
                 opened_by=author.actor,
-                opened_at=change.at,
-                expires_at=change.at + length_ms,
+                opened_at=now_ms,
+                expires_at=now_ms + length_ms,
                 reason=reason,
             )
             await change.conn.execute(sa.insert(_TABLE).values(**msgspec.structs.asdict(glass)))
@@ -102,8 +101,9 @@ class BreakGlass:
 
     async def close(self, glass_id: str, *, author: Author) -> Glass:
         async with self._changes.begin(author) as change:
-            found = await self._get_open(change.conn, glass_id, change.at)
-            closed = msgspec.structs.replace(found, closed_at=change.at, closed_by=author.actor)
+            now_ms = await change.now()
+            found = await self._get_open(change.conn, glass_id, now_ms)
+            closed = msgspec.structs.replace(found, closed_at=now_ms, closed_by=author.actor)
             await change.conn.execute(
                 sa.update(_TABLE)
                 .where(_TABLE.c.id == glass_id)
@@ -119,11 +119,11 @@ class BreakGlass:
 
     async def find_own(self, actor: str) -> Glass | None:
         async with engine.reading(self._engine) as conn:
-            return await _find_open(conn, actor, self._clock())
+            return await _find_open(conn, actor, await self._changes.now(conn))
 
     async def find_all_open(self) -> list[Glass]:
         async with engine.reading(self._engine) as conn:
-            return await _list_open(conn, self._clock())
+            return await _list_open(conn, await self._changes.now(conn))
 
     @staticmethod
     async def _get_open(conn: AsyncConnection, glass_id: str, now_ms: int) -> Glass:

@@ -8,7 +8,7 @@ anything else is done in it. Refuses: a change that records nothing, unless it w
 it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -16,9 +16,11 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import requests
-from storage import audit, engine, revision, wakeup
+from storage import audit, clock, engine, revision, wakeup
 
 Clock = Callable[[], int]
+# The store's own clock, asked over one of its connections: see `storage.clock`.
+StoreClock = Callable[[AsyncConnection], Awaitable[int]]
 
 
 class UnrecordedChange(RuntimeError):
@@ -76,14 +78,22 @@ SYSTEM: Final = Author("system")
 class Change:
     """One open transaction, and what is the same for everything that is done in it."""
 
-    def __init__(self, conn: AsyncConnection, revision_: int, at: int, author: Author) -> None:
+    def __init__(
+        self, conn: AsyncConnection, revision_: int, at: int, author: Author, store_clock: StoreClock
+    ) -> None:
+        """`at` is the node's clock: what happens is dated by it, and nothing is let pass by it."""
         self.conn = conn
+        self._store_clock = store_clock
         self.revision = revision_
         self.at = at
         self.author = author
         # What was recorded: each action with its subject.
         self.recorded: list[tuple[str, str]] = []
         self._abandoned = False
+
+    async def now(self) -> int:
+        """By the store's clock, which no node can put back: for what expires and lets something pass until then."""
+        return await self._store_clock(self.conn)
 
     def abandon(self) -> None:
         """There was nothing to change: the transaction is rolled back at its end, without an error."""
@@ -129,17 +139,28 @@ class Change:
 
 
 class Changes:
-    def __init__(self, engine_: AsyncEngine, wakeup_: wakeup.WakeUp, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine_: AsyncEngine,
+        wakeup_: wakeup.WakeUp,
+        clock_: Clock,
+        store_clock: StoreClock = clock.read,
+    ) -> None:
         self._engine = engine_
         self._wakeup = wakeup_
-        self._clock = clock
+        self._clock = clock_
+        self._store_clock = store_clock
+
+    async def now(self, conn: AsyncConnection) -> int:
+        """By the store's clock: what a change would be judged by, for those who only look."""
+        return await self._store_clock(conn)
 
     @asynccontextmanager
     async def begin(self, author: Author) -> AsyncIterator[Change]:
         requests.check_reason(author.reason)
         try:
             async with engine.transaction(self._engine) as conn:
-                change = Change(conn, await revision.bump(conn), self._clock(), author)
+                change = Change(conn, await revision.bump(conn), self._clock(), author, self._store_clock)
                 if author.condition is not None:
                     await author.condition.require(change)
                 await change.spend_clearance()

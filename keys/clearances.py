@@ -3,7 +3,8 @@
 Invariant: of an operation in many transactions each one is cleared for itself, so whoever is killed in the middle goes
 on with the same approval, until it expires, and towards the same goal only. None is cleared once anybody else has moved
 what was agreed on: since it was asked for, nothing but the operation's own steps may have changed it. So an approval
-that has been used never does anything anew. Refuses: everybody but whoever asked.
+that has been used never does anything anew. Each step asks again by whom it was given.
+Refuses: everybody but whoever asked.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from keys import approval_rows
-from keys.approval_records import Standing
+from keys.approval_records import Approval, Standing
 from keys.approvals import Spending, SubjectMoved, UnknownApproval
 from keys.changes import Change, Clearance
 from storage import schema
@@ -30,17 +31,20 @@ class InSteps(msgspec.Struct, frozen=True, kw_only=True):
     moving: frozenset[str]
 
     async def spend(self, change: Change) -> None:
-        approval, wanted = self.spending.approval, self.spending.wanted
-        found = await approval_rows.get(change.conn, approval)
+        found = await approval_rows.get(change.conn, self.spending.approval)
         if found.requested_by != change.author.actor:
-            raise UnknownApproval(approval)
-        going_on = found.state == "used" and found.expires_at > change.at and self._leads_to(found.change)
-        if not going_on or (found.action, found.subject) != (wanted.action, wanted.subject):
+            raise UnknownApproval(self.spending.approval)
+        if found.expires_at > await change.now() and self._goes_on(found):
+            await self.spending.require_decider(change)
+        else:
             await self.spending.spend(change)
         await self._require_undisturbed(change)
 
-    def _leads_to(self, agreed: dict[str, object]) -> bool:
-        return all(agreed.get(name) == self.spending.wanted.change.get(name) for name in self.goal)
+    def _goes_on(self, found: Approval) -> bool:
+        wanted = self.spending.wanted
+        return (found.state, found.action, found.subject) == ("used", wanted.action, wanted.subject) and all(
+            found.change.get(name) == wanted.change.get(name) for name in self.goal
+        )
 
     async def _require_undisturbed(self, change: Change) -> None:
         asked = (

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, changing, partners, requests, rotations
+from keys import api_keys, changing, partners, requests, rotations, thawing
 from keys import format as key_format
 from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Author, Change, Changes, Clock
@@ -145,15 +145,27 @@ class Custody:
             await rotations.revoke_whole(change, await api_keys.get_held(change, key_id), self._secrets)
             return await api_keys.get(change.conn, key_id)
 
-    async def freeze_key(self, key_id: str, *, author: Author) -> ApiKey:
+    async def freeze_key(self, key_id: str, *, within: str | None = None, author: Author) -> ApiKey:
+        """`within`: the partner that is all its author reaches. Whoever reaches all of them makes theirs what one of a
+        partner had frozen.
+        """
         async with self._changes.begin(author) as change:
-            await api_keys.freeze(change, key_id)
-            return await _recorded(change, "api_key.frozen", key_id)
+            key = await api_keys.get(change.conn, key_id)
+            is_theirs = within is None and await thawing.is_own_freeze(change.conn, key_id, key.partner)
+            await api_keys.freeze(change, key_id, anew=is_theirs)
+            return await _recorded(change, thawing.FROZEN, key_id, thawing.describe(within))
 
-    async def unfreeze_key(self, key_id: str, *, author: Author) -> ApiKey:
+    async def require_thawable(self, key_id: str, *, within: str | None) -> None:
+        """Before anybody is asked about it; `unfreeze_key` looks again."""
+        async with engine.reading(self._engine) as conn:
+            await thawing.require_thawable(conn, key_id, within)
+
+    async def unfreeze_key(self, key_id: str, *, within: str | None = None, author: Author) -> ApiKey:
+        """`within`: the partner that is all its author reaches."""
         async with self._changes.begin(author) as change:
             await api_keys.unfreeze(change, key_id)
-            return await _recorded(change, "api_key.unfrozen", key_id)
+            await thawing.require_thawable(change.conn, key_id, within)
+            return await _recorded(change, thawing.UNFROZEN, key_id)
 
     def _draft(self, request: KeyRequest) -> ApiKey:
         now_ms = self._clock()

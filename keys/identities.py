@@ -6,6 +6,9 @@ version of its secret, has had it in hand. So a key speaks for each of them, and
 second person had approved that it be made: as what it was then. Whoever gave it another role or permission alone since
 has made something else of it, and it speaks for them, too.
 
+Where no shell counts for more than another (`shells_are_one`), all accounts are one mind: on a host that is shared, one
+of them can appear as another.
+
 Invariant: it errs towards "one mind". What it cannot know: who lends an account or a key to whom.
 """
 
@@ -22,14 +25,30 @@ _LEDGER: Final = schema.audit_events
 _MADE: Final = ("api_key.created", "secret.rotated", "secret.announced")
 _CHANGED: Final = "api_key.changed"
 _APPROVED: Final = "apr_"
+_KEY: Final = "key:"
+_SHELL: Final = "cli:"
 
 
 def canonical(actor: str) -> str:
     return actor.casefold()
 
 
-async def may_be_one_mind(conn: AsyncConnection, one: str, other: str) -> bool:
-    return not (await _find_minds(conn, one)).isdisjoint(await _find_minds(conn, other))
+def is_key(actor: str) -> bool:
+    """Whether it is an API key, which has signed what it asked for."""
+    return actor.startswith(_KEY)
+
+
+def is_shell(actor: str) -> bool:
+    """Whether it is an account of a machine, which is as good as what that machine says."""
+    return actor.startswith(_SHELL)
+
+
+async def may_be_one_mind(
+    conn: AsyncConnection, one: str, other: str, *, shells_are_one: bool = False
+) -> bool:
+    minds, others = await _find_minds(conn, one), await _find_minds(conn, other)
+    both_by_shell = any(map(is_shell, minds)) and any(map(is_shell, others))
+    return not minds.isdisjoint(others) or (shells_are_one and both_by_shell)
 
 
 async def _find_minds(conn: AsyncConnection, actor: str) -> set[str]:

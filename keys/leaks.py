@@ -18,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, envelope, refusals, rotation
+from keys import api_keys, envelope, refusals, rotation, thawing
 from keys import format as key_format
 from keys.changes import Author, Change, Changes
 from keys.data_keys import DataKeys
@@ -173,7 +173,7 @@ class Leaks:
             key = await api_keys.get(change.conn, match.key_id)
             outcome = await _settle(change, key, match.version)
             await change.record(
-                "leak.found",
+                thawing.LEAK_FOUND,
                 key.id,
                 environment=key.environment,
                 partner=key.partner,
@@ -190,7 +190,7 @@ async def _settle(change: Change, key: ApiKey, version: int) -> Outcome:
     if key.frozen_at is not None:
         return "was-frozen"
     await api_keys.freeze(change, key.id)
-    await change.record("api_key.frozen", key.id, environment=key.environment, partner=key.partner)
+    await change.record(thawing.FROZEN, key.id, environment=key.environment, partner=key.partner)
     return "frozen"
 
 

@@ -10,7 +10,7 @@ named, and its data key stays.
 
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -131,20 +131,18 @@ class Resealing:
         return len(moved)
 
     def _seal_again(self, row: Sealed, sealing: _Sealing, broken: list[Broken]) -> dict[str, object] | None:
-        binding = bindings.bind(row)
-        bound = {**binding._asdict(), "environment": row.environment}
-        try:
-            secret = envelope.open_(sealing.olds[row.data_key_id], row.ciphertext, **bound)
-        except envelope.EnvelopeRefused:
+        opened = _open(row, sealing.olds[row.data_key_id])
+        if opened is None:
             found = Broken(row.secret_id, row.version, row.data_key_id)
             # Rows are sealed a second time where a rotation came in between.
             if found not in broken:
                 broken.append(found)
             return None
+        secret, bound = opened
         nonce = self._entropy(envelope.NONCE_SIZE)
         sealed = envelope.seal(sealing.current.key, secret, nonce=nonce, **bound)
         if not hmac.compare_digest(envelope.open_(sealing.current.key, sealed, **bound), secret):
-            raise envelope.EnvelopeRefused(*binding)
+            raise envelope.EnvelopeRefused(bound["kind"], bound["record_id"], bound["version"])
         return {
             "of_secret": row.secret_id,
             "of_version": row.version,
@@ -179,6 +177,17 @@ class Resealing:
                 details={"epoch": stored.epoch},
             )
         return True
+
+
+def _open(row: Sealed, data_key: SecretBytes) -> tuple[bytes, dict[str, Any]] | None:
+    """The secret, and what it is bound to; None where it opens under nothing that it could be bound to."""
+    for binding in bindings.bind(row):
+        bound = {**binding._asdict(), "environment": row.environment}
+        try:
+            return envelope.open_(data_key, row.ciphertext, **bound), bound
+        except envelope.EnvelopeRefused:
+            continue
+    return None
 
 
 async def _read(conn: AsyncConnection, domain: str, after: tuple[str, int], limit: int) -> list[Sealed]:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import envelope, register, sealed_material, signing_keys, versions
+from keys import bindings, envelope, register, sealed_material, signing_keys, versions
 from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.records import SecretVersion, VersionState
@@ -157,6 +157,4 @@ class Ring:
 
     @property
     def _kind(self) -> str:
-        """The same bytes are never a key of two algorithms."""
-        suffix = "" if self.algorithm == "EdDSA" else f"/{self.algorithm}"
-        return f"ring-key/{self.name}{suffix}"
+        return bindings.ring_key_kind(self.name, self.algorithm)

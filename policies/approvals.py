@@ -3,6 +3,7 @@
 Invariant: emergency acts need one person; taking a freeze back, and handing out the power to approve or to break the
 glass, need two; a role by which somebody decides is handed out by somebody who has it. No rule can loosen that; only
 `two_persons = false` can, for all of it at once. Pure.
+By whom a yes counts, anybody's who may decide or a signed key's alone, is said here for all acts at once.
 Refuses, with their place: acts, permissions and roles that do not exist, a rule about an emergency act, and rules
 where there is no second person to ask.
 """
@@ -18,6 +19,8 @@ from policies.strict import PolicyError
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])", re.ASCII)
 _UNIT_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+# Who decides at all: whoever may, also an account of a machine with a shell; or only an API key, which signs.
+Deciders = Literal["anybody", "keys"]
 _LONGEST_WAIT_MS: Final = 30 * _UNIT_MS["d"]
 _LONGEST_GLASS_MS: Final = _UNIT_MS["h"]
 _DEFAULT_WAIT_MS: Final = 24 * _UNIT_MS["h"]
@@ -74,6 +77,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 class Approvals(msgspec.Struct, frozen=True):
     two_persons: bool = True
+    deciders: Deciders = "anybody"
     rules: tuple[_Rule, ...] = ()
     longest_break_glass_ms: int = _LONGEST_GLASS_MS
 
@@ -104,9 +108,10 @@ class Approvals(msgspec.Struct, frozen=True):
 BUILT_IN: Final = Approvals()
 
 
-def build(  # noqa: PLR0913  the three pieces of the file, what they may name, and where they stand
+def build(  # noqa: PLR0913  the four pieces of the file, what they may name, and where they stand
     *,
     two_persons: bool,
+    deciders: Deciders,
     rules: Iterable[object],
     break_glass: object,
     permissions: Collection[str],
@@ -121,9 +126,15 @@ def build(  # noqa: PLR0913  the three pieces of the file, what they may name, a
         raise PolicyError(
             f"{source}: two_persons", "is false, so nobody could approve what [[approvals]] asks for"
         )
+    if deciders != "anybody" and not two_persons:
+        raise PolicyError(
+            f"{source}: two_persons", f'is false, so there is nothing for deciders = "{deciders}"'
+        )
     glass = strict.convert(break_glass, BreakGlassRule, f"{source}: break_glass")
     longest_ms = _parse_span(glass.longest, _LONGEST_GLASS_MS, f"{source}: break_glass.longest")
-    return Approvals(two_persons=two_persons, rules=parsed, longest_break_glass_ms=longest_ms)
+    return Approvals(
+        two_persons=two_persons, deciders=deciders, rules=parsed, longest_break_glass_ms=longest_ms
+    )
 
 
 def _is_built_in(action: str, facts: Facts) -> bool:

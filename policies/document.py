@@ -90,6 +90,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: dict[str, object] = {}
     tiers: dict[str, object] = {}
     two_persons: bool = True
+    deciders: approvals.Deciders = "anybody"
     approvals: tuple[object, ...] = ()
     break_glass: dict[str, object] = {}
 
@@ -182,6 +183,7 @@ def parse(content: bytes, source: str) -> Policies:
     }
     second_persons = approvals.build(
         two_persons=sections.two_persons,
+        deciders=sections.deciders,
         rules=sections.approvals,
         break_glass=sections.break_glass,
         permissions=permissions,

@@ -8,12 +8,18 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 _NOW_MS: Final = {
     "postgresql": "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)",
     # In days since noon long ago. `unixepoch('subsec')` would say it in one word, but needs a newer library.
     "sqlite": "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
 }
+
+
+async def read(conn: AsyncConnection) -> int:
+    found: int = (await conn.execute(sqlalchemy.select(now_ms(conn.dialect.name)))).scalar_one()
+    return found
 
 
 def now_ms(dialect: str) -> sqlalchemy.ColumnElement[int]:

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway import clocks, composition, pools, settings
 from gateway.cli import context, failures, output
+from keys import identities
 from storage import migrate, redis
 
 CONNECT_S: Final = 2.0
@@ -141,9 +142,30 @@ async def _check_second_person(configured: settings.Settings) -> str:
     await _check_schema(configured)
     async with composition.opened_store(configured, clocks.wall_ms) as store:
         opened = await store.break_glass.find_all_open()
+        unsigned = await _find_unsigned(store)
     if opened:
         raise Unwell(f"break-glass is open: {', '.join(f'{one.id} by {one.opened_by}' for one in opened)}")
-    return "asked for where the policies say so"
+    signed = configured.policies.approvals.deciders == "keys"
+    # Where a key is asked for they are good for nothing, and nobody's worry.
+    if unsigned and not signed:
+        raise Unwell(
+            f"accounts of a machine have approved {', '.join(unsigned)}: as good as what that machine says;"
+            ' see deciders = "keys"'
+        )
+    decided = ", and decided with a key" if signed else "; accounts of this machine decide, too"
+    return f"asked for where the policies say so{decided}"
+
+
+async def _find_unsigned(store: composition.Store) -> list[str]:
+    """Approvals that can be used, and rest on nothing but an account."""
+    found: list[str] = []
+    after: str | None = None
+    while True:
+        page = await store.approvals.find_page(state="approved", after=after)
+        found += [each.id for each in page.approvals if identities.is_shell(each.decided_by or "")]
+        if page.after is None:
+            return found
+        after = page.after
 
 
 async def _check_single_worker(configured: settings.Settings) -> str:

@@ -25,9 +25,10 @@ def leaks() -> None:
 @context.with_config
 def report(file: Any, place: str, reason: str | None, as_json: bool) -> None:  # noqa: ANN401  click's open file
     """Freeze the keys whose secrets stand in FILE, one a line; `-` reads them from stdin."""
-    suspects = [Suspect(Secret(line.strip()), place) for line in file if line.strip()]
+    lines = {number: line.strip() for number, line in enumerate(file, start=1) if line.strip()}
+    suspects = [Suspect(Secret(line), place) for line in lines.values()]
     verdicts = context.operate(lambda ops, by: ops.leaks.report(by, suspects, reason=reason))
-    views = [_view(number, verdict) for number, verdict in enumerate(verdicts, start=1)]
+    views = [_view(number, verdict) for number, verdict in zip(lines, verdicts, strict=True)]
     if as_json:
         output.print_json(views)
     else:
@@ -35,7 +36,7 @@ def report(file: Any, place: str, reason: str | None, as_json: bool) -> None:  #
 
 
 def _view(line: int, verdict: Verdict) -> dict[str, Any]:
-    """The secrets themselves are not shown again: a line's number says which it was."""
+    """The secrets themselves are not shown again: its line in the file says which it was."""
     return {
         "line": line,
         "outcome": verdict.outcome,

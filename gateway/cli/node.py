@@ -77,6 +77,7 @@ def check(as_json: bool) -> None:
         "roles": sorted(policies.roles),
         "tiers": sorted(policies.tiers),
         "two_persons": policies.approvals.two_persons,
+        "deciders": policies.approvals.deciders,
     }
     if as_json:
         output.print_json(found)

@@ -95,7 +95,7 @@ class Operations:
         self.secrets = SecretOperations(rotations, secret_pages, custody, policies, self.gate, upkeep)
         self.leaks = LeakOperations(leaks)
         self.audit = AuditOperations(engine_)
-        self.approvals = ApprovalOperations(engine_, approvals)
+        self.approvals = ApprovalOperations(engine_, approvals, policies)
         self.freezes = FreezeOperations(freezes, self.gate, find_environment)
         self.nodes = NodeOperations(engine_, lost_after_ms)
         self.break_glass = BreakGlassOperations(break_glass, self.gate, policies)

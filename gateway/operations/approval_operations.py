@@ -1,8 +1,8 @@
 """What can be done with requests for a second person.
 
 Invariant: whoever decides could reach what it is about, and reaches at least as far as whoever asked; to anybody else
-the request does not exist. Whoever asked sees their own. Whoever reaches one partner alone is told of anybody else's
-part in it no more than that it was somebody else.
+the request does not exist. Where the policies say so, only a key decides. Whoever asked sees their own. Whoever reaches
+one partner alone is told of anybody else's part in it no more than that it was somebody else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from gateway.operations.operator import Operator, RoleMissing
 from keys.approval_records import Approval, Wished
 from keys.approvals import ApprovalPage, Approvals, UnknownApproval
 from policies import control
+from policies.document import Policies
 from storage import engine
 
 
 class ApprovalOperations:
-    def __init__(self, engine_: AsyncEngine, approvals: Approvals) -> None:
+    def __init__(self, engine_: AsyncEngine, approvals: Approvals, policies: Policies) -> None:
         self._engine = engine_
+        self._policies = policies
         self._approvals = approvals
 
     async def find_page(
@@ -49,11 +51,17 @@ class ApprovalOperations:
 
     async def approve(self, by: Operator, approval_id: str, *, reason: str | None = None) -> Approval:
         await self._require_decider(by, approval_id)
-        return await self._one(by, await self._approvals.approve(approval_id, author=by.author(reason)))
+        decided = await self._approvals.approve(
+            approval_id, deciders=self._policies.approvals.deciders, author=by.author(reason)
+        )
+        return await self._one(by, decided)
 
     async def refuse(self, by: Operator, approval_id: str, *, reason: str | None = None) -> Approval:
         await self._require_decider(by, approval_id)
-        return await self._one(by, await self._approvals.refuse(approval_id, author=by.author(reason)))
+        decided = await self._approvals.refuse(
+            approval_id, deciders=self._policies.approvals.deciders, author=by.author(reason)
+        )
+        return await self._one(by, decided)
 
     async def withdraw(self, by: Operator, approval_id: str, *, reason: str | None = None) -> Approval:
         """Only whoever asked; no permission is needed to want something no longer."""

@@ -125,7 +125,10 @@ class Gate:
             reason=reason,
             approval=approval_id,
             clearance=Spending(
-                approval=approval_id, wanted=wanted, approvers=() if need is None else need.approvers
+                approval=approval_id,
+                wanted=wanted,
+                approvers=() if need is None else need.approvers,
+                deciders=self._policies.approvals.deciders,
             ),
         )
 

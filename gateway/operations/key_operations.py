@@ -1,7 +1,7 @@
 """What can be done with API keys, the same for the command line and the control surface.
 
 Invariant: nobody hands out a control permission that they do not hold themselves, and what belongs to a partner out
-of reach is unknown.
+of reach is unknown. Whoever reaches one partner alone takes back no freeze of those who reach all.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class KeyOperations:
     async def freeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.FREEZE)
         author = await self._pass(by, "key.freeze", await self._get_own(by, key_id), reason)
-        return await self._custody.freeze_key(key_id, author=author)
+        return await self._custody.freeze_key(key_id, within=_within(by), author=author)
 
     async def unfreeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.UNFREEZE)
@@ -106,8 +106,9 @@ class KeyOperations:
         if key.frozen_at is None:
             # Nobody is asked to approve what could not be done.
             raise api_keys.KeyNotFrozen(key_id)
+        await self._custody.require_thawable(key_id, within=_within(by))
         author = await self._pass(by, "key.unfreeze", key, reason)
-        return await self._custody.unfreeze_key(key_id, author=author)
+        return await self._custody.unfreeze_key(key_id, within=_within(by), author=author)
 
     async def _pass(
         self,
@@ -154,6 +155,11 @@ class KeyOperations:
             if permission.startswith(control.SCOPE) and permission not in by.permissions:
                 raise PermissionMissing(permission)
         return granted
+
+
+def _within(by: Operator) -> str | None:
+    """The partner that is all they reach."""
+    return None if by.reaches_all else by.partner
 
 
 def _describe(asked: KeyRequest) -> dict[str, Any]:

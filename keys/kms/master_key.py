@@ -93,10 +93,13 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MasterKeyMissing(f"there is no master key at {path}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        # The open file is asked, not the path, which could have been swapped in between.
-        _refuse_exposed(path, os.fstat(file.fileno()))
-        return file.read(_LONGEST)
+    try:
+        # The open file is asked, not the path, which could have been swapped in between; and before it becomes a file
+        # object, which a directory can not.
+        _refuse_exposed(path, os.fstat(descriptor))
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_exposed(path: Path, status: os.stat_result) -> None:

@@ -254,3 +254,29 @@ async def test_break_glass_is_for_the_key_that_opened_it(
     problems.check(over, "conflict")
     problems.check(await node.ask(alice, "POST", GLASS, {"reason": "x", "length_ms": 0}), "invalid_request")
     problems.check(await node.ask(alice, "POST", GLASS, {}), "invalid_request")
+
+
+async def test_a_partner_does_not_thaw_what_the_gateway_s_operators_froze(
+    node: ControlNode, admin: Signer
+) -> None:
+    """It is told that it may not, and nobody is asked; what one of its own froze takes a second one of its own."""
+    key = await node.make_key("viewer", partner="acme", environment="paper")
+    officer = await node.key(control_roles.OFFICER, partner="borealis", environment="paper")
+    target = f"/control/v1/keys/{key.key_id}"
+    assert (await node.ask(admin, "POST", f"{target}/freeze", WHY, if_match="*")).status == 200
+    assert (await node.ask(officer, "POST", f"{target}/freeze", WHY, if_match="*")).status == 200
+    problem = problems.check(
+        await node.ask(admin, "POST", f"{target}/unfreeze", WHY, if_match="*"), "conflict"
+    )
+    assert "only they thaw it" in str(problem["detail"])
+    assert (await node.ask(admin, "GET", APPROVALS)).json()["items"] == []
+    another = await node.make_key("viewer", partner="acme", environment="paper")
+    target = f"/control/v1/keys/{another.key_id}"
+    assert (await node.ask(admin, "POST", f"{target}/freeze", WHY, if_match="*")).status == 200
+    approval_id = await needed(node, admin, "POST", f"{target}/unfreeze", WHY)
+    second = await node.key(control_roles.ADMIN, environment="paper", author=Author("cli:erin"))
+    assert (await decide(node, second, approval_id)).status == 200
+    thawed = await node.ask(
+        admin, "POST", f"{target}/unfreeze", WHY, if_match="*", portreeve_approval=approval_id
+    )
+    assert thawed.status == 200

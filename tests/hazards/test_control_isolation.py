@@ -89,8 +89,9 @@ async def test_the_ledger_shows_a_partner_its_own_part_and_nobody_elses_name(
     """That an operator froze the key is the partner's to know; which operator, from where, is not."""
     officer = await node.key(control_roles.OFFICER, partner="borealis", environment="paper")
     own = await node.make_key("trader", partner="acme", environment="paper")
-    for signer, verb in ((officer, "freeze"), (admin, "unfreeze")):
-        target = f"{KEYS}/{own.key_id}/{verb}"
+    another = await node.make_key("trader", partner="acme", environment="paper")
+    for signer, key in ((officer, own), (admin, another)):
+        target = f"{KEYS}/{key.key_id}/freeze"
         changed = await node.ask(signer, "POST", target, {"reason": "a test"}, if_match="*")
         assert changed.status == 200, str(changed)
     found = await node.ask(admin, "GET", "/control/v1/audit?limit=500")
@@ -98,8 +99,8 @@ async def test_the_ledger_shows_a_partner_its_own_part_and_nobody_elses_name(
     assert {entry["partner"] for entry in entries} == {"acme"}
     assert officer.key_id not in found.body.decode()
     assert theirs.key_id not in found.body.decode()
-    unfrozen, frozen = entries[0], entries[1]
-    assert (unfrozen["actor"], unfrozen["source"]) == (f"key:{admin.key_id}", "127.0.0.1")
+    by_admin, frozen = entries[0], entries[1]
+    assert (by_admin["actor"], by_admin["source"]) == (f"key:{admin.key_id}", "127.0.0.1")
     assert (frozen["actor"], frozen["source"], frozen["request_id"]) == ("operator", None, None)
     one = await node.ask(admin, "GET", f"/control/v1/audit/{frozen['seq']}")
     assert one.json() == frozen

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keys import kms, register
 from keys.api_key_secrets import ApiKeySecrets
@@ -149,11 +149,18 @@ def build_room(
     backend: FakeKms | None = None,
     wrappers: Wrappers | None = None,
     lifetimes: Lifetimes = FOR_EVER,
+    store_clock: FakeClock | None = None,
 ) -> Room:
+    """`store_clock`: what the store's clock says, where it is not what the node's own says."""
     clock = clock or FakeClock()
+    says = store_clock or clock
+
+    async def ask_store(_: AsyncConnection) -> int:
+        return says()
+
     backend = backend or FakeKms()
     wakeup = FakeWakeUp()
-    changes = Changes(engine, wakeup, clock)
+    changes = Changes(engine, wakeup, clock, ask_store)
     data_keys = DataKeys(
         engine, wrappers or Wrappers(backend), changes, os.urandom, clock=clock, lifetimes=lifetimes
     )

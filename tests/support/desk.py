@@ -93,8 +93,8 @@ def build_desk(
     what the room began with.
     """
     room = room or build_room(engine)
-    approvals = Approvals(engine, room.changes, room.clock, os.urandom)
-    break_glass = BreakGlass(engine, room.changes, room.clock, os.urandom)
+    approvals = Approvals(engine, room.changes, os.urandom)
+    break_glass = BreakGlass(engine, room.changes, os.urandom)
     hooks = webhooks.build(room)
     ops = _build_operations(room, approvals, break_glass, hooks, policies, upkeep, wrappers)
     return Desk(room, ops, approvals, break_glass, hooks)

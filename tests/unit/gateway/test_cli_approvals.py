@@ -225,6 +225,33 @@ def test_a_shop_of_one_is_warned(store: Run, alone: None) -> None:
     store("keys", "create", *LIVE)
 
 
+def test_an_account_s_yes_is_told_for_what_it_is(store: Run, sit_down: As, place: Path) -> None:
+    """By the doctor, while it can be used; and where the policies ask for a key, an account gives none."""
+
+    def second_person() -> tuple[str, str]:
+        (found,) = [one for one in read(store("doctor", "--json")) if one["subject"] == "second person"]
+        return found["verdict"], found["detail"]
+
+    assert second_person()[0] == "ok"
+    assert "accounts of this machine" in second_person()[1]
+    told = ask(store, "keys", "create", *LIVE)
+    sit_down(4_000_001)
+    store("approvals", "approve", told["approval"])
+    verdict, detail = second_person()
+    assert verdict == "warning"
+    assert told["approval"] in detail
+    sit_down(None)
+    policies = place / ".portreeve/policies.toml"
+    policies.write_text('deciders = "keys"\n' + policies.read_text("utf-8"), "utf-8")
+    assert read(store("config", "check", "--json"))["deciders"] == "keys"
+    assert second_person() == ("ok", "asked for where the policies say so, and decided with a key")
+    store("approvals", "withdraw", told["approval"])
+    told = ask(store, "keys", "create", *LIVE)
+    sit_down(4_000_001)
+    for verb in ("approve", "refuse"):
+        assert 'deciders = "keys"' in store("approvals", verb, told["approval"], code=1).stderr
+
+
 def test_whoever_would_be_shown_a_traders_secret_may_need_a_second_person(
     store: Run, sit_down: As, place: Path
 ) -> None:

@@ -8,7 +8,7 @@ from tests.support.commands import HMAC, Run, read
 
 
 def test_reporting_freezes_what_is_real(run: Run, place: Path) -> None:
-    """A line each: what it was, and whose; the secret is in no output and in no ledger."""
+    """Each line by its number in the file: what it was, and whose; the secret is in no output and in no ledger."""
     run("init")
     run("partners", "create", "acme")
     made = read(run("keys", "create", "--partner", "acme", *HMAC, "--json"))
@@ -17,7 +17,7 @@ def test_reporting_freezes_what_is_real(run: Run, place: Path) -> None:
     told = run("leaks", "report", str(found), "--place", "https://code.example/a", "--json")
     assert read(told) == [
         {"line": 1, "outcome": "frozen", "key": made["id"], "version": 1, "partner": "acme"},
-        {"line": 2, "outcome": "unknown", "key": None, "version": None, "partner": None},
+        {"line": 3, "outcome": "unknown", "key": None, "version": None, "partner": None},
     ]
     assert read(run("keys", "show", made["id"], "--json"))["status"] == "frozen"
     ledger = run("audit", "tail", "--json").stdout

@@ -179,7 +179,7 @@ async def test_every_node_says_it_aloud(desk: Desk, caplog: pytest.LogCaptureFix
     await early.refresh()
     assert caplog.records == []
     glass = await desk.ops.break_glass.open(ALICE, MINUTE_MS, reason="it's 'late'")
-    late = BreakGlassAlarm(BreakGlass(desk.room.engine, desk.room.changes, desk.room.clock, os.urandom))
+    late = BreakGlassAlarm(BreakGlass(desk.room.engine, desk.room.changes, os.urandom))
     for alarm in (early, early, late):
         await alarm.refresh()
     told = [(one.levelno, one.getMessage()) for one in caplog.records]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from keys import rotations, upstream_credentials
 from keys.changes import Author
 from keys.resealing import Resealing
+from keys.ring import Ring
 from keys.ring_rotation import RingRotation, RingTimes
 from keys.secret import Secret
 from keys.upstream_credentials import UpstreamCredentials
@@ -18,14 +19,22 @@ from tests.support.custody import Room
 OPERATOR = Author("operator")
 
 
+def access_ring(room: Room) -> Ring:
+    """A ring of the other algorithm."""
+    return Ring(
+        room.engine, room.data_keys, room.changes, room.clock, os.urandom, name="access", algorithm="ES256"
+    )
+
+
 async def test_every_kind_moves_to_a_new_data_key_and_opens_there(room: Room) -> None:
-    """API keys, a ring that was rotated, upstream credentials and webhooks, in both states that they may have."""
+    """API keys, rings of both algorithms, one of them rotated, upstream credentials and webhooks."""
     await room.create_key()
     ring = room.ring()
     await ring.ensure(author=OPERATOR)
     rotation = RingRotation(ring, room.changes, RingTimes(lifetime_ms=1, spread_ms=1))
     await rotation.announce(author=OPERATOR)
     await rotation.activate(now=True, author=OPERATOR)
+    await access_ring(room).ensure(author=OPERATOR)
     webhooks = Webhooks(room.engine, room.data_keys, room.changes, room.clock, os.urandom, examine=str)
     made = await webhooks.create("acme", "https://hooks.example/a", ("key.revoked",), author=OPERATOR)
     credentials = UpstreamCredentials(room.engine, room.data_keys, room.changes, os.urandom, spread_ms=1)
@@ -48,6 +57,9 @@ async def test_every_kind_moves_to_a_new_data_key_and_opens_there(room: Room) ->
     again = other.ring()
     await again.refresh()
     assert len(again.jwks()) == 2
+    access = access_ring(other)
+    await access.refresh()
+    assert [jwk["alg"] for jwk in access.jwks()] == ["ES256"]
     assert await webhooks.open_signing_keys(made.webhook.id)
 
 

@@ -69,7 +69,7 @@ async def test_accounts_are_compared_without_case(room: Room, one: str, other: s
 
 async def test_nobody_approves_by_a_key_that_they_made(room: Room) -> None:
     """The way round four eyes that needs only the right to make keys."""
-    desk = approvals.Approvals(room.engine, room.changes, room.clock, os.urandom)
+    desk = approvals.Approvals(room.engine, room.changes, os.urandom)
     key = await make_key(room, "cli:alice")
     wanted = Wanted(action="partner.unfreeze", subject="acme", partner="acme")
     asked = await desk.request(wanted, wait_ms=1_000, author=Author("cli:alice"))

@@ -93,6 +93,13 @@ def test_what_is_no_regular_file_is_refused(path: Path) -> None:
         master_key.load(path, None)
 
 
+def test_a_directory_is_refused(path: Path) -> None:
+    """By its name, in the words of every other thing that is no master key file."""
+    path.mkdir(0o700)
+    with pytest.raises(master_key.MasterKeyExposed, match=r"master\.key is not a regular file"):
+        master_key.load(path, None)
+
+
 def test_a_missing_file_is_named(path: Path) -> None:
     """The error names the path, so that the operator knows what to restore."""
     with pytest.raises(master_key.MasterKeyMissing, match=r"master\.key"):

@@ -133,6 +133,16 @@ def test_an_error_names_its_place(rules: str, place: str) -> None:
     assert caught.value.place == f"p.toml: {place}"
 
 
+def test_whose_yes_counts_is_said_for_all_acts() -> None:
+    """Anybody's who may decide, unless the file asks for a key; nothing else can be asked for."""
+    assert read("").deciders == BUILT_IN.deciders == "anybody"
+    assert read("", top='deciders = "keys"\n').deciders == "keys"
+    with pytest.raises(PolicyError, match="deciders"):
+        read("", top='deciders = "shells"\n')
+    with pytest.raises(PolicyError, match="two_persons: is false"):
+        read("", top='two_persons = false\ndeciders = "keys"\n')
+
+
 def test_rules_without_a_second_person_are_a_contradiction() -> None:
     """They would never be asked."""
     with pytest.raises(PolicyError, match="two_persons: is false"):
