@@ -93,7 +93,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             await _require_unmoved(change.conn, standing)
         if not await rows.mark_used(change.conn, self.approval, digest, change.author.actor, change.at):
             await self._refuse(change)
-        await self._require_decider(change)
+        await self.require_decider(change)
         await change.record(
             "approval.used",
             self.approval,
@@ -102,7 +102,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
         )
 
-    async def _require_decider(self, change: Change) -> None:
+    async def require_decider(self, change: Change) -> None:
         """Whoever decided had a role of each list that was asked for then; which one is not known any more."""
         found = await rows.get(change.conn, self.approval)
         if not all(any(set(then) <= set(now) for then in found.approvers) for now in self.approvers):

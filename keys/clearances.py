@@ -3,7 +3,8 @@
 Invariant: of an operation in many transactions each one is cleared for itself, so whoever is killed in the middle goes
 on with the same approval, until it expires, and towards the same goal only. None is cleared once anybody else has moved
 what was agreed on: since it was asked for, nothing but the operation's own steps may have changed it. So an approval
-that has been used never does anything anew. Refuses: everybody but whoever asked.
+that has been used never does anything anew. Refuses: everybody but whoever asked; and to go on once the rules ask for
+others than had to agree, or whoever agreed has been stopped.
 """
 
 from typing import Final
@@ -22,23 +23,26 @@ _LEDGER: Final = schema.audit_events
 
 class InSteps(msgspec.Struct, frozen=True, kw_only=True):
     """`goal`: the members of the change that the operation does not move itself, and that are the same in every step.
-    `moving`: the acts, by their names in the ledger, that move what was agreed on.
+    `moving`: the acts, by their names in the ledger, that move what was agreed on. `approvers`: whom the rules ask for
+    as they are now.
     """
 
     approval: str
     wanted: Wanted
     goal: frozenset[str]
     moving: frozenset[str]
+    approvers: tuple[tuple[str, ...], ...] = ()
 
     async def spend(self, change: Change) -> None:
         found = await approval_rows.get(change.conn, self.approval)
         if found.requested_by != change.author.actor:
             raise UnknownApproval(self.approval)
+        spending = Spending(approval=self.approval, wanted=self.wanted, approvers=self.approvers)
         going_on = found.state == "used" and found.expires_at > change.at and self._leads_to(found.change)
         if going_on and (found.action, found.subject) == (self.wanted.action, self.wanted.subject):
-            await self._require_undisturbed(change)
-            return
-        await Spending(approval=self.approval, wanted=self.wanted).spend(change)
+            await spending.require_decider(change)
+        else:
+            await spending.spend(change)
         await self._require_undisturbed(change)
 
     def _leads_to(self, agreed: dict[str, object]) -> bool:

@@ -129,7 +129,13 @@ class KmsOperations:
         # Under break-glass every step looks for itself whether it is still open.
         if not isinstance(spending, Spending):
             return author
-        steps = InSteps(approval=spending.approval, wanted=spending.wanted, goal=goal, moving=moving)
+        steps = InSteps(
+            approval=spending.approval,
+            wanted=spending.wanted,
+            goal=goal,
+            moving=moving,
+            approvers=spending.approvers,
+        )
         return msgspec.structs.replace(author, clearance=steps)
 
 

@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.operations import EnvironmentForeign, PermissionMissing
 from keys import data_key_rows, kms
 from keys.approval_records import Wanted
-from keys.approvals import ApprovalClosed, ChangeAltered, SubjectMoved, UnknownApproval
+from keys.approvals import (
+    ApprovalClosed,
+    ChangeAltered,
+    DeciderStopped,
+    RulesTightened,
+    SubjectMoved,
+    UnknownApproval,
+)
 from keys.break_glass import BreakGlassClosed
 from keys.changes import Author
 from keys.clearances import InSteps
@@ -285,3 +292,40 @@ async def test_a_used_approval_goes_on_with_its_own_act_alone(ruled: Desk) -> No
             await ruled.room.custody.create_partner(
                 "new", "New", "standard", author=Author(ALICE.actor, clearance=steps)
             )
+
+
+async def test_a_rewrap_is_agreed_to_by_whom_the_rules_ask_for_now(moving: Moving) -> None:
+    """Bob's yes was enough when he gave it: once it takes risk, it begins nothing, and nothing goes on with it."""
+    there = moving.there
+    need = await needed(there.ops.kms.rewrap(ALICE))
+    approved = showing(ALICE, await there.approved(need, BOB))
+    tight = there.operations_under(
+        RULES + 'approvers = ["risk"]\n', Wrappers(moving.new, None, (moving.old,))
+    )
+    with pytest.raises(RulesTightened):
+        await tight.kms.rewrap(approved)
+    assert await moving.wrapped() == [["old"]] * 3
+    moving.new.left = 1
+    with pytest.raises(kms.KmsUnavailable):
+        await there.ops.kms.rewrap(approved)
+    moving.new.left = None
+    with pytest.raises(RulesTightened):
+        await tight.kms.rewrap(approved)
+    await there.ops.kms.rewrap(approved)
+
+
+async def test_a_killed_rewrap_does_not_go_on_by_a_stopped_keys_yes(moving: Moving) -> None:
+    """The approver's key had leaked: what it let pass ends where it is."""
+    there = moving.there
+    await there.room.custody.create_partner("acme", "acme", "standard", author=SETUP)
+    key = (await there.room.create_key(environment="live", roles=("approver",))).key
+    need = await needed(there.ops.kms.rewrap(ALICE))
+    approved = showing(ALICE, await there.approved(need, person("", actor=f"key:{key.id}")))
+    moving.new.left = 1
+    with pytest.raises(kms.KmsUnavailable):
+        await there.ops.kms.rewrap(approved)
+    moving.new.left = None
+    await there.room.custody.freeze_key(key.id, author=SETUP)
+    with pytest.raises(DeciderStopped):
+        await there.ops.kms.rewrap(approved)
+    assert sorted(map(len, await moving.wrapped())) == [1, 1, 2]
