@@ -150,13 +150,16 @@ class WebhookController(Controller):
             permission=control.WEBHOOKS_WRITE,
             reach="own",
             environment="live",
+            query=kinds.WebhookRemoval,
             answer=kinds.Webhook,
             conditional=True,
             sample=kinds.SAMPLE,
         )
     )
     async def remove_webhook(self, call: Call) -> Reply:
-        removed = await call.operations.webhooks.remove(_unchanged(call), call.parameters["webhook_id"])
+        removed = await call.operations.webhooks.remove(
+            _unchanged(call), call.parameters["webhook_id"], reason=types.given(call.query.reason)
+        )
         return Reply(_view(removed))
 
     @endpoint(
