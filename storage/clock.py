@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 _NOW_MS: Final = {
     "postgresql": "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)",
@@ -18,3 +19,8 @@ _NOW_MS: Final = {
 
 def now_ms(dialect: str) -> sqlalchemy.ColumnElement[int]:
     return sqlalchemy.literal_column(_NOW_MS[dialect], sqlalchemy.BigInteger)
+
+
+async def read(conn: AsyncConnection) -> int:
+    found: int = (await conn.execute(sqlalchemy.select(now_ms(conn.dialect.name)))).scalar_one()
+    return found
