@@ -35,7 +35,7 @@ from keys.data_keys import Lifetimes
 from keys.directory import Directory
 from keys.freezes import ServedFreezes
 from keys.ring import Ring
-from keys.scheduler import Scheduler
+from keys.scheduler import InTime, Scheduler
 from keys.secret import Secret
 from keys.wrappers import Wrappers
 from storage import engine as sql
@@ -179,7 +179,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             remembers=remembers,
             dispatch=dispatch,
             credentials=credentials,
-            scheduler=_build_scheduler(settings, store, shared.named("scheduler")),
+            scheduler=_build_scheduler(settings, store, shared.named("scheduler"), clock),
             rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
             followers=followers,
             frozen=frozen,
@@ -247,10 +247,10 @@ def serve_credentials(settings: Settings, store: Store, clock: Clock) -> ServedC
     )
 
 
-def _build_scheduler(settings: Settings, store: Store, lease: leases.Lease) -> Scheduler | None:
+def _build_scheduler(settings: Settings, store: Store, lease: leases.Lease, clock: Clock) -> Scheduler | None:
     if not settings.rotation.scheduler:
         return None
-    return Scheduler(store.upkeep, lease, settings.rotation.check_ms)
+    return Scheduler(store.upkeep, InTime(lease, store.engine, clock), settings.rotation.check_ms)
 
 
 async def _flush_last_usage(directory: Directory) -> None:

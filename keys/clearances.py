@@ -3,8 +3,8 @@
 Invariant: of an operation in many transactions each one is cleared for itself, so whoever is killed in the middle goes
 on with the same approval, until it expires, and towards the same goal only. None is cleared once anybody else has moved
 what was agreed on: since it was asked for, nothing but the operation's own steps may have changed it. So an approval
-that has been used never does anything anew. Each step asks again by whom it was given.
-Refuses: everybody but whoever asked.
+that has been used never does anything anew. Refuses: everybody but whoever asked; and to go on once the rules ask for
+others than had to agree, or whoever agreed has been stopped.
 """
 
 from typing import Final

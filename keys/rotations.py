@@ -115,6 +115,7 @@ class Rotations:
                 secret.versions, _drafted(number, change.at, draft, wish), wish.activates_at
             )
             if wish.only_announces:
+                self._require_unused_later(secret, after, overlap_ms, wish, change.at)
                 details = {"version": number, "activates_at": wish.activates_at}
                 action = "secret.announced"
             else:
@@ -258,6 +259,18 @@ class Rotations:
         if not even_if_used:
             evidence.require_unused(secret, after, now_ms, self._schedules.guard_ms)
         return rotation_events.succession(secret.versions, after, number, even_if_used=even_if_used)
+
+    def _require_unused_later(
+        self, secret: HeldSecret, after: Versions, overlap_ms: int, wish: Wish, now_ms: int
+    ) -> None:
+        """At its moment nobody is there to be told who would break, so that is looked at now. What still retires then
+        has ended by itself.
+        """
+        if wish.activates_at is None or wish.even_if_used:
+            return
+        number = after[-1].version
+        later = rotation.activate(after, number, wish.activates_at, overlap_ms, ends_older=False)
+        evidence.require_unused(secret, later, now_ms, self._schedules.guard_ms)
 
     async def _managed(self) -> list[HeldSecret]:
         return [secret for secret in await self.list_all() if secret.kind in self._kinds]

@@ -2,7 +2,8 @@
 
 Invariant: every action is a transaction of its own that looks again whether it is due, so that whoever else acts at the
 same time, or died in the middle, leaves nothing half done and nothing done twice. The lease saves work and is not what
-makes it right. A failure of one action is told once and ends no other; it is tried again at the next turn.
+makes it right; but whoever's clock is wrong does nothing, since it would end and destroy versions before their time. A
+failure of one action is told once and ends no other; it is tried again at the next turn.
 """
 
 import asyncio
@@ -11,16 +12,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keys import kms, refusals
 from keys.attempt import Attempt
-from keys.changes import Author
+from keys.changes import Author, Clock
 from keys.due import Action
-from storage import engine
+from storage import clock, engine
 
 _LOG: Final = logging.getLogger("portreeve.keys")
 _FORESEEN: Final = (engine.StorageUnavailable, kms.KmsUnavailable, kms.KmsRefused, refusals.Conflict)
 AUTHOR: Final = Author("scheduler")
+# Less than the least of the times that keep two versions of anything overlapping, and more than NTP leaves.
+MOST_OFF_MS: Final = 10_000
 
 
 class Upkeep(Protocol):
@@ -46,6 +50,32 @@ class Alone:
 
     async def take(self) -> bool:
         return True
+
+
+class InTime:
+    """A lease for whose clock agrees with the store's, by which all nodes can be measured; to others it is refused."""
+
+    def __init__(self, lease: Lease, engine_: AsyncEngine, clock_: Clock) -> None:
+        self._lease = lease
+        self._engine = engine_
+        self._clock = clock_
+        self._told = False
+
+    async def take(self) -> bool:
+        return await self._agrees() and await self._lease.take()
+
+    async def _agrees(self) -> bool:
+        # Whoever waits for the answer is not out of time: it was given between the two.
+        before = self._clock()
+        async with engine.reading(self._engine) as conn:
+            theirs = await clock.read(conn)
+        agrees = before - MOST_OFF_MS <= theirs <= self._clock() + MOST_OFF_MS
+        if not agrees and not self._told:
+            _LOG.error(
+                "this node's clock is %d ms off the store's: nothing is scheduled here", before - theirs
+            )
+        self._told = not agrees
+        return agrees
 
 
 class Outcome(msgspec.Struct, frozen=True):

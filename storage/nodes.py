@@ -74,8 +74,7 @@ async def prune(conn: AsyncConnection, unseen_ms: int) -> None:
 
 async def read(conn: AsyncConnection) -> Roll:
     rows = (await conn.execute(sqlalchemy.select(_TABLE).order_by(_TABLE.c.id))).mappings().all()
-    at: int = (await conn.execute(sqlalchemy.select(clock.now_ms(conn.dialect.name)))).scalar_one()
-    return Roll(at, await revision.latest(conn), tuple(_read(row) for row in rows))
+    return Roll(await clock.read(conn), await revision.latest(conn), tuple(_read(row) for row in rows))
 
 
 def _read(row: sqlalchemy.RowMapping) -> Node:

@@ -2,7 +2,8 @@
 
 Invariant: what belongs to a partner out of reach is unknown, and what belongs to none is for those who reach all.
 Nobody lets a new secret serve a key that holds a control permission which they do not hold themselves: they could be
-shown it, and be that key. Revoking is an emergency act and needs one person.
+shown it, and be that key; nor changes the secret of a webhook whose webhooks they may not change. Revoking is an
+emergency act and needs one person.
 Refuses: kinds whose versions follow one another by other steps, naming the command that takes them.
 """
 
@@ -211,6 +212,9 @@ class SecretOperations:
         by.require(control.SECRETS_ROTATE)
         secret = await self._get_reached(by, secret_id)
         by.require_environment(secret.environment)
+        if secret.kind == "webhook":
+            # Whoever is shown it can speak to the partner in our name.
+            by.require(control.WEBHOOKS_WRITE)
         command = _ELSEWHERE.get(secret.kind)
         if command is not None:
             # Nobody is asked to approve what could not be done.

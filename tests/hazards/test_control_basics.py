@@ -253,3 +253,27 @@ async def test_other_ways_to_be_wrong_have_their_own_answers(node: ControlNode, 
     problems.check(await node.ask(officer, "GET", "/control/v1/audit/999999"), "not_found")
     problems.check(await node.ask(officer, "GET", "/control/v1/audit/x"), "not_found")
     problems.check(await node.ask(officer, "POST", KEYS, b" " * 70_000), "body_too_large")
+
+
+async def test_a_body_in_which_nothing_is_required_may_be_left_out(
+    node: ControlNode, officer: Signer
+) -> None:
+    """Where something is, it may not; and what is sent has to say what it is."""
+    key = await node.make_key("viewer", partner="acme", environment="live")
+    target = f"/control/v1/secrets/{key.key_id}/rotations"
+    rotated = await node.ask(officer, "POST", target)
+    assert (rotated.status, rotated.json()["version"]) == (201, 2)
+    unsaid = await node.ask(officer, "POST", target, b"{}", content_type="text/plain")
+    problems.check(unsaid, "unsupported_media_type")
+    refused = await node.ask(officer, "POST", f"{KEYS}/{key.key_id}/freeze", if_match="*")
+    problems.check(refused, "unsupported_media_type")
+
+
+async def test_a_refusal_names_an_id_as_it_is(node: ControlNode, officer: Signer) -> None:
+    """It can be copied: a sentence begins with a capital, an id does not get one."""
+    refused = await node.ask(officer, "POST", "/control/v1/break-glass", WHY)
+    glass = refused.json()["id"]
+    again = problems.check(await node.ask(officer, "POST", "/control/v1/break-glass", WHY), "conflict")
+    assert str(again["detail"]).startswith(f"{glass} of yours is open")
+    sentence = problems.check(await node.ask(officer, "GET", f"{KEYS}/nobody"), "not_found")
+    assert str(sentence["detail"])[0].isupper()

@@ -76,9 +76,11 @@ class Desk(msgspec.Struct, frozen=True):
         await self.ops.approvals.approve(by, need.id)
         return need.id
 
-    def operations_under(self, policies: str) -> Operations:
+    def operations_under(self, policies: str, wrappers: Wrappers | None = None) -> Operations:
         """The same store, after somebody has edited the file."""
-        return _build_operations(self.room, self.approvals, self.break_glass, self.webhooks, policies)
+        return _build_operations(
+            self.room, self.approvals, self.break_glass, self.webhooks, policies, wrappers=wrappers
+        )
 
 
 def build_desk(

@@ -46,9 +46,10 @@ class BreakGlass(Struct, frozen=True, kw_only=True):
 
 
 class BreakGlassList(Struct, frozen=True, kw_only=True):
-    """All of them: there are few, or something is wrong."""
+    """All of them: there are few, or something is wrong. `next` is always null."""
 
     items: tuple[BreakGlass, ...]
+    next: str | None = None
 
 
 SAMPLE: Final = BreakGlass(

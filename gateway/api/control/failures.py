@@ -100,7 +100,9 @@ def _still_used(failure: evidence.StillUsed, _body: type[msgspec.Struct] | None)
 
 def _sentence(failure: Exception) -> str:
     text = str(failure)
-    return text[:1].upper() + text[1:] + "."
+    # An id at the beginning stays as it is.
+    first = text.partition(" ")[0]
+    return (text[:1].upper() + text[1:] if first.isalpha() else text) + "."
 
 
 _KMS_AWAY: Final = _says("kms_unavailable", "The key management service cannot be asked now.")

@@ -43,7 +43,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class NodeList(Struct, frozen=True, kw_only=True):
-    """Every node before the current revision. `live` counts those that are not lost."""
+    """Every node before the current revision. `live` counts those that are not lost. `next` is always null."""
 
     revision: int
     summary: str
@@ -52,6 +52,7 @@ class NodeList(Struct, frozen=True, kw_only=True):
     latency_ms: int | None
     everywhere: bool
     items: tuple[Node, ...]
+    next: str | None = None
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

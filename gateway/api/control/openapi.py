@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.api.control.reading import is_optional
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
 from gateway.problems import KINDS
 
@@ -72,7 +73,11 @@ _PARAMETERS: Final = {
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457. `pointer`, `parameter` and `header` point to what was wrong with a request."""
+    """RFC 9457. `pointer`, `parameter` and `header` point to what was wrong with a request.
+
+    `approval_id` and `expires_at`: in `approval_needed`. `version` to `use_count`: in the `conflict` that a version is
+    still used. `server_time` and `skew_ms`: in `stale_timestamp`. `limit` and `retry_after_ms`: in `rate_limited`.
+    """
 
     type: str
     title: str
@@ -85,6 +90,16 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     parameter: str | msgspec.UnsetType = msgspec.UNSET
     header: str | msgspec.UnsetType = msgspec.UNSET
     permission: str | msgspec.UnsetType = msgspec.UNSET
+    approval_id: str | msgspec.UnsetType = msgspec.UNSET
+    expires_at: int | msgspec.UnsetType = msgspec.UNSET
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    last_used_at: int | msgspec.UnsetType | None = msgspec.UNSET
+    last_used_source: str | msgspec.UnsetType | None = msgspec.UNSET
+    use_count: int | msgspec.UnsetType = msgspec.UNSET
+    server_time: int | msgspec.UnsetType = msgspec.UNSET
+    skew_ms: int | msgspec.UnsetType = msgspec.UNSET
+    limit: str | msgspec.UnsetType = msgspec.UNSET
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def document(rules: Iterable[Rule]) -> Schema:
@@ -136,7 +151,7 @@ def _operation(rule: Rule) -> Schema:
         if rule.sample_body is not None:
             content["example"] = msgspec.to_builtins(rule.sample_body)
         operation["requestBody"] = {
-            "required": True,
+            "required": not is_optional(rule.body),
             "description": f"At most {LARGEST_BODY} bytes",
             "content": {"application/json": content},
         }

@@ -41,6 +41,8 @@ def read_body(headers: Headers, body: bytes, kind: type[msgspec.Struct] | None) 
         if body:
             raise Refusal("invalid_request", "This operation takes no body.", members={"pointer": "#"})
         return None
+    if not body and is_optional(kind):
+        return kind()
     media_type = headers.find(b"content-type")
     if media_type is None or _JSON.fullmatch(media_type) is None:
         raise Refusal("unsupported_media_type", "The body has to be application/json, in UTF-8.")
@@ -50,6 +52,11 @@ def read_body(headers: Headers, body: bytes, kind: type[msgspec.Struct] | None) 
         raise _misfit(failure, "pointer") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Refusal("invalid_request", "The body is not JSON.", members={"pointer": "#"}) from None
+
+
+def is_optional(kind: type[msgspec.Struct]) -> bool:
+    """A body in which nothing is required may be left out."""
+    return not any(field.required for field in msgspec.structs.fields(kind))
 
 
 def read_query(query: bytes, kind: type[msgspec.Struct] | None) -> Any:  # noqa: ANN401  of that kind

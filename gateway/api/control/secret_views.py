@@ -44,10 +44,13 @@ class PlanQuery(SecretQuery, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Preparation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`activates_at`: null waits for `activate`. `public_key` and `proof`: for an Ed25519 key."""
+    """`activates_at`: null waits for `activate`. `even_if_used`: at that moment no overlap begins, though somebody uses
+    the version before. `public_key` and `proof`: for an Ed25519 key.
+    """
 
     activates_at: types.Moment | None = None
     overlap: Overlap | None = None
+    even_if_used: bool = False
     public_key: types.PublicKey | None = None
     proof: Proof | None = None
     reason: types.Reason | None = None

@@ -180,7 +180,12 @@ class SecretController(Controller):
     )
     async def prepare_secret_version(self, call: Call) -> Reply:
         asked: views.Preparation = call.body
-        wish = Wish(prepare=True, activates_at=asked.activates_at, overlap_ms=asked.overlap)
+        wish = Wish(
+            prepare=True,
+            activates_at=asked.activates_at,
+            overlap_ms=asked.overlap,
+            even_if_used=asked.even_if_used,
+        )
         return await _make(call, wish)
 
     @endpoint(

@@ -42,6 +42,12 @@ class WebhookPatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return "WebhookPatch(***)"
 
 
+class WebhookRemoval(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """In the query: a DELETE has no body."""
+
+    reason: types.Reason | UnsetType = UNSET
+
+
 class Webhook(Struct, frozen=True, kw_only=True):
     id: str
     partner: str

@@ -150,6 +150,7 @@ class WebhookController(Controller):
             permission=control.WEBHOOKS_WRITE,
             reach="own",
             environment="live",
+            query=kinds.WebhookRemoval,
             answer=kinds.Webhook,
             conditional=True,
             # What is gone is at no revision.
@@ -158,7 +159,9 @@ class WebhookController(Controller):
         )
     )
     async def remove_webhook(self, call: Call) -> Reply:
-        removed = await call.operations.webhooks.remove(_unchanged(call), call.parameters["webhook_id"])
+        removed = await call.operations.webhooks.remove(
+            _unchanged(call), call.parameters["webhook_id"], reason=types.given(call.query.reason)
+        )
         return Reply(_view(removed))
 
     @endpoint(

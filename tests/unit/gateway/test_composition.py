@@ -182,3 +182,12 @@ async def test_a_node_signs_the_ledger_and_copies_it(configured: settings.Settin
         assert node.followers.failing == 0
         report = await node.store.exporter.verify_store(verify.Verifier())
     assert report.checkpoints == len(made)
+
+
+async def test_a_node_whose_clock_is_wrong_schedules_nothing(configured: settings.Settings) -> None:
+    """By its clock data keys and signing keys are long overdue; by the store's it has no say."""
+    await prepare(configured)
+    async with composition.opened(configured, lambda: NOW_MS + 100 * 86_400_000) as node:
+        assert node.scheduler is not None
+        assert [action for each in node.store.upkeep for action in await each.due()]
+        assert await node.scheduler.turn() == ()

@@ -12,6 +12,7 @@ from keys.approval_records import Wanted
 from keys.approvals import (
     ApprovalClosed,
     ChangeAltered,
+    DeciderStopped,
     RulesTightened,
     Spending,
     SubjectMoved,
@@ -100,20 +101,6 @@ async def test_a_rewrap_takes_two(moving: Moving) -> None:
     assert {event.approval for event in told if event.action != "data_key.created"} == {need.id}
     used = [event for event in await moving.there.ledger() if event.action == "approval.used"]
     assert len(used) == 1
-
-
-async def test_rules_that_have_tightened_count_for_a_rewrap_too(moving: Moving) -> None:
-    """Bob's yes was enough when he gave it, and is not by now; nothing has moved by it."""
-    approved = await moving.there.approved(await needed(moving.there.ops.kms.rewrap(ALICE)), BOB)
-    tight = build_desk(
-        moving.room.engine,
-        RULES.replace('"kms.*"', '"kms.*"\napprovers = ["risk"]'),
-        room=moving.room,
-        wrappers=Wrappers(moving.new, None, (moving.old,)),
-    )
-    with pytest.raises(RulesTightened):
-        await tight.ops.kms.rewrap(showing(ALICE, approved))
-    assert await moving.wrapped() == [["old"]] * 3
 
 
 async def test_a_killed_rewrap_goes_on_under_the_same_approval(moving: Moving) -> None:
@@ -308,3 +295,40 @@ async def test_a_used_approval_goes_on_with_its_own_act_alone(ruled: Desk) -> No
             await ruled.room.custody.create_partner(
                 "new", "New", "standard", author=Author(ALICE.actor, clearance=steps)
             )
+
+
+async def test_a_rewrap_is_agreed_to_by_whom_the_rules_ask_for_now(moving: Moving) -> None:
+    """Bob's yes was enough when he gave it: once it takes risk, it begins nothing, and nothing goes on with it."""
+    there = moving.there
+    need = await needed(there.ops.kms.rewrap(ALICE))
+    approved = showing(ALICE, await there.approved(need, BOB))
+    tight = there.operations_under(
+        RULES + 'approvers = ["risk"]\n', Wrappers(moving.new, None, (moving.old,))
+    )
+    with pytest.raises(RulesTightened):
+        await tight.kms.rewrap(approved)
+    assert await moving.wrapped() == [["old"]] * 3
+    moving.new.left = 1
+    with pytest.raises(kms.KmsUnavailable):
+        await there.ops.kms.rewrap(approved)
+    moving.new.left = None
+    with pytest.raises(RulesTightened):
+        await tight.kms.rewrap(approved)
+    await there.ops.kms.rewrap(approved)
+
+
+async def test_a_killed_rewrap_does_not_go_on_by_a_stopped_keys_yes(moving: Moving) -> None:
+    """The approver's key had leaked: what it let pass ends where it is."""
+    there = moving.there
+    await there.room.custody.create_partner("acme", "acme", "standard", author=SETUP)
+    key = (await there.room.create_key(environment="live", roles=("approver",))).key
+    need = await needed(there.ops.kms.rewrap(ALICE))
+    approved = showing(ALICE, await there.approved(need, person("", actor=f"key:{key.id}")))
+    moving.new.left = 1
+    with pytest.raises(kms.KmsUnavailable):
+        await there.ops.kms.rewrap(approved)
+    moving.new.left = None
+    await there.room.custody.freeze_key(key.id, author=SETUP)
+    with pytest.raises(DeciderStopped):
+        await there.ops.kms.rewrap(approved)
+    assert sorted(map(len, await moving.wrapped())) == [1, 1, 2]

@@ -200,6 +200,26 @@ async def test_a_second_rotation_does_not_end_a_used_version_unsaid(room: Room, 
     assert [(each["version"], each["last_used_at"]) for each in ended] == [(1, START_MS)]
 
 
+async def test_a_moment_without_overlap_does_not_cut_a_used_version_unsaid(
+    room: Room, made: CreatedKey
+) -> None:
+    """When the moment comes nobody is asked, so whoever prepares it is; an overlap, or no moment, ends nothing."""
+    await used(room, made.key.id, 1, START_MS)
+    at = START_MS + WEEK_MS
+    with pytest.raises(evidence.StillUsed, match="version 1"):
+        await room.rotations.rotate(made.key.id, Wish(activates_at=at, overlap_ms=0), author=OFFICER)
+    for number, wish in enumerate(
+        (
+            Wish(activates_at=at, overlap_ms=0, even_if_used=True),
+            Wish(activates_at=at, overlap_ms=1),
+            Wish(prepare=True, overlap_ms=0),
+        ),
+        start=2,
+    ):
+        await room.rotations.rotate(made.key.id, wish, author=OFFICER)
+        await room.rotations.revoke(made.key.id, number, author=OFFICER)
+
+
 async def test_no_overlap_does_not_cut_a_used_version_unsaid(room: Room, made: CreatedKey) -> None:
     """Ending it at once is refused like retiring it."""
     await used(room, made.key.id, 1, START_MS)

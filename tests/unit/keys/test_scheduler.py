@@ -16,7 +16,7 @@ from keys.rotations import Wish
 from keys.scheduler import Alone, Scheduler
 from keys.schedules import DAY_MS, HOUR_MS, Schedules
 from keys.usage import Usage
-from storage import engine, schema
+from storage import clock, engine, schema
 from tests.support.custody import START_MS, Room
 
 OFFICER = Author("officer")
@@ -55,6 +55,31 @@ async def turn(room: Room) -> list[tuple[str, str | None]]:
     assert await room.rotations.due() == due.due(everything, Schedules(), room.clock())
     outcomes = await Scheduler((room.rotations,), Alone(), 1_000).turn()
     return [(one.action.step, one.failure) for one in outcomes]
+
+
+@pytest.mark.parametrize("off_ms", [-90 * DAY_MS, -20_000, 20_000, 90 * DAY_MS])
+async def test_a_wrong_clock_ends_and_destroys_nothing(
+    room: Room, made: CreatedKey, off_ms: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that lives in another month is not asked what is due; once it is put right it does its part."""
+    await room.rotations.rotate(made.key.id, author=OFFICER)
+    room.clock.now_ms += 90 * DAY_MS
+    off = off_ms
+
+    async def turns() -> tuple[scheduler.Outcome, ...]:
+        async with engine.reading(room.engine) as conn:
+            now_ms = await clock.read(conn) + off
+        lease = scheduler.InTime(Alone(), room.engine, lambda: now_ms)
+        first = await Scheduler((room.rotations,), lease, 1_000).turn()
+        return first or await Scheduler((room.rotations,), lease, 1_000).turn()
+
+    assert await turns() == ()
+    assert await states(room, made.key.id) == ["retiring", "active"]
+    (said,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert "off the store's" in said
+    off = 0
+    assert await turns() != ()
+    assert (await states(room, made.key.id))[0] != "retiring"
 
 
 async def test_a_rotation_runs_through_by_itself(room: Room, made: CreatedKey) -> None:

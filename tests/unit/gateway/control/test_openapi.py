@@ -84,6 +84,21 @@ def test_only_what_makes_a_secret_has_a_place_for_one() -> None:
     assert places == {"MadeKey", "MadeVersion", "MadeWebhook"}
 
 
+def test_every_list_is_told_in_one_way() -> None:
+    """`items` and `next`, also where one page holds them all."""
+    schemas = DOCUMENT["components"]["schemas"]
+    lists = {name for name, schema in schemas.items() if name.endswith("List")}
+    assert len(lists) > 10
+    for name in lists:
+        assert {"items", "next"} <= set(schemas[name]["properties"]), name
+
+
+def test_a_problem_has_a_place_for_all_that_is_told_in_one() -> None:
+    """Clients are made from the document: what is not there is lost to them."""
+    told = set(DOCUMENT["components"]["schemas"]["ProblemDetails"]["properties"])
+    assert {"approval_id", "expires_at", "version", "last_used_source", "limit", "server_time"} <= told
+
+
 def test_what_changes_by_itself_has_no_etag() -> None:
     """And a change of it no revision: there would be nothing to wait for."""
     by_id = {rule.id: rule for rule in RULES}
