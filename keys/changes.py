@@ -134,6 +134,10 @@ class Changes:
         self._wakeup = wakeup_
         self._clock = clock
 
+    def now_ms(self) -> int:
+        """The time that a change begun now would have."""
+        return self._clock()
+
     @asynccontextmanager
     async def begin(self, author: Author) -> AsyncIterator[Change]:
         requests.check_reason(author.reason)
