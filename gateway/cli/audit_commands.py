@@ -235,8 +235,8 @@ def _tell_late(late: verify.Late) -> None:
     if late.is_first:
         output.warn(
             f"The first checkpoint, of entry {late.seq}, was signed {waited} after an entry that it covers. Earlier "
-            "ones may have been taken away: compare with an export or a checkpoint from before (--kept), or with what a "
-            "sink has."
+            "ones may have been taken away: compare with an export or a checkpoint from before (--kept), or with what "
+            "a sink has."
         )
     else:
         # As after a time in which no node ran, which is nothing to be warned of.
