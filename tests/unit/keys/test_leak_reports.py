@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -120,6 +121,30 @@ async def test_copies_that_come_at_once_are_one_report(room: Room) -> None:
         == [[leak_reports.UNKNOWN]] * 4
     )
     assert sorted(await remembered(room)) == ["a" * 64, "c" * 64]
+
+
+async def test_a_copy_under_way_takes_back_no_unfreezing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked through before its twin was answered, and comes to act when the key was thawed since."""
+    key_id, secret = await leaked(room)
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    find = Leaks._find
+
+    async def wait(self: Leaks, suspects: Sequence[Suspect]) -> Sequence[object]:
+        found = await find(self, suspects)
+        if not looked.is_set():
+            looked.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(Leaks, "_find", wait)
+    late = asyncio.create_task(send(room, secret))
+    await looked.wait()
+    first = await send(room, secret)
+    await thaw(room, key_id)
+    go_on.set()
+    assert await late == first
+    assert not await is_frozen(room, key_id)
+    assert await count_finds(room) == 1
 
 
 async def test_a_report_is_remembered_for_400_days(room: Room) -> None:
