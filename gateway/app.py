@@ -95,6 +95,7 @@ async def _open(
     gateway.directory, gateway.ring = node.directory, node.ring
     gateway.data_keys = node.store.data_keys
     gateway.followers = node.followers
+    gateway.checkpoints = node.store.checkpoints
     gateway.operations = composition.build_operations(node.store, configured)
     if not node.remembers:
         gateway.distrust_the_past()

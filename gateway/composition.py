@@ -29,6 +29,7 @@ from gateway.settings import RedisTlsSettings, Settings, build_schedules
 from gateway.store import Store, build_operations, build_store
 from gateway.webhooks import assembly
 from gateway.webhooks.dispatch import Dispatch
+from keys import checkpoint_memory
 from keys.changes import Clock
 from keys.checkpoints import Rhythm
 from keys.data_keys import Lifetimes
@@ -142,6 +143,7 @@ async def opened_store(
             spread_ms=settings.keys.staleness_bound_ms,
             schedules=build_schedules(settings.rotation),
             issuer=settings.service.issuer,
+            memory=checkpoint_memory.open_memory(Path(settings.service.state_dir)),
         )
 
 
@@ -162,6 +164,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         directory = _build_directory(settings, store, credentials, frozen, told)
         await directory.load()
         await credentials.look()
+        await store.checkpoints.tell_memory()
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import handover
 from gateway import composition, kms_keys
 from gateway.settings import KmsKeySettings, Settings
+from keys import checkpoint_memory, checkpoints
 from keys.changes import Author, Clock
 from keys.environment import ENVIRONMENTS
 from storage import engine as sql
@@ -41,6 +42,8 @@ async def initialise(
             await store.data_keys.get_current(environment)
         for ring in (store.ring, store.ledger_ring):
             await ring.ensure(author=author)
+        if is_new:
+            await _sign_the_beginning(store, author)
     return [
         f"schema {revision} in {settings.storage.url}",
         *(
@@ -51,6 +54,14 @@ async def initialise(
         "a signing key for identity assertions",
         "a signing key for checkpoints of the audit ledger",
     ]
+
+
+async def _sign_the_beginning(store: composition.Store, author: Author) -> None:
+    """So that no later checkpoint can pass for the first. A host that remembers another ledger is told to let go."""
+    try:
+        await store.checkpoints.make()
+    except (checkpoints.LedgerReplaced, checkpoint_memory.MemoryUnreadable):
+        await store.ledger_restores.acknowledge(author=author)
 
 
 async def _is_empty(engine: AsyncEngine) -> bool:

@@ -22,6 +22,7 @@ from gateway.server.limits import Drain
 from gateway.settings import Settings
 from gateway.shared_totals import SharedTotals
 from gateway.trace import Trace
+from keys.checkpoints import Checkpoints
 from keys.data_keys import DataKeys
 from keys.directory import Directory
 from keys.ring import Ring
@@ -36,6 +37,7 @@ class Gateway:
     operations: Operations
     edge: Serve
     followers: Followers | None = None
+    checkpoints: Checkpoints | None = None
 
     def __init__(
         self,
@@ -69,6 +71,10 @@ class Gateway:
                 "audit_sinks_failing": (
                     "Sinks of the audit ledger that take nothing.",
                     lambda: 0 if self.followers is None else self.followers.failing,
+                ),
+                "audit_checkpoints_refused": (
+                    "Whether the audit ledger is not what this host remembers, so that nothing is signed.",
+                    lambda: self.checkpoints is not None and self.checkpoints.refused is not None,
                 ),
                 "log_lines_dropped": ("Request lines lost to a slow sink.", lambda: self.log.dropped),
             }

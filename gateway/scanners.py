@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,9 +50,10 @@ class _Finding(msgspec.Struct):
 
 
 class Report(msgspec.Struct, frozen=True, eq=False):
-    """`kinds`: what the scanner called each suspect, to be said back to it."""
+    """`kinds`: what the scanner called each suspect, to be said back to it. `digest`: of what was signed."""
 
     scanner: str
+    digest: str
     suspects: tuple[Suspect, ...]
     kinds: tuple[str, ...]
 
@@ -83,7 +85,8 @@ class Scanners:
         if not 1 <= len(findings) <= LARGEST_BATCH:
             raise ReportMalformed(f"a report holds 1 to {LARGEST_BATCH} findings")
         suspects = tuple(Suspect(Secret(finding.token), finding.url) for finding in findings)
-        return Report(scanner.name, suspects, tuple(finding.type for finding in findings))
+        digest = hashlib.sha256(body).hexdigest()
+        return Report(scanner.name, digest, suspects, tuple(finding.type for finding in findings))
 
 
 def load(configured: Mapping[str, Mapping[str, str]]) -> Scanners:

@@ -20,6 +20,7 @@ from keys.api_key_secrets import ApiKeySecrets
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.changes import Changes, Clock
+from keys.checkpoint_memory import Memory
 from keys.checkpoints import Checkpoints
 from keys.custody import Custody
 from keys.data_key_upkeep import DataKeyUpkeep
@@ -27,6 +28,7 @@ from keys.data_keys import DataKeys, Lifetimes
 from keys.freezes import Freezes
 from keys.kinds import Kind
 from keys.leaks import Leaks
+from keys.ledger_restores import LedgerRestores
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring import LEDGER, Ring
@@ -57,6 +59,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     webhooks: Webhooks
     ledger_ring: Ring
     checkpoints: Checkpoints
+    ledger_restores: LedgerRestores
     exporter: Exporter
     # What changes them, by name.
     rings: Mapping[str, RingRotation]
@@ -84,14 +87,15 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     lifetimes: Lifetimes,
     schedules: Schedules,
     issuer: str,
+    memory: Memory,
 ) -> Store:
-    """`spread_ms`: how long a node may go on serving what it last saw of the store."""
+    """`spread_ms`: how long a node may go on serving what it last saw of the store. `memory`: of the ledger."""
     changes = Changes(engine, wakeup_, clock)
     data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
     ring = Ring(engine, data_keys, changes, clock, entropy)
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
     signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
-    checkpoints = Checkpoints(engine, ledger_ring, clock, issuer)
+    checkpoints = Checkpoints(engine, ledger_ring, clock, issuer, memory)
     kinds: dict[register.Kind, Kind] = {
         "api-key": ApiKeySecrets(engine, data_keys, entropy),
         "webhook": WebhookSecrets(data_keys, entropy),
@@ -112,6 +116,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         ring=ring,
         ledger_ring=ledger_ring,
         checkpoints=checkpoints,
+        ledger_restores=LedgerRestores(checkpoints, memory, changes),
         exporter=Exporter(engine, checkpoints, clock),
         rings=rings,
         upstream_credentials=credentials,

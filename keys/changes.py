@@ -155,6 +155,10 @@ class Changes:
         """By the store's clock: what a change would be judged by, for those who only look."""
         return await self._store_clock(conn)
 
+    def now_ms(self) -> int:
+        """The time that a change begun now would have."""
+        return self._clock()
+
     @asynccontextmanager
     async def begin(self, author: Author) -> AsyncIterator[Change]:
         requests.check_reason(author.reason)

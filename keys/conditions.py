@@ -17,6 +17,8 @@ from keys.changes import Change
 from storage import schema
 
 REMEMBERED_MS: Final = 24 * 3_600_000
+# What scanners have reported stands among what is settled, and is remembered for longer.
+OF_SCANNERS: Final = "scanner:"
 
 _SETTLED: Final = schema.settled_requests
 
@@ -79,7 +81,10 @@ class OnlyOnce(msgspec.Struct, frozen=True):
             # Something else was done instead, such as asking for an approval: that may be asked again.
             return
         await change.conn.execute(
-            sa.delete(_SETTLED).where(_SETTLED.c.created_at <= change.at - REMEMBERED_MS)
+            sa.delete(_SETTLED).where(
+                _SETTLED.c.created_at <= change.at - REMEMBERED_MS,
+                ~_SETTLED.c.caller.startswith(OF_SCANNERS, autoescape=True),
+            )
         )
         row = {"caller": self.caller, "key": self.key, "digest": self.digest, "created_at": change.at}
         await change.conn.execute(sa.insert(_SETTLED).values(subject=subjects[0], **row))

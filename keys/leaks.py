@@ -3,29 +3,31 @@
 Invariant: what was found is looked for among all sealed secrets of its environment in work that depends on their
 number alone: whether it matched, and how nearly, shows in no time. A match that may still serve freezes its key in
 the transaction that records the find. What was found is stored nowhere, and named by its key and version only.
-Refuses: more than a batch holds.
+One find, of one version at one place, is recorded once for as long as its key stands the same. A signed report that
+comes again is answered as it was, and nothing is looked for. Refuses: more than a batch holds.
 """
 
 import asyncio
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from hmac import compare_digest, digest
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from keys import api_keys, envelope, refusals, rotation, thawing
+from keys import api_keys, envelope, leak_reports, refusals, rotation, thawing
 from keys import format as key_format
 from keys.changes import Author, Change, Changes
 from keys.data_keys import DataKeys
 from keys.environment import Environment
+from keys.leak_reports import Outcome, SignedReport, Verdict
 from keys.records import ApiKey
 from keys.secret import Secret
-from storage import engine, schema
+from storage import engine, revision, schema
 
 LARGEST_BATCH: Final = 100
 
@@ -41,7 +43,7 @@ _SECRET_SHAPED: Final = re.compile(
 # Whoever escapes an escape more often than this has lost the place, too.
 _MOST_ESCAPES: Final = 4
 
-Outcome = Literal["frozen", "was-frozen", "was-revoked", "superseded", "unknown"]
+__all__ = ["LARGEST_BATCH", "BatchTooLarge", "Leaks", "Outcome", "SignedReport", "Suspect", "Verdict"]
 
 
 class BatchTooLarge(refusals.InvalidRequest):
@@ -53,22 +55,6 @@ class Suspect(msgspec.Struct, frozen=True, eq=False):
 
     secret: Secret
     place: str = ""
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """`unknown` says nothing of a key; everything else names the one whose secret it is."""
-
-    outcome: Outcome
-    key_id: str | None = None
-    version: int | None = None
-    partner: str | None = None
-
-    @property
-    def is_real(self) -> bool:
-        return self.outcome != "unknown"
-
-
-_UNKNOWN: Final = Verdict("unknown")
 
 
 class _Row(NamedTuple):
@@ -93,18 +79,56 @@ class Leaks:
         self._changes = changes
         self._entropy = entropy
 
-    async def report(self, suspects: Sequence[Suspect], *, author: Author) -> list[Verdict]:
-        """A verdict for each, in their order."""
+    async def report(
+        self, suspects: Sequence[Suspect], *, author: Author, signed: SignedReport | None = None
+    ) -> list[Verdict]:
+        """A verdict for each, in their order. `signed`: what tells a report that comes again, where nothing else keeps
+        it from coming.
+        """
         if len(suspects) > LARGEST_BATCH:
             raise BatchTooLarge(f"a report holds at most {LARGEST_BATCH} credentials")
-        matches = await self._find(suspects)
-        verdicts: dict[_Match, Verdict] = {}
-        answers = []
-        for suspect, match in zip(suspects, matches, strict=True):
-            if match is not None and match not in verdicts:
-                verdicts[match] = await self._act(match, suspect.place, author)
-            answers.append(_UNKNOWN if match is None else verdicts[match])
-        return answers
+        answered = None if signed is None else await self._find_answer(signed, len(suspects))
+        if answered is not None:
+            return answered
+        finds = _Finds(suspects, await self._find(suspects))
+        if not finds.places:
+            return await self._settle(signed, finds.answer({}))
+        return await self._act(finds, signed, author)
+
+    async def _find_answer(self, signed: SignedReport, count: int) -> list[Verdict] | None:
+        async with engine.reading(self._engine) as conn:
+            return await signed.find_answer(conn, self._changes.now_ms(), count)
+
+    async def _act(self, finds: "_Finds", signed: SignedReport | None, author: Author) -> list[Verdict]:
+        """All of a report in one transaction, with the memory of it: it is answered, or nothing was done."""
+        async with self._changes.begin(author) as change:
+            # Whoever sent it at the same time was first.
+            answer = None if signed is None else await signed.find_answer(change.conn, change.at, finds.count)
+            if answer is not None:
+                change.abandon()
+                return answer
+            verdicts = {
+                match: await _judge(change, match, place, is_signed=signed is not None)
+                for match, place in finds.places.items()
+            }
+            answer = finds.answer(verdicts)
+            if not change.recorded:
+                change.abandon()
+            elif signed is not None:
+                await signed.settle(change.conn, change.at, answer)
+        return answer if change.recorded else await self._settle(signed, answer)
+
+    async def _settle(self, signed: SignedReport | None, answer: list[Verdict]) -> list[Verdict]:
+        """What changed nothing that nodes serve is no revision, and is remembered all the same."""
+        if signed is None:
+            return answer
+        async with engine.transaction(self._engine) as conn:
+            await revision.lock(conn)
+            at = self._changes.now_ms()
+            earlier = await signed.find_answer(conn, at, len(answer))
+            if earlier is None:
+                await signed.settle(conn, at, answer)
+        return earlier or answer
 
     async def _find(self, suspects: Sequence[Suspect]) -> list[_Match | None]:
         # Digests under a salt of this report: a look-up by them tells nothing about what is looked for.
@@ -168,30 +192,45 @@ class Leaks:
         async with engine.reading(self._engine) as conn:
             return [_Row(*row) for row in await conn.execute(query)]
 
-    async def _act(self, match: _Match, place: str, author: Author) -> Verdict:
-        async with self._changes.begin(author) as change:
-            key = await api_keys.get(change.conn, match.key_id)
-            outcome = await _settle(change, key, match.version)
-            await change.record(
-                thawing.LEAK_FOUND,
-                key.id,
-                environment=key.environment,
-                partner=key.partner,
-                details={"version": match.version, "outcome": outcome, "place": _printable(place)},
-            )
-        return Verdict(outcome, key.id, match.version, key.partner)
+
+class _Finds:
+    """What a report found. A secret that stands in many places of one report is one find, at the first of them."""
+
+    def __init__(self, suspects: Sequence[Suspect], matches: Sequence[_Match | None]) -> None:
+        self._matches = matches
+        self.count = len(matches)
+        self.places: dict[_Match, str] = {}
+        for suspect, match in zip(suspects, matches, strict=True):
+            if match is not None:
+                self.places.setdefault(match, _printable(suspect.place))
+
+    def answer(self, verdicts: Mapping[_Match, Verdict]) -> list[Verdict]:
+        return [leak_reports.UNKNOWN if match is None else verdicts[match] for match in self._matches]
 
 
-async def _settle(change: Change, key: ApiKey, version: int) -> Outcome:
+async def _judge(change: Change, match: _Match, place: str, *, is_signed: bool) -> Verdict:
+    key = await api_keys.get(change.conn, match.key_id)
+    known = await leak_reports.read_known(change.conn, key.id, match.version, place)
+    outcome = _weigh(key, match.version)
+    if outcome == "frozen" and is_signed and known.may_be_replayed(change.at):
+        outcome = "handled"
+    if outcome == "frozen":
+        await api_keys.freeze(change, key.id)
+        await change.record(thawing.FROZEN, key.id, environment=key.environment, partner=key.partner)
+    if outcome == "frozen" or not (outcome == "handled" or known.says(outcome)):
+        details = {"version": match.version, "outcome": outcome, "place": place}
+        await change.record(
+            thawing.LEAK_FOUND, key.id, environment=key.environment, partner=key.partner, details=details
+        )
+    return Verdict(outcome, key.id, match.version, key.partner)
+
+
+def _weigh(key: ApiKey, version: int) -> Outcome:
     if key.revoked_at is not None:
         return "was-revoked"
     if rotation.get(key.versions, version).state not in rotation.LIVING:
         return "superseded"
-    if key.frozen_at is not None:
-        return "was-frozen"
-    await api_keys.freeze(change, key.id)
-    await change.record(thawing.FROZEN, key.id, environment=key.environment, partner=key.partner)
-    return "frozen"
+    return "frozen" if key.frozen_at is None else "was-frozen"
 
 
 def _environment_of(suspect: Suspect) -> Environment | None:

@@ -7,8 +7,9 @@ with what it has. Refuses: a key that does not open, a key whose id is not its o
 active key.
 """
 
+import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,6 +27,7 @@ LEDGER: Final = "ledger"
 # For how long whoever fetches our key sets may keep them.
 JWKS_MAX_AGE_S: Final = 300
 
+_LOG: Final = logging.getLogger("portreeve.keys")
 _CUSTODY: Final = "service"
 # In the JWKS from when it is announced until what it signed has expired.
 _PUBLISHED: Final = ("pending", "active", "retiring")
@@ -43,6 +45,14 @@ class RingKey(msgspec.Struct, frozen=True, eq=False):
     private_key: PrivateKey
     jwk: Jwk
     not_after: int | None
+
+
+class PastKey(msgspec.Struct, frozen=True):
+    """`jwk` is None of a destroyed key: only its name is left, and no seal vouches for that. `ended_at`: revoked."""
+
+    kid: str
+    jwk: Jwk | None
+    ended_at: int | None
 
 
 class Ring:
@@ -106,6 +116,24 @@ class Ring:
         self._opened, self._keys = opened, keys
         # Asked for with every request, so found here.
         self._signer = next((key for key in keys if key.state == "active"), None)
+
+    async def history(self) -> list[PastKey]:
+        """Every key that it ever had, as far as it opens. What does not is none of ours."""
+        async with engine.reading(self.engine) as conn:
+            found = await sealed_material.read(conn, [self.secret_id], get_args(VersionState))
+        past = []
+        for version, sealed in found[self.secret_id]:
+            ended_at = version.revoked_at or version.destroyed_at
+            if version.state == "destroyed":
+                past.append(PastKey(version.public_id or "", None, ended_at))
+                continue
+            try:
+                key = await self._open(SealedVersion(version, sealed), {})
+            except (RingUnusable, envelope.EnvelopeRefused):
+                _LOG.warning("a key that is stored in the %s ring does not open as one of it", self.name)
+                continue
+            past.append(PastKey(key.kid, key.jwk, ended_at))
+        return past
 
     async def current_data_key(self) -> OpenDataKey:
         """Asks the KMS, if need be: before a transaction, never within one."""

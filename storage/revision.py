@@ -36,6 +36,11 @@ async def bump(conn: AsyncConnection) -> int:
     return bumped
 
 
+async def lock(conn: AsyncConnection) -> None:
+    """For what is no change that anybody follows, and yet must not be done twice at once."""
+    await conn.execute(sqlalchemy.select(_VALUE).with_for_update())
+
+
 async def current(conn: AsyncConnection) -> int:
     found: int = (await conn.execute(sqlalchemy.select(_VALUE))).scalar_one()
     return found

@@ -3,8 +3,8 @@
 It comes to `POST /control/v1/leaks` like an operator's, and the edge, which sees by what it is signed, leads it here.
 All that it can do is to have keys frozen whose secrets it holds.
 
-Invariant: nothing of the body is read before its signature holds under a key that the configuration names. Sent again
-it finds the same keys frozen, so it needs no nonce.
+Invariant: nothing of the body is read before its signature holds under a key that the configuration names. It has no
+nonce: what was signed is remembered instead, and sent again it is answered as before and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gateway.edge import SCANNER_REPORTS
 from gateway.problems import Refusal
 from gateway.scanners import ReportMalformed, ReportRefused
 from gateway.trace import Trace
+from keys.leaks import SignedReport
 
 _KEY = "github-public-key-identifier"
 _SIGNATURE = "github-public-key-signature"
@@ -41,7 +42,8 @@ async def take_report(request: Request[Any, Any, State], state: State) -> Respon
     trace.credential = f"scanner:{report.scanner}"
     by = operations.of_scanner(report.scanner, source=trace.source, request_id=trace.request_id)
     with failures.translated(None):
-        verdicts = await gateway.operations.leaks.report(by, report.suspects)
+        signed = SignedReport(report.scanner, report.digest)
+        verdicts = await gateway.operations.leaks.report(by, report.suspects, signed=signed)
     return Response(
         msgspec.json.encode(report.feedback(verdicts)),
         media_type="application/json",

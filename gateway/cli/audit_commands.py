@@ -11,9 +11,10 @@ from typing import Any, Final
 import click
 import msgspec
 
-from gateway import clocks, composition, settings
+from gateway import clocks, composition, durations, settings
 from gateway.cli import context, moments, output
 from gateway.ledger import kept, verify
+from keys import statements
 from storage import audit as ledger
 from storage import chain, engine
 
@@ -131,6 +132,25 @@ def checkpoint(as_json: bool) -> None:
 
 
 @audit.command()
+@click.option("--reason", required=True, help="Why the ledger is another one; goes into it.")
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def acknowledge(reason: str, as_json: bool) -> None:
+    """After a restore: let this host go on from a ledger that does not contain what it remembers."""
+
+    async def let_go(store: composition.Store, _: settings.Settings) -> dict[str, Any]:
+        await store.ledger_ring.refresh()
+        made = await store.ledger_restores.acknowledge(author=context.author(reason))
+        return {"seq": made.seq, "at": moments.show(made.at), "root": made.root, "key": made.signer["kid"]}
+
+    shown = context.act(let_go)
+    if as_json:
+        output.print_json(shown)
+    else:
+        output.print_fields(shown)
+
+
+@audit.command()
 @context.with_config
 def keys() -> None:
     """Print every public key that ever signed a checkpoint, as a JWKS: auditors keep it."""
@@ -147,7 +167,7 @@ def keys() -> None:
 @click.option("--keys", "jwks_file", type=click.Path(path_type=Path, dir_okay=False), help="A JWKS to trust.")
 @click.option("--key", "kids", multiple=True, metavar="KID", help="The id of a key to trust; repeatable.")
 @click.option(
-    "--kept", "kept_file", type=click.Path(path_type=Path, dir_okay=False), help="An earlier export."
+    "--kept", "kept_", metavar="FILE|SEQ:ROOT", help="An earlier export, or a checkpoint's number and root."
 )
 @click.option("--against-store", is_flag=True, help="Compare with the configured store, too.")
 @click.option("--json", "as_json", is_flag=True)
@@ -156,16 +176,15 @@ def verify_(  # noqa: PLR0913, PLR0917  click passes each option by its name
     file: Path | None,
     jwks_file: Path | None,
     kids: tuple[str, ...],
-    kept_file: Path | None,
+    kept_: str | None,
     against_store: bool,
     as_json: bool,
 ) -> None:
     """Verify an export, or without FILE the store itself; name the first entry that is wrong."""
     with context.reported():
         pins = kept.read_pins(jwks_file, kids)
-        marks = kept.read_marks(kept_file)
-    verifier = verify.Verifier(pins, marks)
-    report = _verify_store(verifier) if file is None else _verify_file(file, verifier)
+        marks = kept.read_marks(kept_)
+    report = _verify_store(pins, marks) if file is None else _verify_file(file, verify.Verifier(pins, marks))
     if against_store and file is not None:
         context.act(lambda store, _: _compare(store, report))
     _print_report(report, as_json=as_json)
@@ -178,10 +197,13 @@ def _verify_file(file: Path, verifier: verify.Verifier) -> verify.Report:
         return verifier.finish()
 
 
-def _verify_store(verifier: verify.Verifier) -> verify.Report:
+def _verify_store(pins: verify.Pins, marks: list[statements.Mark]) -> verify.Report:
+    """With the ring's own keys, whatever the store says beside its checkpoints, unless others are pinned."""
+
     async def read(store: composition.Store, _: settings.Settings) -> verify.Report:
         await store.ledger_ring.refresh()
-        return await store.exporter.verify_store(verifier)
+        own = verify.Pins(tuple(await store.checkpoints.jwks()))
+        return await store.exporter.verify_store(verify.Verifier(own if pins.is_empty else pins, marks))
 
     return context.act(read)
 
@@ -195,14 +217,30 @@ async def _compare(store: composition.Store, report: verify.Report) -> None:
 
 
 def _print_report(report: verify.Report, *, as_json: bool) -> None:
-    shown = msgspec.structs.asdict(report) | {"signed_at": moments.show(report.signed_at)}
+    shown = msgspec.to_builtins(report) | {"signed_at": moments.show(report.signed_at)}
     if as_json:
         output.print_json(shown)
     else:
-        output.print_fields(shown)
+        output.print_fields({name: value for name, value in shown.items() if name != "late"})
         output.say("The ledger holds.")
+    for late in report.late:
+        if late.is_first or not as_json:
+            _tell_late(late)
     if not report.pinned:
         output.warn(_UNPINNED)
+
+
+def _tell_late(late: verify.Late) -> None:
+    waited = durations.show(late.waited_ms - late.waited_ms % 60_000)
+    if late.is_first:
+        output.warn(
+            f"The first checkpoint, of entry {late.seq}, was signed {waited} after an entry that it covers. Earlier "
+            "ones may have been taken away: compare with an export or a checkpoint from before (--kept), or with what "
+            "a sink has."
+        )
+    else:
+        # As after a time in which no node ran, which is nothing to be warned of.
+        output.say(f"The checkpoint of entry {late.seq} was signed {waited} after an entry that it covers.")
 
 
 def _print_entries(views: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from gateway import initialise, operations, references, settings, upstream
 from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
-from keys import bindings, envelope, kms, refusals, ring, shown
+from keys import bindings, checkpoint_memory, envelope, kms, refusals, ring, shown
 from keys.kms import master_key, pkcs11
 from policies import document
 from storage import chain, engine, location, migrate, redis
@@ -44,6 +44,7 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     master_key.PassphraseRefused,
     initialise.MasterKeyLost,
     chain.Broken,
+    checkpoint_memory.MemoryUnreadable,
     kafka.KafkaMissing,
     listening.AddressTaken,
     supervise.WorkerFailed,

@@ -61,7 +61,7 @@ class Exporter:
         header = lines.header(self._checkpoints.issuer, asked.first, await self._checkpoints.jwks())
         yield header
         if base is not None:
-            self._begin_at(way, base)
+            await self._begin_at(way, base)
             yield lines.checkpoint(base.statement)
         until = asked.last if covering is None else covering.seq
         async for line in self._lead(way, asked, until):
@@ -99,13 +99,9 @@ class Exporter:
                     yield lines.checkpoint(each.statement)
             seq = entries[-1].seq
 
-    def _begin_at(self, way: _Way, base: checkpoints.Stored) -> None:
-        try:
-            keys = statements.public_keys([base.signer])
-            checkpoint, _ = statements.read(base.statement, statements.Checkpoint, keys)
-            way.peaks = checkpoints.read_peaks(checkpoint)
-        except statements.StatementRefused as failure:
-            raise chain.Broken(base.seq, f"has a checkpoint that {failure}") from None
+    async def _begin_at(self, way: _Way, base: checkpoints.Stored) -> None:
+        checkpoint = await self._checkpoints.read(base)
+        way.peaks = checkpoints.read_peaks(checkpoint)
         way.place = chain.Place(checkpoint.seq, checkpoint.hash)
         way.previous = checkpoint.mark
 

@@ -4,14 +4,18 @@ Refuses files that are not what they are given for; an empty set of keys is one 
 or, worse, be taken for no wish at all.
 """
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gateway.ledger import verify
 from keys import statements
 from keys.refusals import InvalidRequest
+
+# Of a checkpoint, as `audit checkpoint` and `audit verify` tell it.
+_MARK: Final = re.compile(r"([1-9][0-9]{0,14}):([0-9a-f]{64})", re.ASCII)
 
 
 class UnusableFile(InvalidRequest):
@@ -33,10 +37,13 @@ def read_pins(jwks_file: Path | None, kids: tuple[str, ...]) -> verify.Pins:
     return verify.Pins(tuple(found), frozenset(kids))
 
 
-def read_marks(export: Path | None) -> list[statements.Mark]:
-    """Of an export that was verified when it was kept: where it ended, and over what."""
-    if export is None:
+def read_marks(kept: str | None) -> list[statements.Mark]:
+    """Of an export that was verified when it was kept: where it ended, and over what. Or that itself, `SEQ:ROOT`."""
+    if kept is None:
         return []
+    if said := _MARK.fullmatch(kept):
+        return [statements.Mark(int(said[1]), said[2])]
+    export = Path(kept)
     with export.open("rb") as opened:
         last = b""
         while line := opened.readline(verify.LONGEST_LINE):

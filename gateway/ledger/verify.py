@@ -20,6 +20,9 @@ from storage import chain, merkle
 
 # Wider than any entry may be: what has no end of line is no reason to read on for ever.
 LONGEST_LINE: Final = 4_194_304
+# Nodes sign after a minute at most, unless they are told otherwise: what waited for so long is to be told.
+_LATE_MS: Final = 3_600_000
+_MOST_LATE: Final = 20
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,8 +46,20 @@ class Pins(msgspec.Struct, frozen=True):
         return own | {kid: key for kid, key in statements.public_keys(offered).items() if kid in self.kids}
 
 
+class Late(msgspec.Struct, frozen=True):
+    """A checkpoint, and for how long the oldest of the entries waited that it is the first to cover."""
+
+    seq: int
+    waited_ms: int
+    is_first: bool
+
+
 class Report(msgspec.Struct, frozen=True):
-    """What was verified. `signed_at` is when the end was signed: nothing is known of what came later."""
+    """What was verified. `signed_at` is when the end was signed: nothing is known of what came later.
+
+    `longest_wait_ms`: from any entry here to the first checkpoint that covers it. `late`: where that was over an hour,
+    at most so many; the first checkpoint of all always, if it is one of them.
+    """
 
     service: str
     first: int
@@ -57,6 +72,8 @@ class Report(msgspec.Struct, frozen=True):
     signed_at: int | None
     keys: tuple[str, ...]
     pinned: bool
+    longest_wait_ms: int
+    late: tuple[Late, ...]
 
 
 class Verifier:
@@ -75,6 +92,9 @@ class Verifier:
         self._checkpoints = 0
         self._used: set[str] = set()
         self._led_on = False
+        self._oldest: int | None = None
+        self._longest_wait_ms = 0
+        self._late: list[Late] = []
         self._end: statements.ExportEnd | None = None
 
     @property
@@ -156,6 +176,9 @@ class Verifier:
             raise chain.Broken(place.seq, "stands where the export should not have it")
         self._go_to(place)
         self._last = place.seq
+        at = entry.get("at")
+        if type(at) is int and (self._oldest is None or at < self._oldest):
+            self._oldest = at
 
     def _read_leaf(self, seq: object, hash_: str) -> None:
         chain.require_next(self._place, seq)
@@ -183,9 +206,17 @@ class Verifier:
         self._require_here(checkpoint, "the checkpoint")
         if checkpoint.previous != self._previous:
             raise self._unproved("the checkpoint before it is missing, or is another one")
+        self._note_wait(checkpoint)
         self._previous = checkpoint.mark
         self._checkpoints += 1
         self._used.add(kid)
+
+    def _note_wait(self, checkpoint: statements.Checkpoint) -> None:
+        waited_ms = 0 if self._oldest is None else max(0, checkpoint.at - self._oldest)
+        self._oldest = None
+        self._longest_wait_ms = max(self._longest_wait_ms, waited_ms)
+        if waited_ms > _LATE_MS and len(self._late) < _MOST_LATE:
+            self._late.append(Late(checkpoint.seq, waited_ms, is_first=checkpoint.previous is None))
 
     def _begin_at(self, checkpoint: statements.Checkpoint, peaks: merkle.Peaks) -> None:
         self._place, self._peaks = chain.Place(checkpoint.seq, checkpoint.hash), peaks
@@ -249,4 +280,6 @@ class Verifier:
             signed_at=at,
             keys=tuple(sorted(self._used)),
             pinned=not self._pins.is_empty,
+            longest_wait_ms=self._longest_wait_ms,
+            late=tuple(self._late),
         )

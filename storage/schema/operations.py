@@ -127,8 +127,8 @@ Index(
     webhook_deliveries.c.next_attempt_at,
 )
 
-# What a create with an Idempotency-Key was answered, for as long as it may be asked again. A new secret is in no
-# answer that is kept.
+# What a create with an Idempotency-Key was answered, for as long as it may be asked again; and what was made of each
+# report of a scanner, by its digest. A new secret is in no answer that is kept.
 settled_requests = Table(
     "settled_requests",
     metadata,

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from keys.changes import Author
 from tests.support import control_roles, problems, rawhttp
 from tests.support.control_node import ControlNode, control_node
 from tests.support.signing import Signer
@@ -109,5 +110,17 @@ async def test_what_no_known_scanner_has_signed_does_nothing(node: ControlNode) 
     problems.check(await scanned(node, body, target=f"{LEAKS}/scanned"), "no_route")
     # Whoever signs as a partner is held to be one, and may report only if permitted.
     problems.check(await scanned(node, body, signer=found), "permission_denied")
+    await node.gateway.directory.load()
+    assert (await node.ask(found, "GET", "/edge/v1/whoami")).status == 200
+
+
+async def test_a_captured_report_is_good_for_nothing(node: ControlNode) -> None:
+    """Sent again, and signed anew over the same bytes, it is answered alike; the key that was thawed goes on."""
+    found = await node.key("trader", partner="borealis")
+    body = json.dumps([{"token": found.secret, "url": "https://code.example"}]).encode()
+    first = await scanned(node, body)
+    await node.custody.unfreeze_key(found.key_id, author=Author("two persons"))
+    again = await scanned(node, body)
+    assert (again.status, again.body) == (first.status, first.body)
     await node.gateway.directory.load()
     assert (await node.ask(found, "GET", "/edge/v1/whoami")).status == 200

@@ -1,6 +1,7 @@
 """`portreeve audit`, as a shell runs it; and the auditor's runbook, step by step."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,44 @@ def test_a_part_is_exported_from_a_moment_on(audited: Run, tmp_path: Path) -> No
     assert read(audited("audit", "verify", str(export), "--json"))["first"] == 1
     audited("audit", "export", "--since", "1h", "--from", "2", code=2)
     assert "ends at entry" in audited("audit", "export", "--to", "9999", code=1).stderr
+
+
+def test_a_checkpoint_that_was_noted_is_enough_to_compare(audited: Run, tmp_path: Path) -> None:
+    """Its number and root, without the export; what is neither that nor a file is refused."""
+    held = read(audited("audit", "verify", "--json"))
+    export = tmp_path / "ledger.jsonl"
+    export.write_bytes(audited("audit", "export").stdout_bytes)
+    audited("audit", "verify", str(export), "--kept", f"{held['seq']}:{held['root']}")
+    other = f"{held['seq']}:{'0' * 64}"
+    assert "kept from earlier" in audited("audit", "verify", str(export), "--kept", other, code=1).stderr
+    audited("audit", "verify", str(export), "--kept", "0:zz", code=1)
+
+
+def test_a_store_begins_signed(store: Run) -> None:
+    """By `init`: a first checkpoint that comes later than that has had others before it."""
+    shown = read(store("audit", "verify", "--json"))
+    assert shown["checkpoints"] == 1
+    assert shown["pinned"] is True
+    assert shown["late"] == []
+
+
+def test_a_restored_ledger_is_acknowledged(audited: Run, tmp_path: Path) -> None:
+    """docs/runbooks/restore-from-backup.md: nothing is signed before; a store that was made anew needs no more."""
+    (database,) = tmp_path.rglob("*.db")
+    backup = tmp_path / "backup"
+    shutil.copy(database, backup)
+    ledger = tmp_path / "ledger.jsonl"
+    audited("partners", "freeze", "acme", "--reason", "credit check")
+    ledger.write_bytes(audited("audit", "export").stdout_bytes)
+    assert "nothing to acknowledge" in audited("audit", "acknowledge", "--reason", "habit", code=1).stderr
+    for left in tmp_path.rglob("*.db-*"):
+        left.unlink()
+    shutil.copy(backup, database)
+    for command in ("checkpoint", "export"):
+        assert "audit acknowledge" in audited("audit", command, code=1).stderr
+    held = read(audited("audit", "verify", "--json"))
+    audited("audit", "verify", str(ledger), "--kept", f"{held['seq']}:{held['root']}")
+    made = read(audited("audit", "acknowledge", "--reason", "restored", "--json"))
+    assert made["seq"] == held["seq"] + 1
+    assert read(audited("audit", "tail", "--limit", "1", "--json"))[0]["action"] == "ledger.acknowledged"
+    audited("audit", "export")
