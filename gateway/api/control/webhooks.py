@@ -160,7 +160,7 @@ class WebhookController(Controller):
         removed = await call.operations.webhooks.remove(
             _unchanged(call), call.parameters["webhook_id"], reason=types.given(call.query.reason)
         )
-        return Reply(_view(removed))
+        return _one(removed)
 
     @endpoint(
         Rule(
@@ -268,6 +268,7 @@ class WebhookController(Controller):
             environment="live",
             body=types.Why,
             answer=kinds.Delivery,
+            tagged=False,
             sample_body=types.Why(reason="we were down"),
             sample=structs.replace(
                 kinds.SAMPLE_DELIVERY,
