@@ -9,6 +9,7 @@ events, and what the webhook's present state does not allow; a removed webhook i
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -159,7 +160,8 @@ class Webhooks:
             await _update(change, webhook_id, disabled_at=None, disabled_reason=None)
             return await _recorded(change, "webhook.enabled", webhook_id)
 
-    async def remove(self, webhook_id: str, *, author: Author) -> None:
+    async def remove(self, webhook_id: str, *, author: Author) -> Webhook:
+        """As it was, at the revision that removed it."""
         async with self._changes.begin(author) as change:
             webhook = await _get(change.conn, webhook_id)
             await _update(change, webhook_id, removed_at=change.at)
@@ -167,6 +169,7 @@ class Webhooks:
             await versions.follow(change, webhook_id, held, rotation.revoke_all(held, change.at))
             await webhook_deliveries.give_up_all(change.conn, webhook_id, _REMOVED, change.at)
             await change.record("webhook.removed", webhook_id, partner=webhook.partner)
+        return msgspec.structs.replace(webhook, revision=change.revision)
 
     async def test(self, webhook_id: str, *, author: Author) -> Webhook:
         """The entry in the ledger is what makes the delivery, as with every other event."""

@@ -1,23 +1,35 @@
 """What can be done with API keys, the same for the command line and the control surface.
 
-Invariant: nobody hands out a control permission that they do not hold themselves, and what belongs to a partner out
-of reach is unknown. Whoever reaches one partner alone takes back no freeze of those who reach all.
+Invariant: nobody hands out a control permission that they do not hold themselves, be it to a secret that somebody was
+shown before; and what belongs to a partner out of reach is unknown. Whoever reaches one partner alone takes back no
+freeze of those who reach all.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gateway.operations.gate import Facts, Gate, Standing
 from gateway.operations.operator import Operator, PermissionMissing
-from keys import api_keys, changing
+from keys import api_keys, changing, refusals, rotation
 from keys.changes import Author
 from keys.custody import Custody
 from keys.records import ApiKey, CreatedKey, KeyChange, KeyPage, KeyRequest
 from policies import control
 from policies.document import Policies
+
+_HANDING_OUT: Final = frozenset({"roles", "permissions"})
+
+
+class VersionWaits(refusals.Conflict):
+    """Whoever prepared it was shown it, for a key that could less; it begins to serve without anybody being asked."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"a version of {key_id} is prepared: activate or revoke it before the key is given more to do"
+        )
 
 
 class KeyOperations:
@@ -56,6 +68,8 @@ class KeyOperations:
         after = self._custody.check_change(seen, asked)
         self._get_grantable(by, after.roles, after.permissions)
         widened = changing.find_widenings(seen, after)
+        if not _HANDING_OUT.isdisjoint(widened) and rotation.find_pending(seen.versions) is not None:
+            raise VersionWaits(key_id)
         change = {**changing.describe(seen, after), "widened": list(widened)}
         author = await self._pass(by, "key.widen" if widened else "key.change", after, reason, change=change)
         return await self._custody.change_key(seen, asked, author=author)

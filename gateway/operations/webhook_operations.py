@@ -99,11 +99,10 @@ class WebhookOperations:
         return await self._webhooks.enable(webhook_id, author=author)
 
     async def remove(self, by: Operator, webhook_id: str, *, reason: str | None = None) -> Webhook:
-        """As it was."""
+        """As it was, at the revision that removed it."""
         seen = await self._get_own(by, webhook_id)
         author = await self._pass(by, "webhook.remove", seen, {}, reason)
-        await self._webhooks.remove(webhook_id, author=author)
-        return seen
+        return await self._webhooks.remove(webhook_id, author=author)
 
     async def test(self, by: Operator, webhook_id: str, *, reason: str | None = None) -> Webhook:
         await self._get_own(by, webhook_id)

@@ -297,6 +297,21 @@ async def test_nobody_is_shown_a_secret_that_can_more_than_theirs(node: ControlN
         assert str(problems.check(refused, "permission_denied")["permission"]).startswith("control:")
 
 
+async def test_a_prepared_secret_does_not_grow_with_its_key(node: ControlNode, admin: Signer) -> None:
+    """Else it would serve at its moment, and whoever prepared it would be the officer that the key has become."""
+    officer = await node.key(control_roles.OFFICER, environment="paper")
+    target = await make(node)
+    key = f"/control/v1/keys/{target.rpartition('/')[2]}"
+    moment = node.gateway.clock() + 3_600_000
+    assert (await node.ask(admin, "POST", f"{target}/versions", {"activates_at": moment})).status == 201
+    promotion = {"roles": [control_roles.OFFICER]}
+    problems.check(await node.ask(officer, "PATCH", key, promotion, if_match="*"), "conflict")
+    assert (await node.ask(officer, "PATCH", key, {"label": "desk"}, if_match="*")).status == 200
+    why = {"reason": "prepared by another"}
+    await node.ask(officer, "POST", f"{target}/versions/2/revoke", why, if_match="*")
+    assert (await node.ask(officer, "PATCH", key, promotion, if_match="*")).status == 200
+
+
 async def test_what_has_steps_of_its_own_says_which(node: ControlNode) -> None:
     """An operator who reaches our rings is told what rotates them."""
     officer = await node.key(control_roles.OFFICER)

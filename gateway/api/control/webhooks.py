@@ -162,7 +162,7 @@ class WebhookController(Controller):
         removed = await call.operations.webhooks.remove(
             _unchanged(call), call.parameters["webhook_id"], reason=types.given(call.query.reason)
         )
-        return Reply(_view(removed))
+        return _one(removed)
 
     @endpoint(
         Rule(
