@@ -39,6 +39,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.operations.operator import Operator
+from keys import refusals
 from keys.approval_records import Approval, Standing, Wanted
 from keys.approvals import Approvals, Spending, UnknownApproval
 from keys.break_glass import MARK, BreakGlass, BreakGlassClosed, ReasonMissing, UnderGlass
@@ -66,6 +67,13 @@ class ApprovalNeeded(Exception):
     def __init__(self, approval: Approval) -> None:
         super().__init__(f"this needs a second person: {approval.id} is {approval.state}")
         self.approval = approval
+
+
+class TwoWarrants(refusals.InvalidRequest):
+    def __init__(self) -> None:
+        super().__init__(
+            "an approval and break-glass are shown together: it has to be said by which of them this is done"
+        )
 
 
 class Gate:
@@ -98,6 +106,9 @@ class Gate:
             standing=standing,
         )
         author = by.author(reason)
+        if by.approval is not None and by.under_glass:
+            # Else one of them would stand in the ledger, and nobody could say whether it was the one that was meant.
+            raise TwoWarrants
         if by.approval is not None:
             return await self._with_approval(by.approval, wanted, need, author)
         if by.under_glass:

@@ -153,8 +153,6 @@ class WebhookController(Controller):
             query=kinds.WebhookRemoval,
             answer=kinds.Webhook,
             conditional=True,
-            # What is gone is at no revision.
-            tagged=False,
             sample=kinds.SAMPLE,
         )
     )
@@ -224,6 +222,8 @@ class WebhookController(Controller):
             environment="live",
             body=types.Why,
             answer=kinds.Webhook,
+            # Nothing of the webhook changes.
+            tagged=False,
             sample_body=types.Why(reason="does it arrive?"),
             sample=kinds.SAMPLE,
         )
@@ -232,7 +232,7 @@ class WebhookController(Controller):
         tested = await call.operations.webhooks.test(
             call.operator, call.parameters["webhook_id"], reason=call.body.reason
         )
-        return _one(tested)
+        return Reply(_view(tested))
 
     @endpoint(
         Rule(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.operations import ApprovalNeeded, PermissionMissing
 from gateway.operations.break_glass_operations import TooLong
+from gateway.operations.gate import TwoWarrants
 from keys.approvals import SelfApproval
 from keys.break_glass import (
     BreakGlass,
@@ -50,6 +51,17 @@ async def test_under_break_glass_one_person_acts_alone(desk: Desk) -> None:
     assert told[0].details == {"expires_at": glass.opened_at + 15 * MINUTE_MS}
     with pytest.raises(BreakGlassClosed):
         await desk.ops.keys.create(under_glass(ALICE), live_trader(), reason=WHY)
+
+
+async def test_it_is_not_shown_together_with_an_approval(desk: Desk) -> None:
+    """Which of them an act stands on is for whoever acts to say; neither is used."""
+    need = await needed(desk.ops.keys.create(ALICE, live_trader()))
+    both = under_glass(showing(ALICE, await desk.approved(need, BOB)))
+    await desk.ops.break_glass.open(ALICE, 15 * MINUTE_MS, reason=WHY)
+    with pytest.raises(TwoWarrants):
+        await desk.ops.keys.create(both, live_trader(), reason=WHY)
+    assert (await desk.approvals.get(need.id)).state == "approved"
+    await desk.ops.keys.create(showing(ALICE, need.id), live_trader())
 
 
 async def test_it_closes_by_itself(desk: Desk) -> None:
