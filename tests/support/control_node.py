@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import json
+import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,7 +31,7 @@ from gateway.server.protocol import strict_protocol
 from keys.changes import Author
 from keys.custody import Custody
 from keys.records import KeyRequest
-from tests.support import gateway_config, rawhttp, signing
+from tests.support import databases, gateway_config, rawhttp, signing
 
 AUTHOR = Author("test")
 SURFACES = ("edge", "control")
@@ -135,12 +137,24 @@ async def control_node(
 ) -> AsyncIterator[ControlNode]:
     """With the partners acme and borealis."""
     configured = settings.load(_write(place, policies, storage or "sqlite:portreeve.db", changes or {}))
+    if storage is None:
+        (place / "portreeve.db").write_bytes(_migrated())
+        (place / "portreeve.db").chmod(0o600)
     gateway = Gateway(configured)
     await initialise.initialise(configured, gateway.clock, token_bytes, author=AUTHOR)
     async with serving(gateway, surfaces) as node:
         for partner in ("acme", "borealis"):
             await node.partner(partner)
         yield node
+
+
+@functools.cache
+def _migrated() -> bytes:
+    """A SQLite file that is migrated and empty, made once a run."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "migrated.db"
+        databases.migrate_all(f"sqlite:{file}")
+        return file.read_bytes()
 
 
 @contextlib.asynccontextmanager
