@@ -73,7 +73,9 @@ def plausible(path: tuple[str, ...]) -> list[str]:
     """What a command takes for well-formed, so that it comes as far as the store."""
     if path in ALONE:
         return [*path, *ALONE[path]]
-    moments = dict.fromkeys(("expires", "expires_at", "until", "since", "length", "for_"), "90d")
+    moments = dict.fromkeys(
+        ("activates_at", "expires", "expires_at", "until", "since", "length", "for_"), "90d"
+    )
     known = {"overlap": "1h", "overlap_ms": "1h", "algorithm": "ed25519", "public_key": PUBLIC_KEY}
     return every_command.fill(path, "x", known=moments | known)
 
