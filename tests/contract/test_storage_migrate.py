@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -122,6 +123,12 @@ async def test_migrations_make_what_the_metadata_would_make(empty: AsyncEngine) 
         assert await conn.run_sync(describe) == wanted
 
 
+def test_the_steps_are_those_that_are_there() -> None:
+    """In the order in which they follow one another."""
+    found = [step.revision for step in ScriptDirectory.from_config(migrate._config()).walk_revisions()]
+    assert tuple(found[::-1]) == migrate.STEPS
+
+
 async def test_an_upgrade_leads_to_a_usable_store(empty: AsyncEngine) -> None:
     """At revision nought, and accepted for serving."""
     upgraded = await migrate.upgrade(empty)
@@ -184,7 +191,7 @@ async def test_a_schema_of_an_older_program_is_not_served(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are named, and the way forward."""
-    monkeypatch.setattr(migrate, "_head", lambda: "0005")
+    monkeypatch.setattr(migrate, "STEPS", (*migrate.STEPS, "0005"))
     with pytest.raises(migrate.SchemaOutdated, match=r"0004.*0005.*`portreeve init`") as outdated:
         await migrate.require_current(engine)
     assert (outdated.value.found, outdated.value.expected) == ("0004", "0005")
