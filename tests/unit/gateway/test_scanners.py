@@ -51,6 +51,8 @@ def test_a_signed_report_is_read() -> None:
         ("k1", base64.b64encode(b"\x30\x06\x02\x01\x00\x02\x01\x00").decode(), BODY),
         ("k1", sign(b"[]"), BODY),
     ],
+    # Signatures are other ones in each run, and a test has one name.
+    ids=["key", "no-key", "body", "signer", "none", "letters", "words", "noughts", "other"],
 )
 def test_what_nobody_we_know_has_signed_is_refused(key_id: str, signature: str, body: bytes) -> None:
     """All alike, whatever is wrong with it, and before anything of the body is read."""

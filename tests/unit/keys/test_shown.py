@@ -48,6 +48,7 @@ def test_a_credential_in_place_of_an_id_is_not_repeated(typed: str, template: st
         f"'https://{'a' * 60}.example/{'b' * 60}' is not an origin",
         "a secret begins with prs_live_ or prs_paper_",
     ],
+    ids=["id", "partner", "path", "file", "origin", "prefix"],
 )
 def test_everything_else_is(told: str) -> None:
     """Ids, paths and addresses are what a complaint is about."""
