@@ -28,7 +28,8 @@ class StillUsed(refusals.Conflict):
         super().__init__(
             f"version {version.version} of {secret.kind} {secret.id}{whose} is still used: {times}, "
             f"last at {show(version.last_used_at)} from {version.last_used_source or 'an unknown source'}. "
-            "Whoever uses it there would be refused from now on; end it even if used, or wait until they have moved"
+            "Whoever uses it there would be refused from now on: wait until they have moved, "
+            "or end it even if used (`--even-if-used`; over the control API, `even_if_used`)"
         )
         self.version = version.version
         self.last_used_at = version.last_used_at
@@ -49,6 +50,12 @@ def ended(before: Versions, after: Versions) -> Iterator[SecretVersion]:
     for each in before:
         if each.state in rotation.VERIFYING and each.version not in verifying:
             yield each
+
+
+def show_length(length_ms: int) -> str:
+    """In days where that says it exactly, as overlaps are set; otherwise in seconds."""
+    days, rest = divmod(length_ms, 86_400_000)
+    return f"{days}d" if days and not rest else f"{length_ms // 1_000}s"
 
 
 def show(moment_ms: int | None) -> str:
