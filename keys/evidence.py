@@ -28,8 +28,7 @@ class StillUsed(refusals.Conflict):
         super().__init__(
             f"version {version.version} of {secret.kind} {secret.id}{whose} is still used: {times}, "
             f"last at {show(version.last_used_at)} from {version.last_used_source or 'an unknown source'}. "
-            "Whoever uses it there would be refused from now on: wait until they have moved, "
-            "or end it even if used (`--even-if-used`; over the control API, `even_if_used`)"
+            "Whoever uses it there would be refused from now on; end it even if used, or wait until they have moved"
         )
         self.version = version.version
         self.last_used_at = version.last_used_at

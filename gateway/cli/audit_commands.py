@@ -105,12 +105,7 @@ def show_(seq: int, as_json: bool) -> None:
     output.print_fields({"seq": seq, **found[0]})
     if details:
         output.say("")
-        output.print_fields({name: _in_words(value) for name, value in sorted(details.items())})
-
-
-def _in_words(value: Any) -> Any:  # noqa: ANN401  any JSON
-    """A detail as JSON has it, unless the table can say it: what is nested would be told in Python's words."""
-    return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+        output.print_fields(dict(sorted(details.items())))
 
 
 @audit.command()
