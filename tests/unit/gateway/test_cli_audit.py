@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,8 @@ def test_one_entry_is_shown_whole(audited: Run) -> None:
     shown = audited("audit", "show", str(made["seq"])).stdout
     for part in (made["hash"], made["actor"], "trader"):
         assert part in shown
+    # The same account name is somebody else on another machine.
+    assert made["source"] == f"host:{socket.gethostname()}"
     assert "no entry 999" in audited("audit", "show", "999", code=1).stderr
 
 
