@@ -50,7 +50,7 @@ async def initialise(
             f"{kms_keys.describe(table)} ({'made' if new else 'was there'})"
             for table, new in zip(keys, made, strict=True)
         ),
-        f"data keys for {', '.join(ENVIRONMENTS)}",
+        f"data keys for {', '.join(ENVIRONMENTS)} and our own signing keys",
         "a signing key for identity assertions",
         "a signing key for checkpoints of the audit ledger",
     ]

@@ -51,6 +51,12 @@ def ended(before: Versions, after: Versions) -> Iterator[SecretVersion]:
             yield each
 
 
+def show_length(length_ms: int) -> str:
+    """In days where that says it exactly, as overlaps are set; otherwise in seconds."""
+    days, rest = divmod(length_ms, 86_400_000)
+    return f"{days}d" if days and not rest else f"{length_ms // 1_000}s"
+
+
 def show(moment_ms: int | None) -> str:
     if moment_ms is None:
         return "never"

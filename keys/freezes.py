@@ -22,11 +22,12 @@ Kind = Literal["environment", "route"]
 AnyKind = Literal["environment", "route", "partner", "api-key"]
 
 _TABLE: Final = schema.freezes
+_FREEZING: Final = ("api_key.frozen", "partner.frozen", "leak.found")
 _ROUTE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
-    """`frozen_by` stands with a key's or a partner's freeze in the ledger alone. `revision`: of the change."""
+    """`frozen_by`: of a key's or a partner's freeze the ledger says it. `revision`: of the change."""
 
     kind: AnyKind
     name: str
@@ -156,12 +157,24 @@ async def _read_frozen(conn: AsyncConnection, table: sa.Table, kind: AnyKind) ->
         sa.literal(kind).label("kind"),
         table.c.id.label("name"),
         table.c.frozen_at,
-        sa.null().label("frozen_by"),
+        _freezer(table).label("frozen_by"),
         table.c.frozen_reason.label("reason"),
         table.c.revision,
     )
     rows = await conn.execute(query.where(table.c.frozen_at.is_not(None)).order_by(table.c.id))
     return [Freeze(**row) for row in rows.mappings()]
+
+
+def _freezer(table: sa.Table) -> sa.ScalarSelect[str]:
+    """Whose entry in the ledger is the first since it is frozen; a leak that is found freezes, too."""
+    entry = schema.audit_events.c
+    return (
+        sa.select(entry.actor)
+        .where(entry.subject == table.c.id, entry.action.in_(_FREEZING), entry.at >= table.c.frozen_at)
+        .order_by(entry.seq)
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _environment(frozen: Freeze) -> str | None:

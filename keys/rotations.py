@@ -286,8 +286,8 @@ class Rotations:
         overlap_ms = schedule.overlap_ms if wanted_ms is None else wanted_ms
         if not 0 <= overlap_ms <= schedule.longest_overlap_ms:
             raise InvalidOverlap(
-                f"an overlap of {secret.kind} secrets in {secret.environment} is 0 to "
-                f"{schedule.longest_overlap_ms // 1_000} seconds"
+                f"an overlap of {secret.kind} secrets in {secret.environment} is 0s to "
+                f"{evidence.show_length(schedule.longest_overlap_ms)}"
             )
         return overlap_ms
 

@@ -54,7 +54,11 @@ _BATCH: Final = 500
 
 class UnknownSecret(refusals.NotFound):
     def __init__(self, secret_id: str) -> None:
-        super().__init__(f"there is no secret {secret_id!r:.80}")
+        # A plan names them; they are sealed by a KMS and have commands of their own.
+        elsewhere = (
+            ": data keys are shown and changed by `portreeve kms`" if secret_id.startswith("dk_") else ""
+        )
+        super().__init__(f"there is no secret {secret_id!r:.80}{elsewhere}")
 
 
 class Material(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -18,7 +18,7 @@ from keys import statements
 from storage import audit as ledger
 from storage import chain, engine
 
-COLUMNS: Final = ("seq", "at", "actor", "action", "subject", "environment", "reason")
+COLUMNS: Final = ("seq", "at", "actor", "action", "subject", "environment", "reason", "approval")
 _UNPINNED: Final = (
     "No key was pinned: this proves only that the export agrees with itself. Whoever made it could have made the keys "
     "in it, too. Give --keys or --key with what you have from elsewhere."
@@ -58,7 +58,7 @@ def _moment(_: click.Context, __: click.Parameter, text: str | None) -> int | No
 @click.option("--action", help="A beginning: `api_key.` finds all that was done to API keys.")
 @click.option("--subject", help="The id of what was changed.")
 @click.option("--partner", help="A partner's id.")
-@click.option("--environment", type=click.Choice(["paper", "live"]))
+@click.option("--environment", type=click.Choice(["paper", "live", "service"]))
 @click.option("--since", callback=_moment, help="RFC 3339, or a distance back from now such as 90d.")
 @click.option("--until", callback=_moment, help="The same; the moment itself is not part of it.")
 @click.option("--text", help="Stands somewhere in the reason, in capitals or not.")
@@ -82,6 +82,30 @@ def search(before: int | None, limit: int, as_json: bool, **wanted: Any) -> None
     _print_entries(views, as_json=False)
     if following is not None:
         output.warn(f"There are more: --before {following}")
+
+
+@audit.command("show")
+@click.argument("seq", type=click.IntRange(1))
+@click.option("--json", "as_json", is_flag=True)
+@context.with_config
+def show_(seq: int, as_json: bool) -> None:
+    """Show all of one entry: what was changed, to what, from where, and by which approval."""
+
+    async def read(store: composition.Store, _: settings.Settings) -> list[ledger.AuditEntry]:
+        async with engine.reading(store.engine) as conn:
+            return await ledger.read_after(conn, seq - 1, 1)
+
+    found = [view(entry) for entry in context.act(read) if entry.seq == seq]
+    if not found:
+        raise click.ClickException(f"there is no entry {seq}")
+    if as_json:
+        output.print_json(found[0])
+        return
+    details = found[0].pop("details")
+    output.print_fields({"seq": seq, **found[0]})
+    if details:
+        output.say("")
+        output.print_fields(dict(sorted(details.items())))
 
 
 @audit.command()

@@ -54,9 +54,8 @@ def open_(length: int, as_json: bool) -> None:
 def close(glass_id: str | None, as_json: bool) -> None:
     """End your own, or the one with this id."""
     reason = consent.reason()
-    _print(
-        context.operate(lambda ops, by: ops.break_glass.close(by, glass_id, reason=reason)), as_json=as_json
-    )
+    closed = context.operate(lambda ops, by: ops.break_glass.close(by, glass_id, reason=reason))
+    _print(closed, "You have none open: `break-glass status` shows whose are.", as_json=as_json)
 
 
 @break_glass.command()
@@ -64,15 +63,18 @@ def close(glass_id: str | None, as_json: bool) -> None:
 @context.with_config
 def status(as_json: bool) -> None:
     """Show what is open, and whose."""
-    _print(context.operate(lambda ops, by: ops.break_glass.find_all_open(by)), as_json=as_json)
+    found = context.operate(lambda ops, by: ops.break_glass.find_all_open(by))
+    _print(found, "None is open.", as_json=as_json)
 
 
-def _print(glasses: Any, *, as_json: bool) -> None:  # noqa: ANN401  a list or a tuple of them
+def _print(glasses: Any, nothing: str, *, as_json: bool) -> None:  # noqa: ANN401  a list or a tuple of them
     views = [view(glass) for glass in glasses]
     if as_json:
         output.print_json(views)
     else:
         output.print_table(COLUMNS, [[one[column] for column in COLUMNS] for one in views])
+        if not views:
+            output.warn(nothing)
 
 
 def view(glass: Glass) -> dict[str, Any]:

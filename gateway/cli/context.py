@@ -7,6 +7,7 @@ line on stderr and exit code 1. Unnamed failures stay tracebacks: they are defec
 import asyncio
 import os
 import pwd
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,5 +130,7 @@ def operator() -> operations.Operator:
     except KeyError:  # an account number without a name, as containers have
         account = f"uid-{number}"
     return msgspec.structs.replace(
-        operations.of_shell(account), approval=consent.approval(), under_glass=consent.is_under_glass()
+        operations.of_shell(account, socket.gethostname()),
+        approval=consent.approval(),
+        under_glass=consent.is_under_glass(),
     )

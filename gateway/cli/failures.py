@@ -5,7 +5,7 @@ from typing import Final
 from gateway import initialise, operations, references, settings, upstream
 from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
-from keys import bindings, checkpoint_memory, envelope, kms, refusals, ring, shown
+from keys import bindings, checkpoint_memory, envelope, evidence, kms, refusals, ring, shown
 from keys.kms import master_key, pkcs11
 from policies import document
 from storage import chain, engine, location, migrate, redis
@@ -56,5 +56,9 @@ def explain(error: Exception) -> str:
     match error:
         case OSError(filename=str() as name, strerror=str() as problem):
             return f"{shown.mask_path(name)}: {problem}"
+        case master_key.MasterKeyMissing():
+            return f"{shown.mask(str(error))}: restore it, or, if it is a new one, let `portreeve kms create` make it"
+        case evidence.StillUsed():
+            return f"{shown.mask(str(error))}. `--even-if-used` ends it all the same"
         case _:
             return shown.mask(str(error)) or type(error).__name__

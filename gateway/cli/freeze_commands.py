@@ -59,7 +59,7 @@ def _change(group: click.Group, verb: str, kind: str, names: click.ParamType[str
         made, seen = context.act(apply)
         status = "frozen" if verb == "freeze" else "active"
         if as_json:
-            output.print_json({**_view(made), "status": status, "spread": spread.view(seen)})
+            output.print_json({**_view(made), "status": status, **spreading.view(seen)})
             return
         output.print_fields({"kind": kind, "name": name, "status": status})
         spreading.tell(seen)

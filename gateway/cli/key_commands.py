@@ -8,8 +8,8 @@ from typing import Any, Final, get_args
 import click
 from msgspec import UNSET, UnsetType
 
-from gateway import clocks, operations
-from gateway.cli import consent, context, moments, output
+from gateway import clocks, operations, spread
+from gateway.cli import consent, context, moments, output, spreading
 from keys.environment import ENVIRONMENTS
 from keys.records import Algorithm, ApiKey, CreatedKey, KeyChange, KeyRequest, SecretVersion
 
@@ -180,7 +180,8 @@ def _change(name: str, summary: str) -> None:
         def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
             return getattr(ops.keys, name)(by, key_id, reason=reason)
 
-        _print(context.operate(apply), as_json=as_json)
+        key, seen = spreading.operate(apply)
+        _print(key, seen, as_json=as_json)
 
 
 _change("revoke", "Refuse a key for good.")
@@ -199,15 +200,16 @@ def _print_created(created: CreatedKey, *, as_json: bool) -> None:
         output.warn("The secret is shown this once and can't be had again: store it now.")
 
 
-def _print(key: ApiKey, *, as_json: bool) -> None:
+def _print(key: ApiKey, seen: spread.Spread | None = None, *, as_json: bool) -> None:
     fields = view(key, clocks.wall_ms())
     versions = [_view_version(version) for version in key.versions]
     if as_json:
-        output.print_json({**fields, "versions": versions})
+        output.print_json({**fields, "versions": versions, **spreading.view(seen)})
         return
     output.print_fields(fields)
     output.say("")
     output.print_table(VERSION_COLUMNS, [[one[column] for column in VERSION_COLUMNS] for one in versions])
+    spreading.tell(seen)
 
 
 def view(key: ApiKey, now_ms: int) -> dict[str, Any]:

@@ -55,6 +55,13 @@ def _show(cell: object) -> str:
             return "yes" if cell else "no"
         case list() | tuple():
             return ", ".join(_show(one) for one in cell)
+        case dict():
+            # What an approval or an entry of the ledger tells can be nested: in JSON, not as Python would write it.
+            return _printable(msgspec.json.format(msgspec.json.encode(cell), indent=0).decode())
         case _:
-            # Control characters could move the cursor; labels and reasons are the partner's to choose.
-            return "".join(c if c.isprintable() else "�" for c in str(cell))
+            return _printable(str(cell))
+
+
+def _printable(text: str) -> str:
+    """Control characters could move the cursor; labels and reasons are the partner's to choose."""
+    return "".join(c if c.isprintable() else "�" for c in text)

@@ -5,8 +5,8 @@ from typing import Any, Final
 import click
 from msgspec import UNSET
 
-from gateway import operations
-from gateway.cli import consent, context, moments, output
+from gateway import operations, spread
+from gateway.cli import consent, context, moments, output, spreading
 from keys.records import Partner, PartnerChange
 
 COLUMNS: Final = ("id", "name", "tier", "status", "created_at")
@@ -83,18 +83,20 @@ def _change(name: str, summary: str) -> None:
         def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
             return getattr(ops.partners, name)(by, partner_id, reason=reason)
 
-        _print(context.operate(apply), as_json=as_json)
+        partner, seen = spreading.operate(apply)
+        _print(partner, seen, as_json=as_json)
 
 
 _change("freeze", "Refuse every request of a partner until it is unfrozen.")
 _change("unfreeze", "Let a frozen partner's keys work again.")
 
 
-def _print(partner: Partner, *, as_json: bool) -> None:
+def _print(partner: Partner, seen: spread.Spread | None = None, *, as_json: bool) -> None:
     if as_json:
-        output.print_json(view(partner))
+        output.print_json(view(partner) | spreading.view(seen))
     else:
         output.print_fields(view(partner))
+        spreading.tell(seen)
 
 
 def view(partner: Partner) -> dict[str, Any]:

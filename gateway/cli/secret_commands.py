@@ -8,8 +8,8 @@ from typing import Any, Final, get_args
 
 import click
 
-from gateway import clocks, durations
-from gateway.cli import consent, context, moments, node_status_commands, output
+from gateway import clocks, durations, spread
+from gateway.cli import consent, context, moments, node_status_commands, output, spreading
 from gateway.operations import Operations, Operator
 from keys import rotation
 from keys.due import Action
@@ -220,7 +220,8 @@ def revoke(secret_id: str, version: int | None, as_json: bool) -> None:
     def apply(ops: Operations, by: Operator) -> Awaitable[HeldSecret]:
         return ops.secrets.revoke(by, secret_id, version, reason=consent.reason())
 
-    _print(context.operate(apply), as_json=as_json)
+    revoked, seen = spreading.operate(apply)
+    _print(revoked, seen, as_json=as_json)
 
 
 @secrets.command()
@@ -273,15 +274,16 @@ def _print_rotated(rotated: Rotated, *, as_json: bool) -> None:
         output.warn("The secret is shown this once and can't be had again: store it now.")
 
 
-def _print(secret: HeldSecret, *, as_json: bool) -> None:
+def _print(secret: HeldSecret, seen: spread.Spread | None = None, *, as_json: bool) -> None:
     shown = view(secret)
     if as_json:
-        output.print_json(shown)
+        output.print_json(shown | spreading.view(seen))
         return
     versions = shown.pop("versions")
     output.print_fields(shown)
     output.say("")
     output.print_table(VERSION_COLUMNS, [[one[column] for column in VERSION_COLUMNS] for one in versions])
+    spreading.tell(seen)
 
 
 def view(secret: HeldSecret) -> dict[str, Any]:

@@ -3,13 +3,28 @@
 Invariant: the change is committed whatever is said here, so a node that is behind is told and is no failure.
 """
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
-from gateway import composition, settings, spread
-from gateway.cli import output
+from gateway import composition, operations, settings, spread
+from gateway.cli import context, output
 
 # Twice what nodes need without a wake-up; whoever has not reported by then is named.
 PATIENCE_MS: Final = 2_000
+
+Made = TypeVar("Made")
+
+
+def operate(
+    action: Callable[[operations.Operations, operations.Operator], Awaitable[Made]],
+) -> tuple[Made, spread.Spread]:
+    """Run one operation, and see its change through to the nodes: for what has to stop, or go on, now."""
+
+    async def run(store: composition.Store, configured: settings.Settings) -> tuple[Made, spread.Spread]:
+        made = await action(composition.build_operations(store, configured), context.operator())
+        return made, await follow(store, configured)
+
+    return context.act(run)
 
 
 async def follow(
@@ -21,8 +36,15 @@ async def follow(
     )
 
 
-def tell(seen: spread.Spread) -> None:
+def view(seen: spread.Spread | None) -> dict[str, Any]:
+    """The member that `--json` has of it; none where nothing was changed."""
+    return {} if seen is None else {"spread": spread.view(seen)}
+
+
+def tell(seen: spread.Spread | None) -> None:
     """On stderr: it is not what was asked for."""
+    if seen is None:
+        return
     if not seen.nodes:
         output.warn(f"revision {seen.revision}: no node is running")
         return

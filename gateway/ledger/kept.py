@@ -16,6 +16,7 @@ from keys.refusals import InvalidRequest
 
 # Of a checkpoint, as `audit checkpoint` and `audit verify` tell it.
 _MARK: Final = re.compile(r"([1-9][0-9]{0,14}):([0-9a-f]{64})", re.ASCII)
+_MEANT_AS_MARK: Final = re.compile(r"[0-9]+:[^/]*")
 
 
 class UnusableFile(InvalidRequest):
@@ -44,6 +45,8 @@ def read_marks(kept: str | None) -> list[statements.Mark]:
     if said := _MARK.fullmatch(kept):
         return [statements.Mark(int(said[1]), said[2])]
     export = Path(kept)
+    if _MEANT_AS_MARK.fullmatch(kept) and not export.exists():
+        raise UnusableFile(f"{kept:.80}: a root is 64 lowercase hex digits, as in 42:9ce3…")
     with export.open("rb") as opened:
         last = b""
         while line := opened.readline(verify.LONGEST_LINE):

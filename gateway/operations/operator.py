@@ -95,13 +95,17 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, permissions=self.permissions | {permission})
 
 
-def of_shell(account: str) -> Operator:
-    """Whoever has a shell on a machine with the store's credentials may do everything; approvals bind them too."""
+def of_shell(account: str, host: str | None = None) -> Operator:
+    """Whoever has a shell on a machine with the store's credentials may do everything; approvals bind them too.
+
+    `host`: what the machine calls itself, since `root` is somebody else on another one. It says where, and not who.
+    """
     return Operator(
         actor=f"cli:{account}",
         permissions=control.ALL,
         environments=frozenset(ENVIRONMENTS),
         partner=None,
+        source=None if host is None else f"host:{host}",
         every_role=True,
     )
 

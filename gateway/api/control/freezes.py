@@ -23,9 +23,7 @@ TAG: Final = "freezes"
 
 
 class Freeze(Struct, frozen=True, kw_only=True):
-    """`status`: `active` in the answer to the request that took it back. `frozen_by`: of a key or a partner it stands
-    in the ledger alone.
-    """
+    """`status`: `active` in the answer to the request that took it back. `frozen_by`: the actor, as in the ledger."""
 
     kind: freezes.AnyKind
     name: str

@@ -152,6 +152,8 @@ def test_break_glass_is_opened_used_and_closed(store: Run) -> None:
     assert verdicts["second person"]["verdict"] == "warning"
     assert opened["id"] in verdicts["second person"]["detail"]
     closed = read(store("break-glass", "close", "--json"))
+    assert "none open" in store("break-glass", "close").stderr
+    assert "None is open" in store("break-glass", "status").stderr
     assert [(one["id"], one["closed_by"]) for one in closed] == [(opened["id"], f"cli:{ACCOUNT}")]
     assert read(store("break-glass", "status", "--json")) == []
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,26 @@ def test_a_restored_ledger_is_acknowledged(audited: Run, tmp_path: Path) -> None
     assert made["seq"] == held["seq"] + 1
     assert read(audited("audit", "tail", "--limit", "1", "--json"))[0]["action"] == "ledger.acknowledged"
     audited("audit", "export")
+
+
+def test_one_entry_is_shown_whole(audited: Run) -> None:
+    """By its number, with what the table of many leaves out."""
+    made = read(audited("audit", "search", "--action", "api_key.created", "--json"))["entries"][0]
+    assert read(audited("audit", "show", str(made["seq"]), "--json")) == made
+    shown = audited("audit", "show", str(made["seq"])).stdout
+    for part in (made["hash"], made["actor"], "trader"):
+        assert part in shown
+    # The same account name is somebody else on another machine.
+    assert made["source"] == f"host:{socket.gethostname()}"
+    assert "no entry 999" in audited("audit", "show", "999", code=1).stderr
+
+
+def test_what_belongs_to_neither_environment_is_found(audited: Run) -> None:
+    """Such as the data key of our own signing keys."""
+    (found,) = read(audited("audit", "search", "--environment", "service", "--json"))["entries"]
+    assert found["action"] == "data_key.created"
+
+
+def test_a_kept_root_that_is_none_is_not_taken_for_a_file(audited: Run) -> None:
+    """Half of it was copied: the message says what a whole one is."""
+    assert "64 lowercase hex digits" in audited("audit", "verify", "--kept", "3:9ce3", code=1).stderr

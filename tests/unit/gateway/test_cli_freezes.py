@@ -13,7 +13,7 @@ from gateway import clocks, composition, settings
 from gateway.cli import spreading
 from storage import nodes
 from storage.engine import transaction
-from tests.support.commands import Run
+from tests.support.commands import HMAC, Run
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -124,3 +124,22 @@ def test_the_nodes_are_listed_by_what_they_say(store: Run, place: Path) -> None:
     status = made(store, "nodes", "status")
     assert (status["serving"], status["live"], status["everywhere"]) == (1, 2, False)
     assert status["behind"] == ["gate:2:bb"]
+
+
+def test_what_stops_a_key_or_a_partner_tells_how_far_it_has_come(store: Run, place: Path) -> None:
+    """As for a route: whoever stops something learns where it is stopped, and what undoes it tells so, too."""
+    report(place)
+    key = made(store, "keys", "create", *HMAC)["id"]
+    for command in (
+        ("keys", "freeze", key),
+        ("keys", "unfreeze", key),
+        ("partners", "freeze", "acme"),
+        ("partners", "unfreeze", "acme"),
+    ):
+        assert "on 1/1 nodes" in store(*command).stderr
+    revoked = made(store, "secrets", "revoke", key)
+    assert (revoked["spread"]["live"], revoked["spread"]["everywhere"]) == (1, True)
+    other = made(store, "keys", "create", *HMAC)["id"]
+    assert made(store, "keys", "revoke", other)["spread"]["revision"] > revoked["spread"]["revision"]
+    assert "spread" not in made(store, "keys", "show", other)
+    assert "nodes" not in store("keys", "show", other).stderr

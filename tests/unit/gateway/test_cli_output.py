@@ -32,3 +32,14 @@ def test_missing_and_listed_values_read_naturally(capsys: pytest.CaptureFixture[
         ["frozen", "yes"],
         ["old", "no"],
     ]
+
+
+def test_what_is_nested_reads_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """As an approval tells what wraps which data key; control characters are as harmless in there."""
+    output.print_fields(
+        {"wrapped_by": {"dk_1": ["a", "b"]}, "ended": [{"version": 1}], "odd": {"a": "\x9b2J"}}
+    )
+    shown = capsys.readouterr().out
+    assert '{"dk_1": ["a", "b"]}' in shown
+    assert '{"version": 1}' in shown
+    assert "\x9b" not in shown

@@ -215,3 +215,12 @@ def test_what_does_not_fit_is_told_in_a_line(store: Run, key: dict[str, Any]) ->
     assert "no secret" in store("secrets", "rotate", "prk_nobody", code=1).stderr
     assert "retiring" in store("secrets", "retire", key["id"], code=1).stderr
     assert "overlap" in store("secrets", "rotate", key["id"], "--overlap", "31d", code=1).stderr
+
+
+def test_a_refusal_names_what_to_type_instead(store: Run, key: dict[str, Any], place: Path) -> None:
+    """The option that ends a version all the same, the longest overlap as it is given, the command for data keys."""
+    store("secrets", "rotate", key["id"])
+    use(place, key["id"], 1)
+    assert "--even-if-used" in store("secrets", "retire", key["id"], code=1).stderr
+    assert "0s to 30d" in store("secrets", "rotate", key["id"], "--overlap", "300d", code=1).stderr
+    assert "portreeve kms" in store("secrets", "show", "dk_paper", code=1).stderr

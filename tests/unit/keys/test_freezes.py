@@ -101,9 +101,13 @@ async def test_the_whole_list_tells_of_partners_and_keys_too(switch: freezes.Fre
     """One place to see everything that is stopped, and nothing that is not."""
     frozen, other = await room.create_key(), await room.create_key()
     await room.custody.freeze_key(frozen.key.id, author=OFFICER)
+    await room.custody.unfreeze_key(frozen.key.id, author=OFFICER)
+    room.clock.now_ms += 1_000
+    await room.custody.freeze_key(frozen.key.id, author=Author("night shift", "odd orders"))
     await room.custody.freeze_partner("acme", author=Author("officer"))
     await switch.freeze_environment("paper", author=OFFICER)
     listed = await switch.list_all()
+    assert [each.frozen_by for each in listed] == ["officer", "officer", "night shift"]
     assert [(each.kind, each.name, each.reason) for each in listed] == [
         ("environment", "paper", "odd orders"),
         ("partner", "acme", None),
