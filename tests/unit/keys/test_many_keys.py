@@ -1,62 +1,23 @@
 """A restart with many keys: the KMS is asked once for each data key, however much is sealed under it."""
 
-import os
-
 import pytest
-import sqlalchemy as sa
 
-from keys import api_keys, envelope
-from keys import format as key_format
 from keys.changes import Author
 from keys.environment import ENVIRONMENTS
-from storage import engine, schema
-from tests.support.custody import START_MS, Room
+from tests.support import many_keys
+from tests.support.custody import Room
 
 MANY = 10_000
 OPERATOR = Author("operator")
-
-Row = dict[str, object]
-
-
-async def insert_keys(room: Room, count: int) -> None:
-    """As custody would have made them, in bulk: one HMAC secret a key, half of them in each environment."""
-    data_keys = {domain: await room.data_keys.get_current(domain) for domain in ENVIRONMENTS}
-    secrets, keys, versions = list[Row](), list[Row](), list[Row]()
-    for number in range(count):
-        environment = ENVIRONMENTS[number % 2]
-        key_id = key_format.mint_key_id(environment, os.urandom(key_format.KEY_ID_ENTROPY))
-        secret = key_format.mint_secret(environment, os.urandom(key_format.SECRET_ENTROPY))
-        same: Row = {"id": key_id, "partner_id": "acme", "environment": environment}
-        same |= {"created_at": START_MS, "revision": 1}
-        ciphertext = api_keys.seal_secret(
-            data_keys[environment].key,
-            secret.reveal().encode(),
-            key_id=key_id,
-            version=1,
-            environment=environment,
-            nonce=os.urandom(envelope.NONCE_SIZE),
-        )
-        secrets.append(same | {"kind": "api-key"})
-        keys.append(
-            same | {"algorithm": "hmac-sha256", "roles": ["trader"], "permissions": None, "cidrs": []}
-        )
-        versions.append(
-            {"secret_id": key_id, "version": 1, "state": "active", "created_at": START_MS, "use_count": 0}
-            | {"ciphertext": ciphertext, "data_key_id": data_keys[environment].id}
-        )
-    async with engine.transaction(room.engine) as conn:
-        await conn.execute(sa.insert(schema.secrets), secrets)
-        await conn.execute(sa.insert(schema.api_keys), keys)
-        await conn.execute(sa.insert(schema.secret_versions), versions)
 
 
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 async def test_ten_thousand_keys_take_one_call_a_data_key(room: Room) -> None:
     """Two environments of two epochs, and the ring's: five calls, and every key is served."""
-    await insert_keys(room, MANY // 2)
+    await many_keys.insert(room, MANY // 2)
     for domain in ENVIRONMENTS:
         await room.data_keys.rotate(domain, author=OPERATOR)
-    await insert_keys(room, MANY // 2)
+    await many_keys.insert(room, MANY // 2)
     await room.ring().ensure(author=OPERATOR)
     node = room.another_node()
     calls = room.kms.calls
