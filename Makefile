@@ -1,6 +1,8 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 8080
+# Each has servers of its own, and a file of tests stays together. With 0, and in an editor, they run one after another.
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -18,7 +20,7 @@ run: $(VENV)/.runtime ## Serves the whole product on embedded defaults at http:/
 	@exec $(BIN)/portreeve demo
 
 test: $(VENV)/.development ## Runs the whole suite, against real Redis and PostgreSQL too.
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.development ## Lint, format, types and import contracts.
 	$(BIN)/ruff check .

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import collections
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -92,8 +93,7 @@ TOOLS = {
     "softhsm2": Tool("a KMS behind PKCS #11", "apt-get install softhsm2", first_file(*_SOFTHSM_MODULES)),
 }
 
-# A run has one such list, as it has one terminal; it lives here because `require` is called from anywhere.
-_left_out: collections.Counter[str] = collections.Counter()
+_MISSING = re.compile(r"Skipped: (\w+) was not found: ")
 
 
 def require(name: str) -> Path:
@@ -106,7 +106,6 @@ def require(name: str) -> Path:
         return found
     if tool.packaged and os.environ.get(REQUIRE_VARIABLE) == "all":
         pytest.fail(f"{name} is required and was not found: {tool.install}", pytrace=False)
-    _left_out[name] += 1
     pytest.skip(f"{name} was not found: {tool.install}")
 
 
@@ -118,8 +117,15 @@ def describe_left_out(left_out: collections.Counter[str]) -> list[str]:
     ]
 
 
+def count_left_out(reasons: Iterable[str]) -> collections.Counter[str]:
+    """By tool, out of why tests were skipped: those that ran in another process are told of by their reports alone."""
+    missing = (_MISSING.match(reason) for reason in reasons)
+    return collections.Counter(found[1] for found in missing if found and found[1] in TOOLS)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = describe_left_out(_left_out)
+    skipped = (report.longrepr for report in terminalreporter.stats.get("skipped", ()))
+    lines = describe_left_out(count_left_out(place[2] for place in skipped if isinstance(place, tuple)))
     if lines:
         terminalreporter.section("left out: not found on this system")
         for line in lines:
