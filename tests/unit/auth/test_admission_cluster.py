@@ -140,6 +140,7 @@ async def test_a_slot_on_its_way_refuses_until_it_has_arrived(
         "Admitted",
     ]
     await move_slot(nodes, moving, origin=0, target=2)
+    await recover(store, moving)
     assert await kinds(store, signed(moving, "b"), signed(stays, "a")) == ["Admitted", "Replayed"]
 
 
