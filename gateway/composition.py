@@ -26,7 +26,7 @@ from gateway.credentials.served import ServedCredentials
 from gateway.ledger.follower import Followers
 from gateway.ledger.sinks import build as sinks
 from gateway.settings import RedisTlsSettings, Settings, build_schedules
-from gateway.store import Store, build_operations, build_store
+from gateway.store import AccessTerms, Store, build_operations, build_store
 from gateway.webhooks import assembly
 from gateway.webhooks.dispatch import Dispatch
 from keys import checkpoint_memory
@@ -144,6 +144,7 @@ async def opened_store(
             schedules=build_schedules(settings.rotation),
             issuer=settings.service.issuer,
             memory=checkpoint_memory.open_memory(Path(settings.service.state_dir)),
+            access=AccessTerms(settings.oauth.signing_algorithm, settings.oauth.lifetime_ms),
         )
 
 
@@ -209,6 +210,7 @@ def _build_directory(
             store.data_keys,
             store.ring,
             store.ledger_ring,
+            store.access_ring,
             credentials,
             BreakGlassAlarm(store.break_glass),
         ),

@@ -40,7 +40,7 @@ async def initialise(
     async with composition.opened_store(settings, clock, entropy) as store:
         for environment in ENVIRONMENTS:
             await store.data_keys.get_current(environment)
-        for ring in (store.ring, store.ledger_ring):
+        for ring in (store.ring, store.ledger_ring, store.access_ring):
             await ring.ensure(author=author)
         if is_new:
             await _sign_the_beginning(store, author)
@@ -52,6 +52,7 @@ async def initialise(
         ),
         f"data keys for {', '.join(ENVIRONMENTS)} and our own signing keys",
         "a signing key for identity assertions",
+        "a signing key for access tokens",
         "a signing key for checkpoints of the audit ledger",
     ]
 

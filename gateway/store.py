@@ -31,13 +31,14 @@ from keys.leaks import Leaks
 from keys.ledger_restores import LedgerRestores
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
-from keys.ring import LEDGER, Ring
+from keys.ring import ACCESS, LEDGER, Ring
 from keys.ring_rotation import FOR_EVER_MS, RingRotation, RingTimes
 from keys.ring_upkeep import RingUpkeep
 from keys.rotations import Rotations
 from keys.scheduler import Upkeep
 from keys.schedules import Schedules
 from keys.secret_pages import SecretPages
+from keys.signing_keys import Algorithm as SigningAlgorithm
 from keys.upstream_credentials import UpstreamCredentials
 from keys.upstream_upkeep import UpstreamUpkeep
 from keys.webhook_rotation import WebhookSecrets
@@ -58,6 +59,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ring: Ring
     webhooks: Webhooks
     ledger_ring: Ring
+    access_ring: Ring
     checkpoints: Checkpoints
     ledger_restores: LedgerRestores
     exporter: Exporter
@@ -75,6 +77,13 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     upkeep: tuple[Upkeep, ...]
 
 
+class AccessTerms(msgspec.Struct, frozen=True):
+    """What access tokens are signed with, and the longest that one is good for."""
+
+    algorithm: SigningAlgorithm
+    lifetime_ms: int
+
+
 def build_store(  # noqa: PLR0913  what is opened before, its sources of time and chance, and its terms by name
     engine: AsyncEngine,
     wrappers: Wrappers,
@@ -88,13 +97,19 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     schedules: Schedules,
     issuer: str,
     memory: Memory,
+    access: AccessTerms,
 ) -> Store:
     """`spread_ms`: how long a node may go on serving what it last saw of the store. `memory`: of the ledger."""
     changes = Changes(engine, wakeup_, clock)
     data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
     ring = Ring(engine, data_keys, changes, clock, entropy)
     ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
-    signed_for_ms = {ring: identity.LONGEST_LIFETIME_S * 1000, ledger_ring: FOR_EVER_MS}
+    access_ring = Ring(engine, data_keys, changes, clock, entropy, name=ACCESS, algorithm=access.algorithm)
+    signed_for_ms = {
+        ring: identity.LONGEST_LIFETIME_S * 1000,
+        ledger_ring: FOR_EVER_MS,
+        access_ring: access.lifetime_ms,
+    }
     checkpoints = Checkpoints(engine, ledger_ring, clock, issuer, memory)
     kinds: dict[register.Kind, Kind] = {
         "api-key": ApiKeySecrets(engine, data_keys, entropy),
@@ -115,6 +130,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
         ring=ring,
         ledger_ring=ledger_ring,
+        access_ring=access_ring,
         checkpoints=checkpoints,
         ledger_restores=LedgerRestores(checkpoints, memory, changes),
         exporter=Exporter(engine, checkpoints, clock),

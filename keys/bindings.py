@@ -46,6 +46,14 @@ def _bind_api_key(row: Sealed) -> tuple[Binding, ...]:
     return (Binding("api-key-secret", row.secret_id, row.version),)
 
 
+def _bind_oauth_client(row: Sealed) -> tuple[Binding, ...]:
+    return (Binding("oauth-client-secret", row.secret_id, row.version),)
+
+
+def _bind_totp(row: Sealed) -> tuple[Binding, ...]:
+    return (Binding("totp-secret", row.secret_id, row.version),)
+
+
 def _bind_ring_key(row: Sealed) -> tuple[Binding, ...]:
     # A ring key's id is the thumbprint of its public half, and says more than a number. Its algorithm is the ring's to
     # know, and in no row.
@@ -66,7 +74,9 @@ def _bind_webhook_secret(row: Sealed) -> tuple[Binding, ...]:
 BINDINGS: Final[Mapping[str, Callable[[Sealed], tuple[Binding, ...]]]] = MappingProxyType(
     {
         "api-key": _bind_api_key,
+        "oauth-client": _bind_oauth_client,
         "ring": _bind_ring_key,
+        "totp": _bind_totp,
         "upstream": _bind_upstream_credential,
         "webhook": _bind_webhook_secret,
     }

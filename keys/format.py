@@ -2,6 +2,8 @@
 
     prk_<environment>_<22 base62><check>
     prs_<environment>_<43 base62><check>
+    prc_<environment>_<22 base62><check>    an OAuth client's id
+    pcs_<environment>_<43 base62><check>    an OAuth client's secret
 
 The check is the CRC32 of everything before it, as six base62 digits. It catches typing errors and lets
 scanners tell a leaked secret from noise; it proves nothing about who wrote it.
@@ -38,11 +40,22 @@ _KEY_ID: Final = re.compile(
 _SECRET: Final = re.compile(
     rf"(prs_({_NAMES})_[0-9A-Za-z]{{{_SECRET_DIGITS}}})([0-9A-Za-z]{{{_CHECK_DIGITS}}})"
 )
+_CLIENT_ID: Final = re.compile(
+    rf"(prc_({_NAMES})_[0-9A-Za-z]{{{_KEY_ID_DIGITS}}})([0-9A-Za-z]{{{_CHECK_DIGITS}}})"
+)
+_CLIENT_SECRET: Final = re.compile(
+    rf"(pcs_({_NAMES})_[0-9A-Za-z]{{{_SECRET_DIGITS}}})([0-9A-Za-z]{{{_CHECK_DIGITS}}})"
+)
 
 
 class MalformedKeyId(ValueError):
     def __init__(self) -> None:
         super().__init__("not a key id: the prefix, the length, the alphabet or the check is wrong")
+
+
+class MalformedClientId(ValueError):
+    def __init__(self) -> None:
+        super().__init__("not a client id: the prefix, the length, the alphabet or the check is wrong")
 
 
 class MalformedSecret(ValueError):
@@ -58,6 +71,28 @@ def mint_key_id(environment: Environment, entropy: bytes) -> str:
 
 def mint_secret(environment: Environment, entropy: bytes) -> Secret:
     return Secret(_mint("prs", environment, entropy, SECRET_ENTROPY, _SECRET_DIGITS))
+
+
+def mint_client_id(environment: Environment, entropy: bytes) -> str:
+    return _mint("prc", environment, entropy, KEY_ID_ENTROPY, _KEY_ID_DIGITS)
+
+
+def mint_client_secret(environment: Environment, entropy: bytes) -> Secret:
+    return Secret(_mint("pcs", environment, entropy, SECRET_ENTROPY, _SECRET_DIGITS))
+
+
+def parse_client_id(text: str) -> Environment:
+    match = _CLIENT_ID.fullmatch(text)
+    if match is None or _check(match[1]) != match[3]:
+        raise MalformedClientId
+    return cast("Environment", match[2])
+
+
+def parse_client_secret(text: str) -> Environment:
+    match = _CLIENT_SECRET.fullmatch(text)
+    if match is None or _check(match[1]) != match[3]:
+        raise MalformedSecret
+    return cast("Environment", match[2])
 
 
 def parse_key_id(text: str) -> Environment:
@@ -76,7 +111,11 @@ def parse_secret(text: str) -> Environment:
 
 def holds_secret(text: str) -> bool:
     """Whether a secret, whole and rightly written, stands anywhere in it."""
-    return any(_check(match[1]) == match[3] for match in _SECRET.finditer(text))
+    return any(
+        _check(match[1]) == match[3]
+        for written in (_SECRET, _CLIENT_SECRET)
+        for match in written.finditer(text)
+    )
 
 
 def _mint(prefix: str, environment: Environment, entropy: bytes, size: int, digits: int) -> str:

@@ -13,7 +13,7 @@ from keys.changes import Change
 from keys.environment import Environment
 from storage import schema
 
-Kind = Literal["api-key", "oauth-client", "ring", "session", "upstream", "webhook"]
+Kind = Literal["api-key", "oauth-client", "ring", "session", "totp", "upstream", "webhook"]
 # Our own signing keys belong to neither environment, and are sealed under a data key of their own.
 Domain = Environment | Literal["service"]
 

@@ -24,6 +24,7 @@ from storage import engine
 
 IDENTITY: Final = "identity"
 LEDGER: Final = "ledger"
+ACCESS: Final = "access"
 # For how long whoever fetches our key sets may keep them.
 JWKS_MAX_AGE_S: Final = 300
 

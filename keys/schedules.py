@@ -88,6 +88,10 @@ DEFAULTS: Final = MappingProxyType[ScheduledKind, Schedule](
             destroy_after_ms=7 * DAY_MS,
             auto=True,
         ),
+        # Its holder's own device makes the codes: it is made anew when they ask for it, and never by the clock.
+        "totp": Schedule(
+            max_age_ms=None, overlap_ms=0, longest_overlap_ms=0, warn_ahead_ms=(), destroy_after_ms=DAY_MS
+        ),
         "data-key": Schedule(
             # An epoch opens what it sealed until all of that has been resealed, however long that takes.
             max_age_ms=90 * DAY_MS,

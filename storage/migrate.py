@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # In their order. They stand here as well so that only who upgrades waits for Alembic, and not every command.
-STEPS: Final = ("0001", "0002", "0003", "0004")
+STEPS: Final = ("0001", "0002", "0003", "0004", "0005")
 _TABLE: Final = "alembic_version"
 # Any number that nobody else locks by in this database will do; it must only never change.
 _UPGRADE_LOCK = 0x706F727472656576

@@ -141,6 +141,62 @@ class IdentitySettings(Table, frozen=True):
     reuse_ms: Annotated[int, Meta(ge=0, le=10_000)] = 10_000
 
 
+class IssuerSettings(Table, frozen=True):
+    """Another issuer whose access tokens are taken (`oauth.issuers`), and what they come to here.
+
+    Its keys are fetched from `jwks_url`, or read once from `jwks_file`. `claim` names the claim that holds what
+    `roles` maps to roles of ours; whoever has none of them is refused.
+    """
+
+    issuer: str
+    audience: str
+    partner: str
+    environment: Literal["paper", "live"]
+    roles: dict[str, tuple[str, ...]]
+    claim: str = "roles"
+    jwks_url: str | None = None
+    jwks_file: str | None = None
+    algorithms: tuple[Literal["ES256", "PS256", "RS256", "EdDSA"], ...] = ("ES256", "PS256", "EdDSA")
+    types: tuple[str, ...] = ("at+jwt",)
+    bearer: bool = False
+    max_age_ms: Annotated[int, Meta(ge=1_000)] = 3_600_000
+
+
+class OAuthSettings(Table, frozen=True):
+    """The authorization server, and what the gateway takes of its tokens. `resources`: what tokens are for; the first
+    where a client names none. Absent, it is the issuer itself. `lifetime_ms` is an access token's.
+    """
+
+    resources: tuple[str, ...] = ()
+    signing_algorithm: Literal["ES256", "EdDSA"] = "ES256"
+    lifetime_ms: Annotated[int, Meta(ge=60_000, le=600_000)] = 300_000
+    request_lifetime_ms: Annotated[int, Meta(ge=5_000, le=600_000)] = 90_000
+    code_lifetime_ms: Annotated[int, Meta(ge=5_000, le=60_000)] = 60_000
+    refresh_lifetime_ms: Annotated[int, Meta(ge=60_000)] = 30 * 86_400_000
+    device_lifetime_ms: Annotated[int, Meta(ge=60_000, le=1_800_000)] = 600_000
+    registration: bool = False
+    client_certificate_header: str | None = None
+    issuers: tuple[IssuerSettings, ...] = ()
+
+
+class PeopleSettings(Table, frozen=True):
+    """Those who sign in. `relying_party`: the domain that passkeys are made for; absent, the issuer's host.
+
+    `mail`: `outbox` writes mails into the state directory and the log; `smtp` sends them by the server named here.
+    """
+
+    idle_ms: Annotated[int, Meta(ge=60_000)] = 1_800_000
+    absolute_ms: Annotated[int, Meta(ge=60_000)] = 43_200_000
+    step_up_ms: Annotated[int, Meta(ge=10_000)] = 300_000
+    invitation_ms: Annotated[int, Meta(ge=60_000)] = 7 * 86_400_000
+    reset_ms: Annotated[int, Meta(ge=60_000)] = 1_800_000
+    relying_party: str | None = None
+    mail: Literal["outbox", "smtp"] = "outbox"
+    mail_from: str = "portreeve@localhost"
+    smtp_url: str | None = None
+    smtp_password: str | None = None
+
+
 class WebhooksSettings(Table, frozen=True):
     """`retry_after_s`: after each failed attempt the next one is so much later; after the last it is over."""
 
@@ -262,6 +318,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     keys: KeysSettings = KeysSettings()
     rotation: RotationSettings = RotationSettings()
     identity: IdentitySettings = IdentitySettings()
+    oauth: OAuthSettings = OAuthSettings()
+    people: PeopleSettings = PeopleSettings()
     audit: AuditSettings = AuditSettings()
     source_limit: SourceLimitSettings = SourceLimitSettings()
     webhooks: WebhooksSettings = WebhooksSettings()

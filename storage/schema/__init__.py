@@ -18,6 +18,16 @@ from storage.schema.custody import (
     upstream_credentials,
 )
 from storage.schema.ledger import audit_checkpoints, audit_events, audit_head, consumers, revision
+from storage.schema.oauth import (
+    oauth_clients,
+    oauth_codes,
+    oauth_device_codes,
+    oauth_grants,
+    oauth_refresh_tokens,
+    oauth_registration_tokens,
+    oauth_requests,
+    oauth_revoked_tokens,
+)
 from storage.schema.operations import (
     approvals,
     break_glass,
@@ -28,8 +38,11 @@ from storage.schema.operations import (
     webhook_deliveries,
     webhooks,
 )
+from storage.schema.people import account_tickets, accounts, passkeys, recovery_codes, sessions
 
 __all__ = [
+    "account_tickets",
+    "accounts",
     "api_keys",
     "approvals",
     "audit_checkpoints",
@@ -43,10 +56,21 @@ __all__ = [
     "leases",
     "metadata",
     "nodes",
+    "oauth_clients",
+    "oauth_codes",
+    "oauth_device_codes",
+    "oauth_grants",
+    "oauth_refresh_tokens",
+    "oauth_registration_tokens",
+    "oauth_requests",
+    "oauth_revoked_tokens",
     "partners",
+    "passkeys",
+    "recovery_codes",
     "revision",
     "secret_versions",
     "secrets",
+    "sessions",
     "settled_requests",
     "upstream_credentials",
     "webhook_deliveries",

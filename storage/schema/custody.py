@@ -44,7 +44,7 @@ secrets = Table(
     Column("warned_at", BigInteger),
     Column("revision", BigInteger, nullable=False, index=True),
     CheckConstraint(
-        "kind IN ('api-key', 'oauth-client', 'ring', 'session', 'upstream', 'webhook')", name="kind"
+        "kind IN ('api-key', 'oauth-client', 'ring', 'session', 'totp', 'upstream', 'webhook')", name="kind"
     ),
     CheckConstraint("environment IN ('paper', 'live', 'service')", name="environment"),
 )

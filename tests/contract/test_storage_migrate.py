@@ -135,7 +135,7 @@ async def test_an_upgrade_leads_to_a_usable_store(empty: AsyncEngine) -> None:
     await migrate.require_current(empty)
     async with reading(empty) as conn:
         assert await revision.current(conn) == 0
-    assert upgraded == "0004"
+    assert upgraded == "0005"
 
 
 async def test_a_second_upgrade_changes_nothing(engine: AsyncEngine) -> None:
@@ -152,7 +152,7 @@ def test_upgrades_at_the_same_time_take_turns(database_url: str) -> None:
     running = [start_upgrade(database_url) for _ in range(3)]
     answers = [process.communicate(timeout=60)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert answers == ["0004"] * 3
+    assert answers == ["0005"] * 3
 
 
 async def test_an_upgrade_that_is_killed_leaves_what_it_found(database_url: str, empty: AsyncEngine) -> None:
@@ -183,7 +183,7 @@ async def test_a_step_that_fails_leaves_what_it_found(
 
 async def test_an_empty_database_is_not_served(empty: AsyncEngine) -> None:
     """The error says what is needed and which command brings it."""
-    with pytest.raises(migrate.SchemaMissing, match=r"0004.*`portreeve init`"):
+    with pytest.raises(migrate.SchemaMissing, match=r"0005.*`portreeve init`"):
         await migrate.require_current(empty)
 
 
@@ -191,17 +191,17 @@ async def test_a_schema_of_an_older_program_is_not_served(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are named, and the way forward."""
-    monkeypatch.setattr(migrate, "STEPS", (*migrate.STEPS, "0005"))
-    with pytest.raises(migrate.SchemaOutdated, match=r"0004.*0005.*`portreeve init`") as outdated:
+    monkeypatch.setattr(migrate, "STEPS", (*migrate.STEPS, "0006"))
+    with pytest.raises(migrate.SchemaOutdated, match=r"0005.*0006.*`portreeve init`") as outdated:
         await migrate.require_current(engine)
-    assert (outdated.value.found, outdated.value.expected) == ("0004", "0005")
+    assert (outdated.value.found, outdated.value.expected) == ("0005", "0006")
 
 
 async def test_a_schema_of_a_newer_program_is_neither_served_nor_touched(engine: AsyncEngine) -> None:
     """An older program does not know what its data mean."""
     async with transaction(engine) as conn:
         await conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(migrate.SchemaTooNew, match=r"9999.*0004"):
+    with pytest.raises(migrate.SchemaTooNew, match=r"9999.*0005"):
         await migrate.require_current(engine)
     with pytest.raises(migrate.SchemaTooNew):
         await migrate.upgrade(engine)
@@ -219,4 +219,4 @@ def test_the_steps_are_found_from_any_directory(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.stdout.strip(), done.stderr) == ("0004", "")
+    assert (done.stdout.strip(), done.stderr) == ("0005", "")

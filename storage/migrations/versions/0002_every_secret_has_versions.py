@@ -136,7 +136,7 @@ def _create_secrets() -> None:
             "environment IN ('paper', 'live', 'service')", name=op.f("ck_secrets_environment")
         ),
         sa.CheckConstraint(
-            "kind IN ('api-key', 'oauth-client', 'ring', 'session', 'upstream', 'webhook')",
+            "kind IN ('api-key', 'oauth-client', 'ring', 'session', 'totp', 'upstream', 'webhook')",
             name=op.f("ck_secrets_kind"),
         ),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_secrets_partner_id_partners")),
