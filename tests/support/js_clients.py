@@ -56,7 +56,9 @@ def _installed(npm: str) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes beside this one want the same packages
         if not mark.exists() or mark.read_text() != wanted:
             try:
-                done = subprocess.run([npm, "ci"], cwd=FOLDER, capture_output=True, timeout=_INSTALL_S, check=False)
+                done = subprocess.run(
+                    [npm, "ci"], cwd=FOLDER, capture_output=True, timeout=_INSTALL_S, check=False
+                )
             except subprocess.TimeoutExpired:
                 return False
             if done.returncode != 0:
@@ -70,7 +72,7 @@ class Conversation:
 
     def __init__(self, script: str) -> None:
         self._process = subprocess.Popen(
-            ["node", script],  # noqa: S607  as found on PATH by `find`
+            ["node", script],
             cwd=FOLDER,
             env={**os.environ, "NODE_NO_WARNINGS": "1"},
             stdin=subprocess.PIPE,

@@ -84,7 +84,9 @@ TOOLS = {
         on_path("chromium", "chromium-browser", "google-chrome"),
     ),
     "js_clients": Tool(
-        "OAuth clients from npm", "install Node 20 or newer and npm, and let npm reach its registry", js_clients.find
+        "OAuth clients from npm",
+        "install Node 20 or newer and npm, and let npm reach its registry",
+        js_clients.find,
     ),
     "jq": Tool("the shell lines of the runbooks", "apt-get install jq", on_path("jq")),
     "kafka": Tool(
