@@ -1,4 +1,4 @@
-"""Modules of the FAPI 2.0 conformance plan that fit the client credentials grant too: metadata, assertions, holder of key.
+"""Modules of the FAPI 2.0 conformance plan that fit the client credentials grant too: metadata, assertions, proofs.
 
 Each test is named after its module; docs/conformance.md lists them all. Where a module asks for a code to be redeemed,
 the same refusal is asked for with client credentials, as the plan's profile `fapi_client_credentials_grant` does.
@@ -62,7 +62,9 @@ def test_discovery_end_point_verification(oauth_shared: Site) -> None:
         offered = set(said[f"{name}_signing_alg_values_supported"])
         assert "ES256" in offered
         assert offered <= ALLOWED_ALGORITHMS
-    assert all(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in said.get("scopes_supported", []))
+    assert all(
+        re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in said.get("scopes_supported", [])
+    )
 
 
 def test_ensure_client_id_in_token_endpoint(oauth_shared: Site) -> None:
@@ -100,7 +102,9 @@ def test_ensure_client_assertion_in_token_endpoint(oauth_shared: Site) -> None:
 
 
 @pytest.mark.parametrize("with_iat", [True, False])
-def test_ensure_client_assertion_with_exp_is_5_minutes_in_past_fails(oauth_shared: Site, with_iat: bool) -> None:
+def test_ensure_client_assertion_with_exp_is_5_minutes_in_past_fails(
+    oauth_shared: Site, with_iat: bool
+) -> None:
     """What has expired is refused, also when it does not say when it was made."""
     client = oauth_shared.client("first")
     client.token(READING)

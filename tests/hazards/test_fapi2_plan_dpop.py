@@ -52,7 +52,9 @@ def pass_everywhere(site: Site, seconds: int) -> None:
     flow = Flow(client)
     code = flow.code(site.signed_in(), proof_changes=shifted)
     by_code = issued(flow.redeem(code, proof_changes={"iat": jose.now() + seconds})).access_token
-    alone = issued(client.client_credentials(READING, proof_changes={"iat": jose.now() + seconds})).access_token
+    alone = issued(
+        client.client_credentials(READING, proof_changes={"iat": jose.now() + seconds})
+    ).access_token
     for made in (by_code, alone):
         client.use("GET", ROUTE, made)
         proof = jose.proof(client.proof_key, honest(client, made, iat=jose.now() + seconds))
@@ -176,4 +178,9 @@ def test_dpop_negative_tests(oauth_shared: Site) -> None:
     bearer = oauth_wire.ask(client.base, "GET", ROUTE, [("Authorization", f"Bearer {made}")])
     assert bearer.status == 401
     assert client.use("GET", ROUTE, made).status == 200
-    assert client.use("GET", ROUTE + "?limit=1", made, proof=jose.proof(client.proof_key, honest(client, made))).status == 200
+    assert (
+        client.use(
+            "GET", ROUTE + "?limit=1", made, proof=jose.proof(client.proof_key, honest(client, made))
+        ).status
+        == 200
+    )

@@ -90,7 +90,13 @@ def test_ensure_redirect_uri_in_authorization_request(flow: Flow) -> None:
 
 def unregistered(flow: Flow) -> list[str]:
     there = flow.client.redirect_uri
-    return ["https://evil.example/callback", there + "/more", there + "?more=1", there.upper(), there + "/../callback"]
+    return [
+        "https://evil.example/callback",
+        there + "/more",
+        there + "?more=1",
+        there.upper(),
+        there + "/../callback",
+    ]
 
 
 def test_ensure_registered_redirect_uri(flow: Flow) -> None:
@@ -124,7 +130,9 @@ def test_ensure_response_type_token_fails(flow: Flow, wanted: str | None) -> Non
     assert error(flow.push({"response_type": wanted})) in {"unsupported_response_type", "invalid_request"}
 
 
-def test_par_ensure_reused_request_uri_prior_to_auth_completion_succeeds(flow: Flow, oauth_shared: Site) -> None:
+def test_par_ensure_reused_request_uri_prior_to_auth_completion_succeeds(
+    flow: Flow, oauth_shared: Site
+) -> None:
     """Whoever has only looked, signed in or not, may come back."""
     url = flow.url(flow.pushed())
     assert oauth_shared.stranger().open(url).left_for is None

@@ -69,7 +69,9 @@ class Flow:
         """Pushed, looked at and allowed."""
         page = consent(person, self.url(self.pushed(changes, **how)))
         answered = page.callback()
-        assert set(answered) == {"code", "state", "iss"} - ({"state"} if changes and "state" in changes else set())
+        assert set(answered) == {"code", "state", "iss"} - (
+            {"state"} if changes and "state" in changes else set()
+        )
         return answered["code"]
 
     def tokens(self, person: Browser) -> Issued:
