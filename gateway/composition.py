@@ -7,7 +7,7 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
@@ -32,8 +32,9 @@ from gateway.webhooks.dispatch import Dispatch
 from keys import checkpoint_memory
 from keys.changes import Clock
 from keys.checkpoints import Rhythm
+from keys.client_directory import ServedClients
 from keys.data_keys import Lifetimes
-from keys.directory import Directory
+from keys.directory import Companion, Directory
 from keys.freezes import ServedFreezes
 from keys.ring import Ring
 from keys.scheduler import InTime, Scheduler
@@ -66,6 +67,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     store: Store
     directory: Directory
+    clients: ServedClients
     frozen: ServedFreezes
     receipts: receipts.Receipts
     ring: Ring
@@ -162,7 +164,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         )
         credentials = serve_credentials(settings, store, clock)
         stack.push_async_callback(credentials.aclose)
-        directory = _build_directory(settings, store, credentials, frozen, told)
+        clients = ServedClients(store.engine, store.data_keys)
+        directory = _build_directory(settings, store, (clients, credentials), frozen, told)
         await directory.load()
         await credentials.look()
         await store.checkpoints.tell_memory()
@@ -178,6 +181,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         yield Node(
             store=store,
             directory=directory,
+            clients=clients,
             ring=store.ring,
             admission=admission,
             remembers=remembers,
@@ -194,7 +198,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
 def _build_directory(
     settings: Settings,
     store: Store,
-    credentials: ServedCredentials,
+    served: Sequence[Companion],
     frozen: ServedFreezes,
     told: receipts.Receipts,
 ) -> Directory:
@@ -211,7 +215,7 @@ def _build_directory(
             store.ring,
             store.ledger_ring,
             store.access_ring,
-            credentials,
+            *served,
             BreakGlassAlarm(store.break_glass),
         ),
         frozen=frozen,
