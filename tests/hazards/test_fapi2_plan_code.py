@@ -7,9 +7,9 @@ import pytest
 from tests.support import jose_by_hand as jose
 from tests.support import rawhttp
 from tests.support.browser import Browser
-from tests.support.gateway import wait_until
+from tests.support.gateway import Node, wait_until
 from tests.support.oauth_flow import Flow
-from tests.support.oauth_sites import Site
+from tests.support.oauth_sites import LATE_S, Site, base_of
 from tests.support.oauth_wire import HandClient, error, issued
 
 ROUTE = "/paper/v1/orders"
@@ -59,13 +59,10 @@ def test_attempt_reuse_authorization_code_after_one_second(flow: Flow, person: B
         assert error(refresh(flow.client, first.body["refresh_token"])) == "invalid_grant"
 
 
-def test_ensure_token_endpoint_fails_with_expired_auth_code(
-    flow: Flow, person: Browser, oauth_shared: Site
-) -> None:
+def test_ensure_token_endpoint_fails_with_expired_auth_code(flow: Flow, person: Browser, late: Node) -> None:
     """At a node for which its minute is over."""
     code = flow.code(person)
-    late = flow.client.at(oauth_shared.late_base, oauth_shared.late_s)
-    assert error(flow.redeem(code, by=late)) == "invalid_grant"
+    assert error(flow.redeem(code, by=flow.client.at(base_of(late), LATE_S))) == "invalid_grant"
 
 
 def refresh(client: HandClient, refresh_token: str, **how: object) -> rawhttp.Answer:

@@ -9,8 +9,9 @@ import pytest
 from tests.support import jose_by_hand as jose
 from tests.support import oauth_wire
 from tests.support.browser import Browser, Page
+from tests.support.gateway import Node
 from tests.support.oauth_flow import READING, TRADING, Flow, consent
-from tests.support.oauth_sites import Site
+from tests.support.oauth_sites import Site, base_of
 from tests.support.oauth_wire import error
 
 
@@ -137,7 +138,7 @@ def test_par_ensure_reused_request_uri_prior_to_auth_completion_succeeds(
     url = flow.url(flow.pushed())
     assert oauth_shared.stranger().open(url).left_for is None
     person = oauth_shared.signed_in()
-    assert person.open(url).form_with("decision")
+    assert person.open(url).form_with("decision").fields
     assert consent(person, url).callback()["code"]
 
 
@@ -149,11 +150,11 @@ def test_par_attempt_reuse_request_uri(flow: Flow, person: Browser, allow: bool)
     assert was_stopped(person.open(url))
 
 
-def test_par_attempt_to_use_expired_request_uri(flow: Flow, oauth_shared: Site) -> None:
+def test_par_attempt_to_use_expired_request_uri(flow: Flow, oauth_shared: Site, late: Node) -> None:
     """At a node for which its time is over."""
     request_uri = flow.pushed()
-    late = flow.client.at(oauth_shared.late_base)
-    page = oauth_shared.signed_in(oauth_shared.late_base).open(Flow(late).url(request_uri))
+    there = base_of(late)
+    page = oauth_shared.signed_in(there).open(Flow(flow.client.at(there)).url(request_uri))
     assert was_stopped(page)
 
 

@@ -131,12 +131,14 @@ class _FormReader(html.parser.HTMLParser):
             self._field(tag, said, dict(attrs))
 
     def _field(self, tag: str, said: dict[str, str], present: dict[str, str | None]) -> None:
+        if "disabled" in present:
+            return  # a browser sends nothing of it
         form, kind = self.forms[-1], said.get("type", "submit" if tag == "button" else "text")
         pair = (said["name"], said.get("value", ""))
         if tag == "button" or kind == "submit":
             form.buttons.append(pair)
         elif kind in {"checkbox", "radio"}:
-            form.choices += [pair] if "checked" in present else []
+            form.choices += [(pair[0], said.get("value", "on"))] if "checked" in present else []
         elif tag in {"input", "textarea", "select"}:
             form.fields[pair[0]] = pair[1]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support import jose_by_hand as jose
@@ -37,10 +38,10 @@ class Flow:
         }
         return honest | changes
 
-    def push(self, changes: dict[str, str | None] | None = None, **how: Any) -> rawhttp.Answer:  # noqa: ANN401  see post
+    def push(self, changes: Mapping[str, str | None] | None = None, **how: Any) -> rawhttp.Answer:  # noqa: ANN401  see post
         return self.client.post("/oauth/par", self.parameters(**(changes or {})), **how)
 
-    def pushed(self, changes: dict[str, str | None] | None = None, **how: Any) -> str:  # noqa: ANN401  see post
+    def pushed(self, changes: Mapping[str, str | None] | None = None, **how: Any) -> str:  # noqa: ANN401  see post
         answer = self.push(changes, **how)
         assert answer.status == 201, answer
         return str(answer.json()["request_uri"])
@@ -52,7 +53,7 @@ class Flow:
     def redeem(
         self,
         code: str,
-        changes: dict[str, str | None] | None = None,
+        changes: Mapping[str, str | None] | None = None,
         *,
         by: HandClient | None = None,
         **how: Any,  # noqa: ANN401  see post
@@ -63,9 +64,9 @@ class Flow:
             "redirect_uri": self.client.redirect_uri,
             "code_verifier": self.verifier,
         }
-        return (by or self.client).request_token(honest | (changes or {}), **how)
+        return (by or self.client).request_token(honest | dict(changes or {}), **how)
 
-    def code(self, person: Browser, changes: dict[str, str | None] | None = None, **how: Any) -> str:  # noqa: ANN401  see post
+    def code(self, person: Browser, changes: Mapping[str, str | None] | None = None, **how: Any) -> str:  # noqa: ANN401  see post
         """Pushed, looked at and allowed."""
         page = consent(person, self.url(self.pushed(changes, **how)))
         answered = page.callback()
