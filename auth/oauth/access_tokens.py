@@ -101,7 +101,7 @@ class AccessTokens:
         return IssuedToken(
             value=Secret(value),
             jti=claims["jti"],
-            token_type="DPoP" if bound.jkt is not None else "Bearer",  # noqa: S106  a type's name
+            token_type="DPoP" if bound.jkt is not None else "Bearer",
             expires_at=claims["exp"] * 1000,
             expires_in=self._lifetime_s,
             scope=written,

@@ -10,7 +10,8 @@ import msgspec
 
 from auth import dpop
 from auth.oauth import errors
-from auth.oauth.requests import ClientCertificate, TokenRequest
+from auth.oauth.certificates import ClientCertificate
+from auth.oauth.requests import TokenRequest
 from keys.served_clients import ServedClient
 
 _DESCRIPTIONS: Final[dict[dpop.Reason, str]] = {
@@ -72,7 +73,9 @@ def bind(client: ServedClient, proof: dpop.Proof | None, certificate: ClientCert
         if proof is not None:
             raise _refuse("This client's tokens are bound to its certificate.", "proof_of_mtls_client")
         if certificate is None:
-            raise errors.invalid_request("This client gets tokens only over a connection with its certificate.")
+            raise errors.invalid_request(
+                "This client gets tokens only over a connection with its certificate."
+            )
         return Bound(x5t=certificate.thumbprint)
     if proof is not None:
         return Bound(jkt=proof.jkt)
