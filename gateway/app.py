@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from auth import assertion, freshness, signature
-from gateway import bodies, clocks, composition, pools, routes
+from gateway import bodies, client_certificates, clocks, composition, headers, pools, routes
 from gateway.api import control
 from gateway.api.health import HealthController
 from gateway.api.help import HelpController
@@ -110,7 +110,10 @@ async def _open(
     return Edge(
         app,
         Doors(None if configured.control is None else configured.control.port),
-        Admit(Sources(networks(configured.server.trusted_proxies))),
+        Admit(
+            Sources(networks(configured.server.trusted_proxies)),
+            headers.build_reader(client_certificates.header_name(configured.oauth.client_certificate_header)),
+        ),
         limit_source,
         Pipeline(stages, _body_budget(configured)),
         gateway.renderer,
