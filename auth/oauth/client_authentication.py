@@ -22,8 +22,9 @@ from auth.oauth.basic import Basic
 from auth.oauth.certificates import CertificateMismatch, ClientCertificate
 from auth.oauth.client_keys import ClientKeys
 from auth.oauth.decoys import Decoys
-from auth.oauth.possession import Bound, Proofs
+from auth.oauth.possession import Proofs
 from auth.oauth.requests import TokenRequest
+from auth.oauth.standing import Bound
 from keys.client_records import Authentication
 from keys.served_clients import ServedClient
 
