@@ -71,16 +71,22 @@ def test_a_public_key_is_no_secret(
 ) -> None:
     """HS256 with our published key as its secret, in each form that it has."""
     jwk = published(client)
-    for text in (json.dumps(jwk), json.dumps(jwk, separators=(",", ":")), as_pem(jwk), jwk["x"], jose.encode_json(jwk)):
+    for text in (
+        json.dumps(jwk),
+        json.dumps(jwk, separators=(",", ":")),
+        as_pem(jwk),
+        jwk["x"],
+        jose.encode_json(jwk),
+    ):
         for alg in ("HS256", "HS384", "HS512"):
             header = honest[1] | {"alg": alg}
-            assert refused(client, forger.ask("sign_with_text", header=header, claims=honest[2], text=text * 3))
+            assert refused(
+                client, forger.ask("sign_with_text", header=header, claims=honest[2], text=text * 3)
+            )
     assert refused(client, jose.with_hmac(honest[1] | {"alg": "HS256"}, honest[2], json.dumps(jwk).encode()))
 
 
-def test_none_is_no_algorithm(
-    client: HandClient, honest: Honest, forger: js_clients.Conversation
-) -> None:
+def test_none_is_no_algorithm(client: HandClient, honest: Honest, forger: js_clients.Conversation) -> None:
     """In any spelling, with a signature and without."""
     assert refused(client, forger.ask("unsecured", claims=honest[2]))
     signature = honest[0].rpartition(".")[2]
@@ -115,12 +121,20 @@ def test_a_key_that_comes_along_is_not_used(
 
 @pytest.mark.parametrize(
     "kid",
-    ["../../../../dev/null", "/etc/passwd", "' OR '1'='1", "1; DROP TABLE secrets; --", "a" * 10_000, "", "\x00", "é", 7],
+    [
+        "../../../../dev/null",
+        "/etc/passwd",
+        "' OR '1'='1",
+        "1; DROP TABLE secrets; --",
+        "a" * 10_000,
+        "",
+        "\x00",
+        "é",
+        7,
+    ],
     ids=lambda kid: str(kid)[:12],
 )
-def test_a_kid_is_a_name_and_nothing_else(
-    client: HandClient, honest: Honest, kid: object
-) -> None:
+def test_a_kid_is_a_name_and_nothing_else(client: HandClient, honest: Honest, kid: object) -> None:
     """A path, SQL, ten kilobytes, nothing, or no text: unknown, like any other."""
     own = jose.Key.generate("ES256")
     answer = client.use("GET", ROUTE, own.sign(honest[2], **(honest[1] | {"kid": kid})))
@@ -138,9 +152,7 @@ def test_somebody_elses_key_under_our_name(
         assert refused(client, made), alg
 
 
-def test_a_changed_token_is_no_token(
-    client: HandClient, honest: Honest
-) -> None:
+def test_a_changed_token_is_no_token(client: HandClient, honest: Honest) -> None:
     """One claim widened under the old signature; a signature cut short, or of zeros."""
     header, _, signature = honest[0].split(".")
     for change in ({"scope": "orders:read orders:write"}, {"exp": jose.now() + 86_400}, {"env": "live"}):
@@ -153,9 +165,16 @@ def test_a_changed_token_is_no_token(
 def variants(compact: str) -> list[str]:
     """The same bytes, spelt differently."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    spelt = [compact + "=", compact + "==", compact.replace(".", "=.", 1), compact.replace("_", "/").replace("-", "+")]
+    spelt = [
+        compact + "=",
+        compact + "==",
+        compact.replace(".", "=.", 1),
+        compact.replace("_", "/").replace("-", "+"),
+    ]
     last = alphabet.index(compact[-1])
-    spelt += [compact[:-1] + alphabet[last ^ bit] for bit in (1, 2, 3)]  # bits that no byte of the signature has
+    spelt += [
+        compact[:-1] + alphabet[last ^ bit] for bit in (1, 2, 3)
+    ]  # bits that no byte of the signature has
     return [one for one in spelt if one != compact]
 
 
@@ -181,7 +200,11 @@ def test_what_else_is_signed_here_is_no_access_token(oauth_embedded: Site, clien
         for line in received.splitlines()
         if line.lower().startswith("portreeve-identity:")
     ]
-    for other in (identity, client.assertion(), client.proof("GET", client.issuer + ROUTE, access_token=made)):
+    for other in (
+        identity,
+        client.assertion(),
+        client.proof("GET", client.issuer + ROUTE, access_token=made),
+    ):
         assert refused(client, other)
     claims = jose.parts(made)[1]
     for kind in ("JWT", "jwt", None, "portreeve-identity+jwt", "dpop+jwt"):
@@ -228,7 +251,10 @@ def forged_assertions(client: HandClient, forger: js_clients.Conversation) -> It
     yield "not an object", forger.ask("sign_text", header=header, payload="[]", jwk=client.key.private_jwk())
     yield "not JSON", forger.ask("sign_text", header=header, payload="{", jwk=client.key.private_jwk())
     twice = json.dumps(claims)[:-1] + ', "sub": "prc_paper_another"}'
-    yield "a member twice", forger.ask("sign_text", header=header, payload=twice, jwk=client.key.private_jwk())
+    yield (
+        "a member twice",
+        forger.ask("sign_text", header=header, payload=twice, jwk=client.key.private_jwk()),
+    )
     for what, change in {
         "another issuer": {"iss": "prc_paper_another"},
         "another subject": {"sub": "prc_paper_another"},
@@ -274,4 +300,6 @@ def test_a_repeated_parameter_is_refused(client: HandClient) -> None:
 
 
 def _posted(client: HandClient, target: str, form: list[tuple[str, str]]) -> rawhttp.Answer:
-    return post_form(client.base, target, form, [("DPoP", client.proof("POST", client.issuer + "/oauth/token"))])
+    return post_form(
+        client.base, target, form, [("DPoP", client.proof("POST", client.issuer + "/oauth/token"))]
+    )

@@ -32,6 +32,7 @@ class Refused(Exception):
         self.code = told.get("code")
         self.error = told.get("error")
         self.status = told.get("status")
+        self.schemes = [challenge["scheme"] for challenge in told.get("challenges") or ()]
 
 
 def find() -> Path | None:

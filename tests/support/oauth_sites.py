@@ -21,7 +21,7 @@ from tests.support import jose_by_hand as jose
 from tests.support.balancer import Balancer
 from tests.support.browser import Browser
 from tests.support.gateway import Deployment, Node, deployed, wait_until
-from tests.support.oauth_wire import HandClient
+from tests.support.oauth_wire import HandClient, post_form
 from tests.support.servers import RedisServer
 
 CALLBACK: Final = "https://client.example/callback"
@@ -29,6 +29,7 @@ EMAIL: Final = "trader@acme.example"
 PASSWORD: Final = "correct horse battery staple of this test"
 LATE_S: Final = 120
 _KNOWN_S: Final = 5.0
+_PLENTY: Final = {"rate": 100_000, "per": "1s", "burst": 100_000}
 
 
 def totp(secret: str, at: float) -> str:
@@ -48,6 +49,7 @@ class Site:
         self.deployment = deployment
         self.issuer = balancer.url
         self._clients: dict[str, HandClient] = {}
+        self._secrets: dict[str, dict[str, str]] = {}
         self._cookies: dict[str, str] | None = None
 
     def make_client(
@@ -60,22 +62,63 @@ class Site:
         return made
 
     def client(
-        self, name: str, *, key: jose.Key | None = None, role: str = "trader", **kind: Any
-    ) -> HandClient:  # noqa: ANN401  see make_client
+        self,
+        name: str,
+        *,
+        key: jose.Key | None = None,
+        role: str = "trader",
+        partner: str = "acme",
+        environment: str = "paper",
+    ) -> HandClient:
         """A FAPI client of this name, made when it is first asked for; every node knows it then."""
         if name not in self._clients:
             own = key or jose.Key.generate("ES256", name)
-            made = self.make_client(name, "--jwks", str(self._written(name, own)), *_terms(role), **kind)
+            made = self.make_client(
+                name,
+                "--jwks",
+                str(self._written(name, own)),
+                *_terms(role),
+                partner=partner,
+                environment=environment,
+            )
             self._clients[name] = HandClient(self.issuer, made["id"], own, redirect_uri=CALLBACK)
             self.wait_known(self._clients[name])
         return self._clients[name]
 
+    def client_by_secret(self, name: str) -> dict[str, str]:
+        """What a client of the older tier brings: its id and its secret; its tokens only read."""
+        if name not in self._secrets:
+            weaker = ("--authentication", "client_secret_basic", "--exception", "client-secret")
+            weaker += ("--exception", "bearer-tokens", "--binding", "none", "--role", "viewer")
+            made = self.make_client(name, *weaker)
+            self._secrets[name] = {"client_id": made["id"], "client_secret": made["secret"]}
+            self._wait_secret_known(**self._secrets[name])
+        return self._secrets[name]
+
+    def client_by_key_alone(self, name: str) -> tuple[str, jose.Key]:
+        """A client that proves itself by key and whose tokens are bound to nothing: they only read."""
+        key = jose.Key.generate("ES256", name)
+        weaker = ("--exception", "bearer-tokens", "--binding", "none", "--role", "viewer")
+        made = self.make_client(name, "--jwks", str(self._written(name, key)), *weaker)
+        self.wait_known(HandClient(self.issuer, made["id"], key))
+        return made["id"], key
+
+    def _wait_secret_known(self, client_id: str, client_secret: str) -> None:
+        both = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        form, basic = {"grant_type": "client_credentials"}, [("Authorization", f"Basic {both}")]
+        for base in self.bases():
+            known = lambda base=base: post_form(base, "/oauth/token", form, basic).status == 200  # noqa: E731
+            wait_until(known, _KNOWN_S, "a new client is served")
+
+    def bases(self) -> list[str]:
+        """The address of each node."""
+        return [base_of(node) for node in self.deployment.nodes if node.is_alive()]
+
     def wait_known(self, client: HandClient) -> None:
-        for node in self.deployment.nodes:
-            if node.is_alive():
-                there = client.at(base_of(node))
-                known = lambda there=there: there.client_credentials().status != 401  # noqa: E731
-                wait_until(known, _KNOWN_S, "a new client is served")
+        for base in self.bases():
+            there = client.at(base)
+            known = lambda there=there: there.client_credentials().status == 200  # noqa: E731
+            wait_until(known, _KNOWN_S, "a new client is served")
 
     def with_another_proof_key(self, client: HandClient) -> HandClient:
         return HandClient(client.issuer, client.client_id, client.key, redirect_uri=client.redirect_uri)
@@ -117,6 +160,7 @@ def opened_site(directory: Path, *, nodes: int = 1, **backends: Any) -> Iterator
         "service": {"issuer": balancer.url},
         # Nobody waits for a second look at a screen: what a test allows, it allows.
         "people": {"step_up_ms": 3_600_000},
+        "oauth": {"source_limit": dict(_PLENTY), "client_limit": dict(_PLENTY)},
     }
     try:
         with deployed(directory, nodes=nodes, changes=changes, **backends) as deployment:

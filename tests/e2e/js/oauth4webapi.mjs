@@ -9,6 +9,7 @@ let client;
 let authentication;
 let options;
 let pending;
+let device;
 let retries;
 
 async function withNonce(request, read) {
@@ -101,11 +102,13 @@ await converse({
 
   async start_device({ parameters }) {
     const response = await oauth.deviceAuthorizationRequest(server, client, authentication, parameters, plain);
-    return await oauth.processDeviceAuthorizationResponse(server, client, response);
+    device = await oauth.processDeviceAuthorizationResponse(server, client, response);
+    return device;
   },
 
   // Once: the test says when, so that nobody waits for an interval to pass.
-  async redeem_device({ device_code }) {
+  async redeem_device() {
+    const { device_code } = device;
     const request = () =>
       oauth.deviceCodeGrantRequest(server, client, authentication, device_code, options);
     return await asServer(request, oauth.processDeviceCodeResponse);
@@ -132,18 +135,15 @@ await converse({
   // A service that takes our tokens by itself: the published keys and the claims of RFC 9068 have to suffice.
   async validate({ access_token, audience, url, method = 'GET' }) {
     const headers = new Headers({ authorization: `${options.DPoP ? 'DPoP' : 'Bearer'} ${access_token}` });
-    const sent = [];
     const keep = async (_, init) => {
-      sent.push(init.headers);
+      for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
       return new Response();
     };
-    if (options.DPoP) {
-      await oauth.protectedResourceRequest(access_token, method, new URL(url), headers, undefined, {
-        ...options,
-        [oauth.customFetch]: keep,
-      });
-    }
-    const request = new Request(url, { method, headers: sent[0] ?? headers });
+    await oauth.protectedResourceRequest(access_token, method, new URL(url), undefined, undefined, {
+      ...options,
+      [oauth.customFetch]: keep,
+    });
+    const request = new Request(url, { method, headers });
     return await oauth.validateJwtAccessToken(server, request, audience, plain);
   },
 });

@@ -70,7 +70,8 @@ await converse({
     return device;
   },
 
-  async poll_device() {
+  // It waits as long as the server asks it to, then tries until somebody has decided.
+  async redeem_device() {
     return known(await client.pollDeviceAuthorizationGrant(config, device, undefined, options));
   },
 
