@@ -27,6 +27,7 @@ from tests.support.servers import RedisServer
 CALLBACK: Final = "https://client.example/callback"
 EMAIL: Final = "trader@acme.example"
 PASSWORD: Final = "correct horse battery staple of this test"
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 LATE_S: Final = 120
 _KNOWN_S: Final = 5.0
 _PLENTY: Final = {"rate": 100_000, "per": "1s", "burst": 100_000}
@@ -102,6 +103,21 @@ class Site:
         made = self.make_client(name, "--jwks", str(self._written(name, key)), *weaker)
         self.wait_known(HandClient(self.issuer, made["id"], key))
         return made["id"], key
+
+    def public_client(self, name: str) -> HandClient:
+        """One that proves nothing of itself, as an app on somebody's own machine is; with a key for DPoP."""
+        weaker = ("--authentication", "none", "--exception", "public-client", "--role", "viewer")
+        grants = ("--grant", "authorization_code", "--grant", "refresh_token", "--redirect-uri", CALLBACK)
+        made = self.make_client(name, *weaker, *grants)
+        client = HandClient(self.issuer, made["id"], jose.Key.generate(), redirect_uri=CALLBACK)
+        for base in self.bases():
+            there = client.at(base)
+            form = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": made["id"]}
+            known = lambda there=there, form=form: (
+                there.request_token(form, authenticated=False).status == 400
+            )  # noqa: E731
+            wait_until(known, _KNOWN_S, "a new client is served")
+        return client
 
     def _wait_secret_known(self, client_id: str, client_secret: str) -> None:
         both = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
