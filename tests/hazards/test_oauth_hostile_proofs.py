@@ -36,18 +36,12 @@ def person(oauth_shared: Site) -> Browser:
     return oauth_shared.signed_in()
 
 
-def ask_all(asks: list[Callable[[], rawhttp.Answer]]) -> list[rawhttp.Answer]:
-    """All of them at once, as far as one machine can."""
-    with concurrent.futures.ThreadPoolExecutor(len(asks)) as threads:
-        return [each.result() for each in [threads.submit(ask) for ask in asks]]
-
-
-def spread(site: Site, client: HandClient) -> list[HandClient]:
-    """The same client, so many times, half of them at each node; each has learnt the nonces."""
-    there = [client.at(base) for base in site.bases()]
-    for each in there:
-        each.token(READING)
-    return [there[number % len(there)] for number in range(AT_ONCE)]
+def race(site: Site, client: HandClient, ask: Callable[[HandClient], rawhttp.Answer]) -> list[rawhttp.Answer]:
+    """So many at once, half of them at each node, as far as one machine can."""
+    there = [client.at(base, nonces=client.nonces) for base in site.bases()]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
+        asked = [threads.submit(ask, there[number % len(there)]) for number in range(AT_ONCE)]
+        return [each.result() for each in asked]
 
 
 def presented(client: HandClient, access_token: str, *proofs: str) -> rawhttp.Answer:
@@ -105,21 +99,14 @@ def test_a_proof_counts_once_on_all_nodes(oauth_shared: Site, client: HandClient
     made = client.token(READING).access_token
     assert client.use("GET", ROUTE, made).status == 200
     proof = proof_for(client, made)
-    answers = ask_all(
-        [lambda each=each: presented(each, made, proof) for each in spread(oauth_shared, client)]
-    )
+    answers = race(oauth_shared, client, lambda each: presented(each, made, proof))
     assert sorted(answer.status for answer in answers) == [200] + [401] * (AT_ONCE - 1)
 
 
 def test_an_assertion_counts_once_on_all_nodes(oauth_shared: Site, client: HandClient) -> None:
     """The same for what authenticates a client."""
     assertion = client.assertion()
-    answers = ask_all(
-        [
-            lambda each=each: each.client_credentials(READING, assertion=assertion)
-            for each in spread(oauth_shared, client)
-        ]
-    )
+    answers = race(oauth_shared, client, lambda each: each.client_credentials(READING, assertion=assertion))
     assert sorted(answer.status for answer in answers) == [200] + [401] * (AT_ONCE - 1)
 
 
@@ -127,7 +114,7 @@ def test_a_code_counts_once_on_all_nodes(oauth_shared: Site, client: HandClient,
     """Fifty redemptions at once: one succeeds, and what it got dies, since a code that comes twice was stolen."""
     flow = Flow(client)
     code = flow.code(person)
-    answers = ask_all([lambda each=each: flow.redeem(code, by=each) for each in spread(oauth_shared, client)])
+    answers = race(oauth_shared, client, lambda each: flow.redeem(code, by=each))
     won = [answer for answer in answers if answer.status == 200]
     assert len(won) == 1
     assert {error(answer) for answer in answers if answer.status != 200} == {"invalid_grant"}
@@ -146,7 +133,7 @@ def test_a_device_code_counts_once_on_all_nodes(
     page = person.open(told["verification_uri_complete"])
     assert person.submit(page, page.form_with("decision"), ("decision", "allow")).status == 200
     form = {"grant_type": DEVICE_GRANT, "device_code": told["device_code"]}
-    answers = ask_all([lambda each=each: each.request_token(form) for each in spread(oauth_shared, client)])
+    answers = race(oauth_shared, client, lambda each: each.request_token(form))
     assert [answer.status for answer in answers].count(200) == 1
     assert {error(answer) for answer in answers if answer.status != 200} <= {
         "invalid_grant",
@@ -167,14 +154,7 @@ def test_a_rotated_refresh_token_that_comes_twice_ends_its_family(
         "refresh_token": first["refresh_token"],
         "client_id": public.client_id,
     }
-    there = [public.at(base) for base in oauth_shared.bases()]
-    for each in there:
-        error(each.request_token(form | {"refresh_token": "none"}, authenticated=False))
-    asks = [
-        lambda each=there[number % len(there)]: each.request_token(form, authenticated=False)
-        for number in range(AT_ONCE)
-    ]
-    answers = ask_all(asks)
+    answers = race(oauth_shared, public, lambda each: each.request_token(form, authenticated=False))
     won = [answer.json() for answer in answers if answer.status == 200]
     assert len(won) == 1
     assert won[0]["refresh_token"] != first["refresh_token"]
@@ -198,7 +178,7 @@ def test_a_revocation_is_everywhere_within_a_second(oauth_shared: Site, client: 
 
 @contextlib.contextmanager
 def beside(site: Site, changes: dict[str, object]) -> Iterator[str]:
-    """One more node on the same store and with the same signing keys, that has another name for itself or its tokens."""
+    """One more node on the same store, with the same signing keys and another name for itself or its audience."""
     node = site.deployment.serve(changes=changes)
     try:
         yield base_of(node)
