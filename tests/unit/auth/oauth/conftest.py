@@ -1,13 +1,29 @@
-"""An authorization server to ask. What rests on the store is asked on either kind; the rest on the quicker one."""
+"""An authorization server to ask, and its flows. What rests on the store is asked on either kind of it; the rest on the
+quicker one.
+"""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import engine as storage_engine
-from tests.support import oauth_desk
+from tests.support import custody, oauth_desk, oauth_people
 from tests.support.oauth_desk import Desk
+from tests.support.oauth_people import CLIENT, PUBLIC, KnownClients, Side
+
+
+@pytest.fixture
+def room(engine: AsyncEngine) -> custody.Room:
+    return custody.build_room(engine)
+
+
+@pytest.fixture
+async def side(room: custody.Room) -> Side:
+    """With the partner `acme`, a confidential and a public client of it, and Ann."""
+    await oauth_people.populate(room)
+    return oauth_people.build_side(room, KnownClients(CLIENT, PUBLIC), os.urandom)
 
 
 @pytest.fixture
