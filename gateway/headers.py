@@ -188,7 +188,9 @@ def may_carry_credential(name: bytes) -> bool:
 
 def may_carry_certificate(name: bytes) -> bool:
     """Whether a proxy of ours may tell of a client's certificate under this name, in lower case."""
-    return may_carry_credential(name) or name in _OF_CERTIFICATES or name.startswith(_CERTIFICATE_FAMILIES)
+    if name in _OF_CERTIFICATES or name.startswith(_CERTIFICATE_FAMILIES):
+        return True
+    return name != b"authorization" and may_carry_credential(name)
 
 
 def _pass_on(plan: HeaderPlan, values: list[bytes], dropped: set[bytes]) -> tuple[bytes, int]:
