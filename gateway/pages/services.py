@@ -18,13 +18,16 @@ _REFRESH = "refresh_token"
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`origin`: what browsers name as where these pages come from."""
+    """`origin`: what browsers name as where these pages come from. `passkeys`: whether there could be any: they are made
+    for a domain, and an address is none.
+    """
 
     origin: str
     people: People
     flows: Flows
     clients: Clients
     policies: Policies
+    passkeys: bool
     step_up_ms: int
     access_ms: int
     refresh_ms: int

@@ -108,7 +108,7 @@ async def _visit(request: Asked, asked: dict[str, str]) -> Visit:
     services, trace = _services(request), _trace(request)
     header = "; ".join(request.headers.getall("cookie", []))
     cookie, now_ms = cookies.find(header, cookies.SESSION), services.clock()
-    session = None if cookie is None else await services.sessions.find(cookie, now_ms)
+    session = None if cookie is None else await services.people.sessions.find(cookie)
     visit = Visit(
         services,
         trace,
