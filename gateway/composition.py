@@ -7,7 +7,7 @@ version's, and a KMS that does not open what it holds; nothing is created on the
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
@@ -32,8 +32,9 @@ from gateway.webhooks.dispatch import Dispatch
 from keys import checkpoint_memory
 from keys.changes import Clock
 from keys.checkpoints import Rhythm
+from keys.client_directory import ServedClients
 from keys.data_keys import Lifetimes
-from keys.directory import Directory
+from keys.directory import Companion, Directory
 from keys.freezes import ServedFreezes
 from keys.ring import Ring
 from keys.scheduler import InTime, Scheduler
@@ -54,6 +55,9 @@ _LOG: Final = logging.getLogger("portreeve.composition")
 _LEASE_MS: Final = 15_000
 # A batch of entries takes longer than an admission, and nobody waits for it.
 _SINK_TIMEOUT_MS: Final = 5_000
+# An assertion or a proof of possession that a client makes is good for little more than a minute by one clock, and is
+# remembered for as long again: clocks differ.
+_LONGEST_ONCE_MS: Final = 140_000
 Entropy = Callable[[int], bytes]
 
 
@@ -66,6 +70,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     store: Store
     directory: Directory
+    clients: ServedClients
     frozen: ServedFreezes
     receipts: receipts.Receipts
     ring: Ring
@@ -162,7 +167,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         )
         credentials = serve_credentials(settings, store, clock)
         stack.push_async_callback(credentials.aclose)
-        directory = _build_directory(settings, store, credentials, frozen, told)
+        clients = ServedClients(store.engine, store.data_keys)
+        directory = _build_directory(settings, store, (clients, credentials), frozen, told)
         await directory.load()
         await credentials.look()
         await store.checkpoints.tell_memory()
@@ -178,6 +184,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         yield Node(
             store=store,
             directory=directory,
+            clients=clients,
             ring=store.ring,
             admission=admission,
             remembers=remembers,
@@ -194,7 +201,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
 def _build_directory(
     settings: Settings,
     store: Store,
-    credentials: ServedCredentials,
+    served: Sequence[Companion],
     frozen: ServedFreezes,
     told: receipts.Receipts,
 ) -> Directory:
@@ -211,7 +218,7 @@ def _build_directory(
             store.ring,
             store.ledger_ring,
             store.access_ring,
-            credentials,
+            *served,
             BreakGlassAlarm(store.break_glass),
         ),
         frozen=frozen,
@@ -276,19 +283,25 @@ async def opened_redis(settings: Settings) -> AsyncIterator[redis.Client | None]
             await client.aclose()
 
 
+def nonce_ttl_ms(settings: Settings) -> int:
+    """A nonce must outlive every moment at which its request can still be admitted, twice over: a request is fresh
+    when its head has come, and is admitted only when its body has. What clients of the authorization server use once
+    is good for a time of its own, whatever is configured for signed requests.
+    """
+    signed_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
+    return max(signed_ms + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
+
+
 @asynccontextmanager
 async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[AdmissionStore, bool]]:
     """The store, and whether it knows every nonce that was taken before."""
-    # A nonce must outlive every moment at which its request can still be admitted, twice over: a request is fresh
-    # when its head has come, and is admitted only when its body has.
-    nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
-    nonce_ttl_ms += settings.server.body_timeout_ms
+    remembered_ms = nonce_ttl_ms(settings)
     async with opened_redis(settings) as client:
         if settings.redis is None or client is None:
-            async with _opened_memory(settings, nonce_ttl_ms) as opened:
+            async with _opened_memory(settings, remembered_ms) as opened:
                 yield opened
             return
-        shared = RedisAdmission(client, nonce_ttl_ms, settings.redis.timeout_ms)
+        shared = RedisAdmission(client, remembered_ms, settings.redis.timeout_ms)
         try:
             yield shared, True
         finally:

@@ -29,6 +29,8 @@ from keys.freezes import Freezes
 from keys.kinds import Kind
 from keys.leaks import Leaks
 from keys.ledger_restores import LedgerRestores
+from keys.oauth_client_secrets import OAuthClientSecrets
+from keys.oauth_clients import OAuthClients
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring import ACCESS, LEDGER, Ring
@@ -54,6 +56,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     wakeup: wakeup.WakeUp
     data_keys: DataKeys
     custody: Custody
+    oauth_clients: OAuthClients
     freezes: Freezes
     leaks: Leaks
     ring: Ring
@@ -113,6 +116,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     checkpoints = Checkpoints(engine, ledger_ring, clock, issuer, memory)
     kinds: dict[register.Kind, Kind] = {
         "api-key": ApiKeySecrets(engine, data_keys, entropy),
+        "oauth-client": OAuthClientSecrets(engine, data_keys, entropy),
         "webhook": WebhookSecrets(data_keys, entropy),
     }
     rotations = Rotations(engine, changes, clock, kinds, schedules)
@@ -126,6 +130,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
+        oauth_clients=OAuthClients(engine, data_keys, changes, clock, entropy),
         freezes=Freezes(engine, changes),
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
         ring=ring,

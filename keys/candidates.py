@@ -16,6 +16,7 @@ from storage import schema
 _SECRETS: Final = schema.secrets
 _VERSIONS: Final = schema.secret_versions
 _KEYS: Final = schema.api_keys
+_CLIENTS: Final = schema.oauth_clients
 _DOMAINS: Final[tuple[Domain, ...]] = (*get_args(get_args(Domain)[0]), *get_args(get_args(Domain)[1]))
 _BEGAN: Final = sa.func.coalesce(_VERSIONS.c.activated_at, _VERSIONS.c.created_at)
 _ENDED: Final = sa.func.coalesce(_VERSIONS.c.revoked_at, _VERSIONS.c.created_at)
@@ -38,6 +39,7 @@ def select_ids(schedules: Schedules, kinds: Iterable[Kind], now_ms: int) -> sa.S
         sa.select(_SECRETS.c.id)
         .join(_VERSIONS, _VERSIONS.c.secret_id == _SECRETS.c.id)
         .join(_KEYS, _KEYS.c.id == _SECRETS.c.id, isouter=True)
+        .join(_CLIENTS, _CLIENTS.c.id == _SECRETS.c.id, isouter=True)
         .where(sa.or_(sa.false(), *by_place))
     )
 
@@ -55,7 +57,8 @@ def _conditions(schedule: Schedule, now_ms: int) -> Iterator[Condition]:
 
 def _warnings(schedule: Schedule, longest: int, now_ms: int) -> Iterator[Condition]:
     state, told = _VERSIONS.c.state, _SECRETS.c.warned_at
-    yield sa.and_(state == "active", _KEYS.c.expires_at > now_ms, _KEYS.c.expires_at <= now_ms + longest)
+    for expires_at in (_KEYS.c.expires_at, _CLIENTS.c.expires_at):
+        yield sa.and_(state == "active", expires_at > now_ms, expires_at <= now_ms + longest)
     yield sa.and_(
         state == "retiring",
         _VERSIONS.c.retires_at <= now_ms + longest,

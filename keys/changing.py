@@ -1,7 +1,8 @@
-"""What a change makes of a key or a partner, what it differs in, and whether it lets in more than before. Pure.
+"""What a change makes of a key, a client or a partner, what it differs in, and whether it lets in more than before.
 
-Invariant: a change that is not a widening lets nothing pass that was refused before it: no permission, no source, no
-later moment. In doubt it is a widening: another role is one whatever it grants today, since roles grow in a file.
+Pure. Invariant: a change that is not a widening lets nothing pass that was refused before it: no permission, no source,
+no later moment, no other place and no weaker proof. In doubt it is a widening: another role is one whatever it grants
+today, since roles grow in a file.
 Refuses a change that changes nothing.
 """
 
@@ -13,12 +14,14 @@ import msgspec
 from msgspec import UNSET
 
 from keys import refusals
+from keys.client_records import ClientChange, OAuthClient
 from keys.records import ApiKey, KeyChange, Partner, PartnerChange
 
 _KEY_FIELDS = KeyChange.__struct_fields__
 _PARTNER_FIELDS = PartnerChange.__struct_fields__
+_CLIENT_FIELDS = ClientChange.__struct_fields__
 
-_Record = TypeVar("_Record", ApiKey, Partner)
+_Record = TypeVar("_Record", ApiKey, Partner, OAuthClient)
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -35,6 +38,10 @@ def change_partner(partner: Partner, asked: PartnerChange) -> Partner:
     return _apply(partner, {name: getattr(asked, name) for name in _PARTNER_FIELDS})
 
 
+def change_client(client: OAuthClient, asked: ClientChange) -> OAuthClient:
+    return _apply(client, {name: getattr(asked, name) for name in _CLIENT_FIELDS})
+
+
 def describe(before: _Record, after: _Record) -> dict[str, dict[str, object]]:
     """What differs, as it was and as it is to be: for the ledger, and for whoever is to approve it."""
     names = [name for name in _changeable(before) if getattr(before, name) != getattr(after, name)]
@@ -46,12 +53,33 @@ def describe(before: _Record, after: _Record) -> dict[str, dict[str, object]]:
 
 def find_widenings(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
     """In which of its fields the key gets more than it had; none when it stays or gets narrower."""
-    wider = {
+    return _named(_find_more(before, after))
+
+
+def find_client_widenings(before: OAuthClient, after: OAuthClient) -> tuple[str, ...]:
+    """The same of a client. Other keys, certificates and places to send codes to let in somebody else."""
+    wider = _find_more(before, after) | {
+        "grants": bool(set(after.grants) - set(before.grants)),
+        "redirect_uris": bool(set(after.redirect_uris) - set(before.redirect_uris)),
+        "exceptions": bool(set(after.exceptions) - set(before.exceptions)),
+        # Bound to something else is bound by something else: whether that is less is not ours to weigh.
+        "binding": after.binding != before.binding,
+        "keys_url": after.keys_url != before.keys_url,
+        "certificate": after.certificate != before.certificate,
+    }
+    return _named(wider)
+
+
+def _find_more(before: ApiKey | OAuthClient, after: ApiKey | OAuthClient) -> dict[str, bool]:
+    return {
         "roles": bool(set(after.roles) - set(before.roles)),
         "permissions": _lists_more(before.permissions, after.permissions),
         "cidrs": _reaches_further(before.cidrs, after.cidrs),
         "expires_at": _lasts_longer(before.expires_at, after.expires_at),
     }
+
+
+def _named(wider: dict[str, bool]) -> tuple[str, ...]:
     return tuple(name for name, is_wider in wider.items() if is_wider)
 
 
@@ -66,10 +94,12 @@ def _apply(record: _Record, asked: dict[str, object]) -> _Record:
 
 def _plain(value: object) -> object:
     """As JSON will give it back."""
-    return list(value) if isinstance(value, tuple) else value
+    return msgspec.to_builtins(value)
 
 
-def _changeable(record: ApiKey | Partner) -> tuple[str, ...]:
+def _changeable(record: ApiKey | Partner | OAuthClient) -> tuple[str, ...]:
+    if isinstance(record, OAuthClient):
+        return _CLIENT_FIELDS
     return _KEY_FIELDS if isinstance(record, ApiKey) else _PARTNER_FIELDS
 
 

@@ -5,6 +5,7 @@ carries a new one to whoever asked for it, once, wrapped.
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from keys.environment import Environment
 from keys.records import SecretVersion
@@ -75,7 +76,55 @@ class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[SecretVersion, ...] = ()
 
 
+class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new client is asked to be. `public_key`: its first one by value, as a JSON Web Key."""
+
+    partner: str
+    environment: Environment
+    name: str
+    authentication: Authentication = "private_key_jwt"
+    binding: Binding | None = "dpop"
+    grants: tuple[GrantType, ...] = ("client_credentials",)
+    roles: tuple[str, ...]
+    permissions: tuple[str, ...] | None = None
+    redirect_uris: tuple[str, ...] = ()
+    cidrs: tuple[str, ...] = ()
+    exceptions: tuple[ClientException, ...] = ()
+    public_key: bytes | None = None
+    keys_url: str | None = None
+    certificate: Certificate | None = None
+    about: About = About()
+    expires_at: int | None = None
+
+
+class ClientChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client is to be from now on; what is not set stays. A list replaces the whole list.
+
+    How it authenticates stays for good, and where its keys lie: by value or by URL.
+    """
+
+    name: str | UnsetType = UNSET
+    binding: Binding | UnsetType | None = UNSET
+    grants: tuple[GrantType, ...] | UnsetType = UNSET
+    roles: tuple[str, ...] | UnsetType = UNSET
+    permissions: tuple[str, ...] | UnsetType | None = UNSET
+    redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    cidrs: tuple[str, ...] | UnsetType = UNSET
+    exceptions: tuple[ClientException, ...] | UnsetType = UNSET
+    keys_url: str | UnsetType = UNSET
+    certificate: Certificate | UnsetType = UNSET
+    about: About | UnsetType = UNSET
+    expires_at: int | UnsetType | None = UNSET
+
+
 class CreatedClient(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     client: OAuthClient
     version: int | None
     secret: Secret | None
+
+
+class ClientPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`after` is what the next page is asked with; None when this is the last."""
+
+    clients: tuple[OAuthClient, ...]
+    after: str | None

@@ -20,7 +20,7 @@ from keys.records import Algorithm, KeyChange, KeyRequest
 _PARTNER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PERMISSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LONGEST_TEXT: Final = 200
+LONGEST_TEXT: Final = 200
 _LONGEST_REASON: Final = 500
 _MOST_ENTRIES: Final = 64
 
@@ -76,16 +76,16 @@ class PublicKeyNeedless(refusals.InvalidRequest):
 def check_partner(partner_id: str, name: str, tier: str) -> None:
     if _PARTNER_ID.fullmatch(partner_id) is None:
         raise InvalidPartnerId("a partner id is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
-    if not name or not _is_plain(name, _LONGEST_TEXT):
+    if not name or not is_plain(name, LONGEST_TEXT):
         raise InvalidName(
-            f"a name is 1 to {_LONGEST_TEXT} printable characters without space around them, and no secret"
+            f"a name is 1 to {LONGEST_TEXT} printable characters without space around them, and no secret"
         )
     if _WORD.fullmatch(tier) is None:
         raise InvalidTier(f"not the name of a tier: {tier!r:.80}")
 
 
 def check_reason(reason: str | None) -> None:
-    if reason is not None and not (reason and _is_plain(reason, _LONGEST_REASON)):
+    if reason is not None and not (reason and is_plain(reason, _LONGEST_REASON)):
         raise InvalidReason(
             f"a reason is 1 to {_LONGEST_REASON} printable characters and no secret, or none is given"
         )
@@ -94,35 +94,35 @@ def check_reason(reason: str | None) -> None:
 def check_key_change(change: KeyChange, now_ms: int) -> KeyChange:
     checked: dict[str, object] = {}
     if change.label is not UNSET:
-        _check_label(change.label)
+        check_label(change.label)
     if change.expires_at is not UNSET and change.expires_at is not None and change.expires_at <= now_ms:
         raise InvalidExpiry("to end a key now, revoke it")
     if change.roles is not UNSET:
-        checked["roles"] = _check_roles(change.roles)
+        checked["roles"] = check_roles(change.roles)
     if change.permissions is not UNSET:
-        checked["permissions"] = _check_permissions(change.permissions)
+        checked["permissions"] = check_permissions(change.permissions)
     if change.cidrs is not UNSET:
-        checked["cidrs"] = _check_cidrs(change.cidrs)
+        checked["cidrs"] = check_cidrs(change.cidrs)
     return msgspec.structs.replace(change, **checked)
 
 
 def check_key(request: KeyRequest, now_ms: int) -> KeyRequest:
     environment.parse_environment(request.environment)
     _check_public_key(request)
-    _check_label(request.label)
+    check_label(request.label)
     if request.expires_at is not None and request.expires_at <= now_ms:
         raise InvalidExpiry("the key would have expired before it is made")
     return msgspec.structs.replace(
         request,
-        roles=_check_roles(request.roles),
-        permissions=_check_permissions(request.permissions),
-        cidrs=_check_cidrs(request.cidrs),
+        roles=check_roles(request.roles),
+        permissions=check_permissions(request.permissions),
+        cidrs=check_cidrs(request.cidrs),
     )
 
 
-def _check_label(label: str) -> None:
-    if not _is_plain(label, _LONGEST_TEXT):
-        raise InvalidLabel(f"a label is at most {_LONGEST_TEXT} printable characters, and no secret")
+def check_label(label: str) -> None:
+    if not is_plain(label, LONGEST_TEXT):
+        raise InvalidLabel(f"a label is at most {LONGEST_TEXT} printable characters, and no secret")
 
 
 def _check_public_key(request: KeyRequest) -> None:
@@ -137,16 +137,16 @@ def _check_public_key(request: KeyRequest) -> None:
     ed25519.validate_public_key(request.public_key)
 
 
-def _check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+def check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     if not 1 <= len(roles) <= _MOST_ENTRIES:
         raise InvalidRoles(f"a key has 1 to {_MOST_ENTRIES} roles")
     for role in roles:
         if _WORD.fullmatch(role) is None:
             raise InvalidRoles(f"not the name of a role: {role!r:.80}")
-    return _distinct(roles)
+    return distinct(roles)
 
 
-def _check_permissions(permissions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def check_permissions(permissions: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if permissions is None:
         return None
     if len(permissions) > _MOST_ENTRIES:
@@ -154,13 +154,13 @@ def _check_permissions(permissions: tuple[str, ...] | None) -> tuple[str, ...] |
     for permission in permissions:
         if _PERMISSION.fullmatch(permission) is None:
             raise InvalidPermissions(f"not a permission, which reads scope:action: {permission!r:.80}")
-    return _distinct(permissions)
+    return distinct(permissions)
 
 
-def _check_cidrs(cidrs: tuple[str, ...]) -> tuple[str, ...]:
+def check_cidrs(cidrs: tuple[str, ...]) -> tuple[str, ...]:
     if len(cidrs) > _MOST_ENTRIES:
         raise InvalidCidr(f"a key has at most {_MOST_ENTRIES} address ranges")
-    return _distinct(tuple(_canonical_cidr(cidr) for cidr in cidrs))
+    return distinct(tuple(_canonical_cidr(cidr) for cidr in cidrs))
 
 
 def _canonical_cidr(cidr: str) -> str:
@@ -180,11 +180,11 @@ def _refuse_unmatchable(network: ipaddress.IPv6Network) -> None:
         raise InvalidCidr(f"write IPv4 ranges as IPv4, and ranges without a zone: {str(network)!r:.80}")
 
 
-def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
-def _is_plain(text: str, longest: int) -> bool:
+def is_plain(text: str, longest: int) -> bool:
     """Nor a secret: what people write is read by many, and stands in the ledger for good."""
     plain = len(text) <= longest and text.isprintable() and text == text.strip()
     return plain and not key_format.holds_secret(text)

@@ -223,7 +223,7 @@ _UPDATE: Final = (
 async def _store(change: Change, changed: list[dict[str, object]]) -> list[object]:
     """The ids of the secrets that were changed. Nodes read them again, so that none waits for the old data key."""
     moved = [each["of_secret"] for each in changed if (await change.conn.execute(_UPDATE, each)).rowcount]
-    for table in (_SECRETS, schema.api_keys):
+    for table in (_SECRETS, schema.api_keys, schema.oauth_clients):
         await change.conn.execute(
             sa.update(table).where(table.c.id.in_(moved)).values(revision=change.revision)
         )

@@ -310,7 +310,7 @@ class Rotations:
 async def revoke_whole(change: Change, secret: HeldSecret, kind: kinds.Kind) -> None:
     """Every version at once, and what else its kind ends with them."""
     living = [each.version for each in secret.versions if each.state in rotation.LIVING]
-    if not living:
+    if secret.versions and not living:
         raise StepRefused(f"{secret.id} is revoked already")
     await versions.write(change, secret, rotation.revoke_all(secret.versions, change.at))
     await rotation_events.record(change, await kind.end(change, secret), secret, {"versions": living})

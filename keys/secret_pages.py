@@ -26,7 +26,6 @@ LONGEST_PAGE: Final = 500
 
 _SECRETS: Final = schema.secrets
 _VERSIONS: Final = schema.secret_versions
-_KEYS: Final = schema.api_keys
 _DOMAINS: Final[tuple[Domain, ...]] = ("paper", "live", "service")
 _ORDER: Final = (_SECRETS.c.created_at, _SECRETS.c.id)
 
@@ -103,10 +102,15 @@ class SecretPages:
         """What is due by then; and what will have expired by then, of which nothing is due any more, but was."""
         soon = candidates.select_ids(self._schedules, self._kinds, until_ms)
         longest = max(self._warnings_ahead(), default=0)
-        ending = sa.select(_KEYS.c.id).where(
-            _KEYS.c.expires_at > now_ms, _KEYS.c.expires_at <= until_ms + longest
-        )
-        return sa.or_(_SECRETS.c.id.in_(soon), _SECRETS.c.id.in_(ending))
+        ending = [
+            _SECRETS.c.id.in_(
+                sa.select(table.c.id).where(
+                    table.c.expires_at > now_ms, table.c.expires_at <= until_ms + longest
+                )
+            )
+            for table in (schema.api_keys, schema.oauth_clients)
+        ]
+        return sa.or_(_SECRETS.c.id.in_(soon), *ending)
 
     def _warnings_ahead(self) -> Iterator[int]:
         for kind in self._kinds:

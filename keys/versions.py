@@ -25,6 +25,7 @@ from storage import schema
 _SECRETS: Final = schema.secrets
 _VERSIONS: Final = schema.secret_versions
 _KEYS: Final = schema.api_keys
+_CLIENTS: Final = schema.oauth_clients
 _FIELDS: Final = SecretVersion.__struct_fields__
 _COLUMNS: Final = tuple(_VERSIONS.c[name] for name in _FIELDS)
 # Usage is written by itself alone, which takes no revision's lock; what a version is stays what it was.
@@ -38,16 +39,20 @@ _SECRET_COLUMNS: Final = (
     _SECRETS.c.created_at,
     _SECRETS.c.revision,
     _SECRETS.c.warned_at,
-    _KEYS.c.expires_at,
+    # A secret is of one kind: one of the two is null.
+    sa.func.coalesce(_KEYS.c.expires_at, _CLIENTS.c.expires_at).label("expires_at"),
 )
 _SELECT: Final = (
     sa.select(*_SECRET_COLUMNS)
     .select_from(_SECRETS)
     .join(_KEYS, _KEYS.c.id == _SECRETS.c.id, isouter=True)
+    .join(_CLIENTS, _CLIENTS.c.id == _SECRETS.c.id, isouter=True)
     .order_by(_SECRETS.c.created_at, _SECRETS.c.id)
 )
 # Nodes that follow one kind look at that kind's own rows.
-_FOLLOWED: Final = MappingProxyType({"api-key": schema.api_keys, "webhook": schema.webhooks})
+_FOLLOWED: Final = MappingProxyType(
+    {"api-key": schema.api_keys, "oauth-client": schema.oauth_clients, "webhook": schema.webhooks}
+)
 # An IN of more would meet the databases' limits.
 _BATCH: Final = 500
 

@@ -14,6 +14,8 @@ from keys.custody import Custody
 from keys.data_keys import FOR_EVER, DataKeys, Lifetimes
 from keys.directory import Companion, Directory
 from keys.kinds import Kind
+from keys.oauth_client_secrets import OAuthClientSecrets
+from keys.oauth_clients import OAuthClients
 from keys.records import CreatedKey, KeyRequest
 from keys.ring import Ring
 from keys.rotations import Rotations
@@ -115,6 +117,7 @@ class Room(msgspec.Struct, frozen=True):
     data_keys: DataKeys
     custody: Custody
     rotations: Rotations
+    oauth_clients: OAuthClients
 
     def another_node(self) -> "Room":
         return build_room(self.engine, clock=self.clock, backend=self.kms)
@@ -167,7 +170,9 @@ def build_room(
     custody = Custody(engine, data_keys, changes, clock, os.urandom)
     kinds: dict[register.Kind, Kind] = {
         "api-key": ApiKeySecrets(engine, data_keys, os.urandom),
+        "oauth-client": OAuthClientSecrets(engine, data_keys, os.urandom),
         "webhook": WebhookSecrets(data_keys, os.urandom),
     }
     rotations = Rotations(engine, changes, clock, kinds, Schedules())
-    return Room(engine, clock, backend, wakeup, changes, data_keys, custody, rotations)
+    oauth_clients = OAuthClients(engine, data_keys, changes, clock, os.urandom)
+    return Room(engine, clock, backend, wakeup, changes, data_keys, custody, rotations, oauth_clients)

@@ -1,0 +1,152 @@
+"""Served OAuth clients: what nodes know of them, and how soon."""
+
+import pytest
+import sqlalchemy as sa
+
+from keys import kms
+from keys import oauth_client_secrets as secrets
+from keys.changes import Author
+from keys.client_directory import ServedClients
+from keys.client_records import ClientChange
+from keys.kinds import Offer
+from keys.served_clients import ServedClient
+from storage import schema
+from tests.support import oauth_clients
+from tests.support.custody import Room
+
+BY = Author("operator")
+
+
+async def follow(room: Room) -> ServedClients:
+    served = ServedClients(room.engine, room.data_keys)
+    await served.refresh()
+    return served
+
+
+def find(served: ServedClients, client_id: str) -> ServedClient:
+    found = served.find(client_id)
+    assert found is not None
+    return found
+
+
+async def test_a_client_is_served_with_its_key_and_its_partner(room: Room) -> None:
+    """All that the token endpoint has to know is there without a question to the store."""
+    made = await oauth_clients.made(room.oauth_clients)
+    served = await follow(room)
+    client = find(served, made.id)
+    assert (client.partner, client.tier, client.environment) == ("acme", "standard", "paper")
+    assert [(number, jwk["kid"], jwk["alg"]) for number, jwk in client.keys] == [(1, "one", "ES256")]
+    assert client.refused_from > room.clock()
+    partner = served.find_partner("acme")
+    assert partner is not None
+    assert not partner.frozen
+
+
+async def test_a_secret_is_served_as_its_digest(room: Room) -> None:
+    """Nodes compare what comes, and hold nothing that could be presented."""
+    made = await oauth_clients.made_with_secret(room.oauth_clients)
+    assert made.secret is not None
+    client = find(await follow(room), made.id)
+    assert [(number, digest.reveal()) for number, digest in client.secrets] == [
+        (1, secrets.digest(made.secret))
+    ]
+
+
+async def test_a_change_is_followed_by_what_changed_alone(room: Room) -> None:
+    """Other clients stay the very same values; the changed one is another."""
+    one = await oauth_clients.made(room.oauth_clients)
+    other = await oauth_clients.made(room.oauth_clients, number=2)
+    served = await follow(room)
+    before, untouched = find(served, one.id), find(served, other.id)
+    await room.oauth_clients.change(one.client, ClientChange(name="Renamed"), author=BY)
+    await served.refresh()
+    assert find(served, one.id).name == "Renamed"
+    assert find(served, one.id) is not before
+    assert find(served, other.id) is untouched
+
+
+@pytest.mark.parametrize("ending", ["revoke", "freeze"])
+async def test_an_end_is_served_while_the_kms_is_away(room: Room, ending: str) -> None:
+    """A secret that does not open keeps nobody from being refused."""
+    made = await oauth_clients.made_with_secret(room.oauth_clients)
+    node = room.another_node()
+    served = ServedClients(node.engine, node.data_keys)
+    room.kms.down = True
+    with pytest.raises(kms.KmsUnavailable):
+        await served.refresh()
+    assert find(served, made.id).secrets == ()
+    room.kms.down = False
+    await getattr(room.oauth_clients, ending)(made.id, author=BY)
+    room.kms.down = True
+    if ending == "revoke":
+        await served.refresh()
+    else:
+        with pytest.raises(kms.KmsUnavailable):
+            await served.refresh()
+    assert find(served, made.id).refused_from < room.clock()
+    room.kms.down = False
+    await served.refresh()
+    assert served.incomplete == frozenset()
+
+
+async def test_a_frozen_partner_takes_its_clients_along(room: Room) -> None:
+    """What is done to a partner is served of each of its clients."""
+    made = await oauth_clients.made(room.oauth_clients)
+    served = await follow(room)
+    await room.custody.freeze_partner("acme", author=BY)
+    await served.refresh()
+    assert find(served, made.id).partner_frozen
+    partner = served.find_partner("acme")
+    assert partner is not None
+    assert partner.frozen
+
+
+async def test_two_keys_verify_while_one_is_retired(room: Room) -> None:
+    """A rotation overlaps; what is retired is served no more."""
+    made = await oauth_clients.made(room.oauth_clients)
+    served = await follow(room)
+    second = oauth_clients.encoded_jwk(oauth_clients.private_key("EdDSA"), kid="two")
+    await room.rotations.rotate(made.id, offer=Offer(public_key=second), author=BY)
+    await served.refresh()
+    assert [number for number, _ in find(served, made.id).keys] == [1, 2]
+    await room.rotations.retire(made.id, author=BY)
+    await served.refresh()
+    assert [number for number, _ in find(served, made.id).keys] == [2]
+
+
+async def test_a_restored_store_is_read_anew(room: Room) -> None:
+    """What a node learned after the backup is forgotten, although the revision is higher again."""
+    kept = await oauth_clients.made(room.oauth_clients)
+    lost = await oauth_clients.made(room.oauth_clients, number=2)
+    served = await follow(room)
+    async with room.engine.begin() as conn:
+        for table, column in (
+            (schema.oauth_clients, "id"),
+            (schema.secret_versions, "secret_id"),
+            (schema.secrets, "id"),
+        ):
+            await conn.execute(sa.delete(table).where(table.c[column] == lost.id))
+        head = (
+            schema.audit_events.c.seq == sa.select(sa.func.max(schema.audit_events.c.seq)).scalar_subquery()
+        )
+        await conn.execute(sa.update(schema.audit_events).where(head).values(hash="0" * 64))
+    await room.oauth_clients.change(kept.client, ClientChange(name="Renamed"), author=BY)
+    await served.refresh()
+    assert served.find(lost.id) is None
+    assert find(served, kept.id).name == "Renamed"
+
+
+async def test_a_row_that_cannot_be_read_is_not_served(room: Room) -> None:
+    """Rather nobody than somebody whose limits are unknown; the others are served."""
+    broken = await oauth_clients.made(room.oauth_clients)
+    whole = await oauth_clients.made(room.oauth_clients, number=2)
+    async with room.engine.begin() as conn:
+        await conn.execute(
+            sa.update(schema.oauth_clients)
+            .where(schema.oauth_clients.c.id == broken.id)
+            .values(cidrs=["nonsense"])
+        )
+    served = await follow(room)
+    assert served.find(broken.id) is None
+    assert served.incomplete == {broken.id}
+    assert served.find(whole.id) is not None
