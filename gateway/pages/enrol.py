@@ -115,7 +115,8 @@ def _enrolled(visit: Visit, way: ways.Way, step: Step) -> Answer:
         return sign_in.go_on(visit, way, step)
     visit.go_on(step)
     codes = [each.reveal() for each in step.recovery_codes]
-    return Page("recovery_codes.html", {"codes": codes, "next": sign_in.following(step.session, way)})
+    following = sign_in.following(step.session, way)
+    return Page("recovery_codes.html", {"told": "", "codes": codes, "next": following})
 
 
 def _text(failure: Exception) -> str:

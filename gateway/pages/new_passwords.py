@@ -24,7 +24,7 @@ _SENT = (
 
 async def show_invitation(visit: Visit) -> Answer:
     ticket = visit.field("ticket")
-    invited = await visit.services.people.own_passwords.find_invited(ticket)
+    invited = await visit.services.people.passwords.find_invited(ticket)
     return Page("new_password.html", _invited(ticket, invited.name))
 
 
@@ -33,7 +33,7 @@ async def accept_invitation(visit: Visit) -> Answer:
     if password != visit.field("again"):
         return _differ(visit, "new_password.html", _invited(ticket, ""))
     try:
-        step = await visit.services.people.own_passwords.accept_invitation(
+        step = await visit.services.people.passwords.accept_invitation(
             ticket, password, source=visit.source, agent=visit.agent
         )
     except failures.TicketRefused:
@@ -48,13 +48,13 @@ async def show_reset(visit: Visit) -> Answer:
     ticket = visit.asked.get("ticket")
     if ticket is None:
         return Page("reset_request.html", {"told": ""})
-    await visit.services.people.own_passwords.find_resetting(ticket)
+    await visit.services.people.passwords.find_resetting(ticket)
     return Page("new_password.html", _resetting(ticket))
 
 
 async def request_reset(visit: Visit) -> Answer:
     try:
-        await visit.services.people.own_passwords.request_reset(
+        await visit.services.people.passwords.request_reset(
             visit.field("email").strip(), source=visit.source
         )
     except excuses.EXCUSED as failure:
@@ -67,7 +67,7 @@ async def reset(visit: Visit) -> Answer:
     if password != visit.field("again"):
         return _differ(visit, "new_password.html", _resetting(ticket))
     try:
-        await visit.services.people.own_passwords.reset(ticket, password, source=visit.source)
+        await visit.services.people.passwords.reset(ticket, password, source=visit.source)
     except failures.TicketRefused:
         raise
     except excuses.EXCUSED as failure:
@@ -89,7 +89,7 @@ async def change(visit: Visit) -> Answer:
     if password != visit.field("again"):
         return _differ(visit, "password.html", _changing())
     try:
-        step = await visit.services.people.own_passwords.change(
+        step = await visit.services.people.passwords.change(
             visit.require_cookie(), visit.field("current"), password, source=visit.source
         )
     except excuses.EXCUSED as failure:

@@ -9,7 +9,7 @@ import msgspec
 
 from auth.oauth.flows import Flows
 from auth.oauth.terms import Clients
-from auth.people.assembly import People
+from gateway.people import People
 from gateway.settings import Settings
 from keys.served_clients import ServedClient
 from policies.document import Policies
