@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from auth import jose
-from auth.oauth.possession import Bound
 from keys.secret import Secret
 from keys.served_clients import ServedClient
 
@@ -79,10 +78,12 @@ class AccessTokens:
         client: ServedClient,
         scope: Iterable[str],
         resource: str,
-        bound: Bound,
         now_ms: int,
+        jkt: str | None = None,
+        x5t: str | None = None,
         subject: PersonSubject | None = None,
     ) -> IssuedToken:
+        """`jkt`, `x5t`: what it is bound to, a DPoP key or a certificate."""
         signer, written = self._get_signer(), " ".join(sorted(scope))
         issued_at = now_ms // 1000
         claims: dict[str, Any] = {
@@ -96,22 +97,22 @@ class AccessTokens:
             "scope": written,
             "env": client.environment,
         }
-        claims |= _binding(bound) | _person(subject)
+        claims |= _binding(jkt, x5t) | _person(subject)
         value = jose.sign({"typ": TYPE, "kid": signer.kid}, claims, signer.private_key)
         return IssuedToken(
             value=Secret(value),
             jti=claims["jti"],
-            token_type="DPoP" if bound.jkt is not None else "Bearer",  # noqa: S106  a type's name
+            token_type="DPoP" if jkt is not None else "Bearer",
             expires_at=claims["exp"] * 1000,
             expires_in=self._lifetime_s,
             scope=written,
         )
 
 
-def _binding(bound: Bound) -> dict[str, Any]:
-    if bound.jkt is not None:
-        return {"cnf": {"jkt": bound.jkt}}
-    return {} if bound.x5t is None else {"cnf": {"x5t#S256": bound.x5t}}
+def _binding(jkt: str | None, x5t: str | None) -> dict[str, Any]:
+    if jkt is not None:
+        return {"cnf": {"jkt": jkt}}
+    return {} if x5t is None else {"cnf": {"x5t#S256": x5t}}
 
 
 def _person(subject: PersonSubject | None) -> dict[str, Any]:

@@ -71,24 +71,28 @@ class Admissions:
             admissions.append(Admission(once, proof.digest))
         asked = [asyncio.ensure_future(self._store.admit(each)) for each in admissions]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
-        for outcome, what in zip(outcomes, (_ASSERTION, _PROOF), strict=False):
+        for outcome, replayed in zip(outcomes, (_assertion_replayed, _proof_replayed), strict=False):
             if isinstance(outcome, BaseException):
-                raise _translated(outcome, what)
+                raise _translated(outcome, replayed)
 
     def _compile(self, entitlement: Entitlement) -> Charges:
         bucket = Bucket(f"oauth:{entitlement.id}", self._limit, 1)
         return compile_charges(entitlement.partner, (bucket,), holder=entitlement.id)
 
 
-_ASSERTION: Final = errors.unusable_client("The assertion has been used before.", "assertion_replayed")
-_PROOF: Final = errors.OAuthError("invalid_dpop_proof", "The proof has been used before.", reason="proof_replayed")
+def _assertion_replayed() -> errors.OAuthError:
+    return errors.unusable_client("The assertion has been used before.", "assertion_replayed")
 
 
-def _translated(failure: BaseException, replayed: errors.OAuthError) -> BaseException:
+def _proof_replayed() -> errors.OAuthError:
+    return errors.OAuthError(
+        "invalid_dpop_proof", "The DPoP proof has been used before.", reason="proof_replayed"
+    )
+
+
+def _translated(failure: BaseException, replayed: Callable[[], errors.OAuthError]) -> BaseException:
     if isinstance(failure, Replayed):
-        return errors.OAuthError(
-            replayed.error, replayed.description, status=replayed.status, reason=replayed.reason
-        )
+        return replayed()
     if isinstance(failure, RateLimited):
         return errors.too_many(failure.retry_after_ms, failure.limit.name)
     if isinstance(failure, StoreUnavailable):

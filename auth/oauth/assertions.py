@@ -73,8 +73,15 @@ def verify(assertion: Assertion, keys: Iterable[jose.VerificationKey], decoys: D
     raise errors.invalid_client("bad_assertion")
 
 
-def check(assertion: Assertion, issuer: str, now_ms: int, longest_ms: int = LONGEST_MS) -> bytes:
-    """Its claims, once its signature holds. What it gives is what to take, so that it is used once."""
+class Once(msgspec.Struct, frozen=True):
+    """What to take, so that it is used once. `made_ms`: when it says that it was made, if it does."""
+
+    digest: bytes
+    made_ms: int | None
+
+
+def check(assertion: Assertion, issuer: str, now_ms: int) -> Once:
+    """Its claims, once its signature holds."""
     claims = assertion.jws.claims
     if claims.get("aud") != issuer:
         raise _refuse("The assertion's aud is not the issuer, as one string.", "assertion_audience")
@@ -83,7 +90,7 @@ def check(assertion: Assertion, issuer: str, now_ms: int, longest_ms: int = LONG
         raise _refuse("The assertion has no exp, as a number of seconds.", "assertion_without_expiry")
     if expires_ms <= now_ms:
         raise _refuse("The assertion has expired.", "assertion_expired")
-    if expires_ms > now_ms + longest_ms + AHEAD_MS:
+    if expires_ms > now_ms + LONGEST_MS + AHEAD_MS:
         raise _refuse("The assertion's exp is more than a minute away.", "assertion_too_long")
     for name in ("iat", "nbf"):
         since_ms = _get_time_ms(claims, name)
@@ -92,7 +99,8 @@ def check(assertion: Assertion, issuer: str, now_ms: int, longest_ms: int = LONG
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI:
         raise _refuse("The assertion has no jti of 1 to 256 characters.", "assertion_without_id")
-    return hashlib.sha256(b"client assertion\0" + jti.encode()).digest()
+    digest = hashlib.sha256(b"client assertion\0" + jti.encode()).digest()
+    return Once(digest, _get_time_ms(claims, "iat"))
 
 
 def _fits(assertion: Assertion, key: jose.VerificationKey) -> bool:
@@ -112,7 +120,7 @@ def _verifies(assertion: Assertion, key: jose.VerificationKey) -> bool:
 
 
 def _get_time_ms(claims: dict[str, Any], name: str) -> int | None:
-    value = claims.get(name)
+    value: Any = claims.get(name)
     # A boolean is an int to Python, and no time.
     return int(value * 1000) if type(value) in {int, float} else None
 

@@ -4,8 +4,8 @@ Authlib's core knows no framework and no `await`: it runs in a greenlet, and a h
 for the time. What it does is its part: find the grant for a request, and take a grant through its steps in their order.
 Whom a client is, what is checked and what is issued is decided by what is given to it.
 
-Invariant: nothing of Authlib's own reaches a client: its exceptions become an `OAuthError` with a text of ours, here and
-nowhere else. Authlib's client authentication, its token generators and its response types are not used.
+Invariant: nothing of Authlib's own reaches a client: its exceptions become an `OAuthError` with a text of ours, here
+and nowhere else. Authlib's client authentication, its token generators and its response types are not used.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -34,7 +34,7 @@ _DESCRIPTIONS: Final = {
 
 def wait_for(awaited: Awaitable[T]) -> T:
     """For hooks: what is awaited is awaited by whoever asked the server."""
-    return cast("T", await_only(awaited))
+    return await_only(awaited)
 
 
 class Answer(msgspec.Struct, frozen=True):

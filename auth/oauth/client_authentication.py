@@ -10,19 +10,21 @@ said only to who has proved to be the client.
 
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from auth import dpop
-from auth.oauth import assertions, basic, errors, possession
+from auth.oauth import assertions, basic, certificates, errors, possession
 from auth.oauth.admissions import Admissions, Throttle
-from auth.oauth.assertions import Assertion
+from auth.oauth.assertions import Assertion, Once
 from auth.oauth.basic import Basic
+from auth.oauth.certificates import CertificateMismatch, ClientCertificate
 from auth.oauth.client_keys import ClientKeys
 from auth.oauth.decoys import Decoys
-from auth.oauth.possession import Bound, Proofs
-from auth.oauth.requests import ClientCertificate, TokenRequest
+from auth.oauth.possession import Proofs
+from auth.oauth.requests import TokenRequest
+from auth.oauth.standing import Bound
 from keys.client_records import Authentication
 from keys.served_clients import ServedClient
 
@@ -33,7 +35,8 @@ class Clients(Protocol):
     def find(self, client_id: str) -> ServedClient | None: ...
 
 
-Matches = Callable[[ClientCertificate, ServedClient], bool]
+# What is used once is good for no longer than this after it was used.
+_LONGEST_GOOD_MS: Final = assertions.LONGEST_MS + 2 * assertions.AHEAD_MS
 # A client that sends nothing but its name proves itself by its certificate, or is one that cannot prove itself.
 _Claim = Assertion | Basic | str
 
@@ -52,28 +55,27 @@ class AuthenticatedClient(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class ClientAuthentication:
-    def __init__(  # noqa: PLR0913  who there is, what they are verified with, and what counts and bounds it
+    def __init__(  # noqa: PLR0913, PLR0917  who there is, what they are verified with, and what counts and bounds it
         self,
         clients: Clients,
         keys: ClientKeys,
-        matches: Matches,
         decoys: Decoys,
         throttle: Throttle,
         admissions: Admissions,
         proofs: Proofs,
         *,
         issuer: str,
-        longest_assertion_ms: int = assertions.LONGEST_MS,
+        remembers_since_ms: Callable[[], int],
     ) -> None:
+        """`remembers_since_ms`: what was used before that time may have been forgotten; 0 where nothing was."""
         self._clients = clients
         self._keys = keys
-        self._matches = matches
         self._decoys = decoys
         self._throttle = throttle
         self._admissions = admissions
         self._proofs = proofs
         self._issuer = issuer
-        self._longest_ms = longest_assertion_ms
+        self._remembers_since_ms = remembers_since_ms
 
     async def authenticate(self, request: TokenRequest) -> AuthenticatedClient:
         claim = _read(request)
@@ -81,16 +83,18 @@ class ClientAuthentication:
         self._throttle.charge(request.network, client_id)
         found = self._clients.find(client_id)
         client, once = await self._verify(request, claim, found)
+        request.identified(client)
         _require_usable(client, request)
         proof = self._proofs.find(request)
-        await self._admissions.take(client, once, proof)
+        self._require_remembered(request.now_ms, once, proof)
+        await self._admissions.take(client, None if once is None else once.digest, proof)
         return AuthenticatedClient(
             client=client, method=client.authentication, certificate=request.certificate, proof=proof
         )
 
     async def _verify(
         self, request: TokenRequest, claim: _Claim, client: ServedClient | None
-    ) -> tuple[ServedClient, bytes | None]:
+    ) -> tuple[ServedClient, Once | None]:
         """And what of the proof is to be taken, so that it is used once."""
         if isinstance(claim, Assertion):
             return await self._verify_assertion(request, claim, client)
@@ -99,28 +103,39 @@ class ClientAuthentication:
             digests = () if named is None else tuple(digest for _, digest in named.secrets)
             basic.verify(claim, digests, self._decoys.digest)
             return _get(named), None
-        return self._verify_name(request, client), None
+        return _verify_name(request, client), None
+
+    def _require_remembered(self, now_ms: int, once: Once | None, proof: dpop.Proof | None) -> None:
+        """What may have been used with a predecessor that ended without saying is not taken for new."""
+        since_ms = self._remembers_since_ms()
+        if since_ms == 0 or now_ms > since_ms + _LONGEST_GOOD_MS:
+            return
+        made = [] if once is None else [once.made_ms or 0]
+        made += [] if proof is None else [proof.iat_ms]
+        if any(made_ms - assertions.AHEAD_MS <= since_ms for made_ms in made):
+            raise errors.unavailable("replay_memory_lost")
 
     async def _verify_assertion(
         self, request: TokenRequest, claim: Assertion, client: ServedClient | None
-    ) -> tuple[ServedClient, bytes]:
+    ) -> tuple[ServedClient, Once]:
         named = client if client is not None and client.authentication == "private_key_jwt" else None
         keys = () if named is None else await self._keys.find(named, claim.jws.kid)
         assertions.verify(claim, keys, self._decoys)
-        once = assertions.check(claim, self._issuer, request.now_ms, self._longest_ms)
+        once = assertions.check(claim, self._issuer, request.now_ms)
         return _get(named), once
 
-    def _verify_name(self, request: TokenRequest, client: ServedClient | None) -> ServedClient:
-        if client is None:
-            raise errors.invalid_client("unknown_client")
-        if client.authentication == "none" and "public-client" in client.exceptions:
-            return client
-        by_certificate = client.authentication in {"tls_client_auth", "self_signed_tls_client_auth"}
-        if not by_certificate or request.certificate is None:
-            raise errors.invalid_client("no_proof")
-        if not self._matches(request.certificate, client):
-            raise errors.invalid_client("wrong_certificate")
+
+def _verify_name(request: TokenRequest, client: ServedClient | None) -> ServedClient:
+    if client is None:
+        raise errors.invalid_client("unknown_client")
+    if client.authentication == "none" and "public-client" in client.exceptions:
         return client
+    try:
+        # Refuses also those that do not prove themselves by certificate.
+        certificates.matches(request.certificate, client)
+    except CertificateMismatch as mismatch:
+        raise errors.invalid_client(f"certificate:{mismatch.reason}") from None
+    return client
 
 
 def _read(request: TokenRequest) -> _Claim:

@@ -26,11 +26,13 @@ class ClientCredentials(bridge.Grant):
         if authenticated.method == "none":
             raise errors.unauthorized_client("A client that cannot prove who it is gets nothing for itself.")
         scope = scopes.narrow(form.get("scope"), scopes.of_client(self.policies, client))
+        bound = authenticated.bind()
         issued = self.access_tokens.issue(
             client=client,
             scope=scope,
             resource=self.terms.choose_resource(form.get("resource")),
-            bound=authenticated.bind(),
+            jkt=bound.jkt,
+            x5t=bound.x5t,
             now_ms=request.arrived.now_ms,
         )
         return issued.answer()

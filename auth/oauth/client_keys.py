@@ -8,7 +8,7 @@ can make us ask somebody else's server as often as they like. One fetch serves a
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ STALE_MS: Final = 3_600_000
 PATIENCE_MS: Final = 10_000
 _MOST_KEPT: Final = 4_096
 
+T = TypeVar("T")
 Keys = tuple[jose.VerificationKey, ...]
 
 
@@ -40,7 +41,7 @@ class KeyFetcher(Protocol):
 class NoFetcher:
     """Where keys at addresses are not taken."""
 
-    async def fetch(self, url: str) -> Keys:
+    async def fetch(self, url: str) -> Keys:  # noqa: ARG002  whichever
         raise KeysUnreachable
 
 
@@ -116,7 +117,7 @@ def _parse(client: ServedClient) -> list[jose.VerificationKey]:
     return found
 
 
-def _keep(kept: OrderedDict[str, object] | OrderedDict[str, tuple[object, Keys]] | OrderedDict[str, _Fetched], name: str, value: object) -> None:  # noqa: E501
-    kept[name] = value  # type: ignore[assignment, index]
+def _keep(kept: OrderedDict[str, T], name: str, value: T) -> None:
+    kept[name] = value
     if len(kept) > _MOST_KEPT:
         kept.popitem(last=False)

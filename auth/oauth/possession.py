@@ -6,11 +6,11 @@ request. A client without that duty that shows a key gets tokens bound to it all
 
 from typing import Final
 
-import msgspec
-
 from auth import dpop
 from auth.oauth import errors
-from auth.oauth.requests import ClientCertificate, TokenRequest
+from auth.oauth.certificates import ClientCertificate
+from auth.oauth.requests import TokenRequest
+from auth.oauth.standing import Bound
 from keys.served_clients import ServedClient
 
 _DESCRIPTIONS: Final[dict[dpop.Reason, str]] = {
@@ -23,13 +23,6 @@ _DESCRIPTIONS: Final[dict[dpop.Reason, str]] = {
     "wrong_uri": "The DPoP proof's htu is not this address.",
     "stale": "The DPoP proof's iat is not of the last minute.",
 }
-
-
-class Bound(msgspec.Struct, frozen=True):
-    """Thumbprints of a DPoP key, or of a TLS certificate; neither where tokens are bearer tokens."""
-
-    jkt: str | None = None
-    x5t: str | None = None
 
 
 class Proofs:
@@ -72,7 +65,9 @@ def bind(client: ServedClient, proof: dpop.Proof | None, certificate: ClientCert
         if proof is not None:
             raise _refuse("This client's tokens are bound to its certificate.", "proof_of_mtls_client")
         if certificate is None:
-            raise errors.invalid_request("This client gets tokens only over a connection with its certificate.")
+            raise errors.invalid_request(
+                "This client gets tokens only over a connection with its certificate."
+            )
         return Bound(x5t=certificate.thumbprint)
     if proof is not None:
         return Bound(jkt=proof.jkt)

@@ -4,25 +4,21 @@ Nothing of it is trusted: a form that stands here has been read strictly, each p
 and that is all that is known of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from auth.oauth.certificates import ClientCertificate
+from keys.served_clients import ServedClient
 
-class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the client's TLS connection, which proved that it holds the key. `thumbprint` is the `x5t#S256`."""
 
-    thumbprint: str
-    subject_dn: str = ""
-    san_dns: tuple[str, ...] = ()
-    san_uri: tuple[str, ...] = ()
-    san_ip: tuple[str, ...] = ()
-    san_email: tuple[str, ...] = ()
+def _tell_nobody(_: ServedClient) -> None:
+    return
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`url` is the endpoint's own address as the metadata tells it. `source` is the address the client has here,
-    `network` what limits count it by. Prints no value that came.
+    `network` what limits count it by. `identified` is told who it was, once that is proved. Prints no value that came.
     """
 
     form: Mapping[str, str]
@@ -35,6 +31,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     dpop: tuple[str, ...] = ()
     certificate: ClientCertificate | None = None
     request_id: str | None = None
+    identified: Callable[[ServedClient], None] = _tell_nobody
 
     def __repr__(self) -> str:
         return f"TokenRequest({self.url})"

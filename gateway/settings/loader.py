@@ -83,7 +83,9 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 # Left as they are, for the checks to refuse.
 _NOT_FILES = frozenset({"", ":memory:"})
-_PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file", "path"})
+_PATHS = frozenset(
+    {"state_dir", "policies", "ca_file", "client_cert_file", "path", "jwks_file", "key_ca_file"}
+)
 _REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin"})
 
 
