@@ -93,6 +93,8 @@ _PATHS = frozenset(
         "client_cert_file",
         "self_signed_file",
         "path",
+        "jwks_file",
+        "key_ca_file",
     }
 )
 _REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin", "private_key", "smtp_password"})
