@@ -9,6 +9,7 @@ import pytest
 from tests.support import optional
 from tests.support.demo_runs import ROOT, paste, running
 
+TOKEN_BLOCK = re.compile(r"```sh\n(URL=.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n(BASE=.*?)```", re.DOTALL)
 
 
@@ -47,3 +48,11 @@ def test_a_request_that_is_pasted_twice_is_refused(demo: str, tmp_path: Path) ->
     assert found is not None
     curl = found[1][found[1].index("curl ") :]
     assert "replayed_request" in paste(found[1] + "\n" + curl, demo, tmp_path)
+
+
+def test_the_readmes_access_token_lists_orders(demo: str, tmp_path: Path) -> None:
+    """By curl alone, with the client that the demo wrote."""
+    optional.require("curl")
+    found = TOKEN_BLOCK.search((ROOT / "README.md").read_text())
+    assert found is not None
+    assert re.match(r"HTTP/1\.1 200 ", paste(found[1], demo, tmp_path))
