@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from auth.oauth import metadata
 from gateway import clocks, scanners
 from gateway.authorization_server import AuthorizationServer
 from gateway.ledger.follower import Followers
@@ -56,7 +57,9 @@ class Gateway:
         self.clock = clock
         self.drain = Drain()
         self.scanners = scanners.load({name: each.keys for name, each in settings.scanners.items()})
-        self.renderer = Renderer(settings.service.docs_base)
+        self.renderer = Renderer(
+            settings.service.docs_base, metadata.address(settings.service.issuer, metadata.RESOURCE)
+        )
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(
             {
