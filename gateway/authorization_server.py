@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from auth import dpop
-from auth.oauth import bridge
+from auth.oauth import bridge, flows, person_grants
 from auth.oauth.access_tokens import AccessTokens
 from auth.oauth.admissions import Admissions, Throttle
 from auth.oauth.client_authentication import ClientAuthentication
@@ -17,6 +17,7 @@ from auth.oauth.client_credentials import ClientCredentials
 from auth.oauth.client_keys import ClientKeys
 from auth.oauth.decoys import Decoys
 from auth.oauth.grants import OAuthGrants
+from auth.oauth.ground import Ground
 from auth.oauth.issued_tokens import IssuedTokens
 from auth.oauth.metadata import Offer
 from auth.oauth.possession import Proofs
@@ -39,6 +40,7 @@ class AuthorizationServer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     access_tokens: AccessTokens
     issued: IssuedTokens
     grants: OAuthGrants
+    flows: flows.Flows
     proofs: Proofs
     terms: Terms
     offer: Offer
@@ -58,14 +60,18 @@ def build(
     )
     changes = Changes(store.engine, store.wakeup, clock)
     grants = OAuthGrants(store.engine, changes)
+    yes = _build_flows(configured, node, changes, clock, terms)
     server = bridge.Server(clients)
     server.register(ClientCredentials, policies=configured.policies, terms=terms, access_tokens=access_tokens)
+    for grant in person_grants.ALL:
+        server.register(grant, flows=yes, access_tokens=access_tokens)
     return AuthorizationServer(
         tokens=server,
         clients=clients,
         access_tokens=access_tokens,
         issued=IssuedTokens(store.engine, changes, grants, ring.jwks, terms.issuer),
         grants=grants,
+        flows=yes,
         proofs=proofs,
         terms=terms,
         offer=_build_offer(configured, terms, server.grant_types),
@@ -89,6 +95,22 @@ def build_terms(configured: Settings) -> Terms:
         device_ms=oauth.device_lifetime_ms,
         access_ms=oauth.lifetime_ms,
     )
+
+
+def _build_flows(
+    configured: Settings, node: composition.Node, changes: Changes, clock: Clock, terms: Terms
+) -> flows.Flows:
+    ground = Ground(
+        engine=node.store.engine,
+        changes=changes,
+        clients=node.clients,
+        policies=configured.policies,
+        admission=node.admission,
+        clock=clock,
+        entropy=token_bytes,
+        terms=terms,
+    )
+    return flows.build(ground)
 
 
 def _build_clients(

@@ -10,6 +10,8 @@ from typing import Final
 
 EMERGENCY: Final = frozenset(
     {
+        "client.freeze",
+        "client.revoke",
         "environment.freeze",
         "key.freeze",
         "key.revoke",
@@ -21,14 +23,19 @@ EMERGENCY: Final = frozenset(
         "upstream.revoke",
     }
 )
-TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
+TAKING_BACK: Final = frozenset(
+    {"client.unfreeze", "environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"}
+)
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
-INCLUDED_IN: Final = {"key.widen": "key.change"}
+INCLUDED_IN: Final = {"client.widen": "client.change", "key.widen": "key.change"}
 ALL: Final = (
     EMERGENCY
     | TAKING_BACK
     | {
         "break-glass",
+        "client.change",
+        "client.create",
+        "client.widen",
         "key.change",
         "key.create",
         "key.widen",

@@ -24,6 +24,7 @@ COMMANDS: Final = MappingProxyType(
         "doctor": "gateway.cli.doctor:doctor",
         "partners": "gateway.cli.partner_commands:partners",
         "keys": "gateway.cli.key_commands:keys",
+        "clients": "gateway.cli.client_commands:clients",
         "freeze": "gateway.cli.freeze_commands:freeze",
         "unfreeze": "gateway.cli.freeze_commands:unfreeze",
         "freezes": "gateway.cli.freeze_commands:freezes",
