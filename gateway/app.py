@@ -245,4 +245,5 @@ def serve_worker(
         serve=lambda exchange: gateway.edge(exchange),  # noqa: PLW0108  the edge is there once the life span began
         drain=gateway.drain,
         on_drain=gateway.begin_drain,
+        tls=gateway.tls,
     )

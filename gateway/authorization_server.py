@@ -22,7 +22,7 @@ from auth.oauth.issued_tokens import IssuedTokens
 from auth.oauth.metadata import Offer
 from auth.oauth.possession import Proofs
 from auth.oauth.terms import Terms
-from gateway import clocks, composition, tokens
+from gateway import client_certificates, clocks, composition, tokens
 from gateway.settings import Settings
 from keys.changes import Changes, Clock
 from keys.ring import Ring
@@ -138,6 +138,6 @@ def _build_offer(configured: Settings, terms: Terms, grant_types: tuple[str, ...
         scopes=tuple(scopes),
         grant_types=grant_types,
         docs=configured.service.docs_base,
-        certificates=configured.oauth.client_certificate_header is not None,
+        certificates=client_certificates.can_be_seen(configured),
         registration=configured.oauth.registration,
     )

@@ -63,10 +63,6 @@ _GATEWAY_OWNED = frozenset(
         b"x-remote-user",
         b"true-client-ip",
         b"x-client-ip",
-        # Who the client is by its certificate is for whoever ended TLS to say.
-        b"client-cert",
-        b"client-cert-chain",
-        b"x-client-cert",
         b"x-cluster-client-ip",
         b"cf-connecting-ip",
         # A framework behind us that obeys one of these would serve another method or path than was authorised.
@@ -82,9 +78,12 @@ _GATEWAY_OWNED = frozenset(
         b"tracestate",
     }
 )
-_NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
+# Who a client is by its certificate is for whoever ended TLS to say.
+_OF_CERTIFICATES = frozenset({b"client-cert", b"client-cert-chain", b"x-client-cert"})
+_CERTIFICATE_FAMILIES = (b"ssl-client-", b"x-ssl-client-", b"x-amzn-mtls-")
+_NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED | _OF_CERTIFICATES
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
-_FAMILIES = (b"x-forwarded-", b"x-envoy-", b"ssl-client-", b"x-ssl-client-", b"x-amzn-mtls-")
+_FAMILIES = (b"x-forwarded-", b"x-envoy-", *_CERTIFICATE_FAMILIES)
 
 # What a body is, and what it may be answered with, is the client's to say; `Authorization` it may not say anyway.
 _NO_CREDENTIAL = (_NOT_FORWARDED | _SINGLE | {b"accept", b"content-encoding", b"content-digest"}) - {
@@ -200,6 +199,13 @@ def _find_presented(plan: HeaderPlan, values: list[bytes], claimed: Claimed) -> 
 def may_carry_credential(name: bytes) -> bool:
     """Whether the gateway may say who it is under this name, in lower case, to an upstream."""
     return name not in _NO_CREDENTIAL and not name.startswith((NAMESPACE, *_FAMILIES))
+
+
+def may_carry_certificate(name: bytes) -> bool:
+    """Whether a proxy of ours may tell of a client's certificate under this name, in lower case."""
+    if name in _OF_CERTIFICATES or name.startswith(_CERTIFICATE_FAMILIES):
+        return True
+    return name != b"authorization" and may_carry_credential(name)
 
 
 def _pass_on(plan: HeaderPlan, values: list[bytes], dropped: set[bytes]) -> tuple[bytes, int]:

@@ -33,6 +33,18 @@ class ServiceSettings(Table, frozen=True):
     policies: str = "policies.toml"
 
 
+class ServerTlsSettings(Table, frozen=True):
+    """The node's own TLS, on every port of it. What a client's certificate has to lead to, or to be, is in two files:
+    authorities, and certificates that vouch for themselves alone.
+    """
+
+    cert_file: str
+    private_key: str
+    client_certificates: Literal["off", "optional"] = "off"
+    client_ca_file: str | None = None
+    self_signed_file: str | None = None
+
+
 class ServerSettings(Table, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -47,6 +59,7 @@ class ServerSettings(Table, frozen=True):
     max_target_bytes: Positive = 8_192
     body_budget_bytes: Positive = 268_435_456
     drain_ms: NotNegative = 5_000
+    tls: ServerTlsSettings | None = None
 
 
 class ControlSettings(Table, frozen=True):
