@@ -165,7 +165,7 @@ def _fixed(version: int, shape: _Shape, size: int) -> dict[Place, bool]:
 def _finder(centre: Place, size: int) -> dict[Place, bool]:
     reach = range(-4, 5)
     around = {(centre[0] + x, centre[1] + y): max(abs(x), abs(y)) not in {2, 4} for x in reach for y in reach}
-    return {place: dark for place, dark in around.items() if 0 <= min(place) and max(place) < size}
+    return {place: dark for place, dark in around.items() if min(place) >= 0 and max(place) < size}
 
 
 def _alignment(centre: Place) -> dict[Place, bool]:

@@ -14,7 +14,7 @@ from gateway.pages.assets import Assets
 from gateway.pages.rendering import Templates, duration, moment, monogram, plain
 from keys.client_records import About
 from policies import document
-from tests.support.pages import served_client
+from tests.support.oauth_people import make_client as served_client
 
 TEMPLATES = Templates(Assets())
 PERSON = SimpleNamespace(name="<b>Ann</b>", email="ann@acme.example", partner="acme", roles=("trader",))
