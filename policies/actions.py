@@ -10,6 +10,8 @@ from typing import Final
 
 EMERGENCY: Final = frozenset(
     {
+        "account.disable",
+        "account.sign-out",
         "environment.freeze",
         "key.freeze",
         "key.revoke",
@@ -21,13 +23,18 @@ EMERGENCY: Final = frozenset(
         "upstream.revoke",
     }
 )
-TAKING_BACK: Final = frozenset({"environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"})
+TAKING_BACK: Final = frozenset(
+    {"account.enable", "environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"}
+)
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
 INCLUDED_IN: Final = {"key.widen": "key.change"}
 ALL: Final = (
     EMERGENCY
     | TAKING_BACK
     | {
+        "account.invite",
+        "account.reset",
+        "account.roles",
         "break-glass",
         "key.change",
         "key.create",
@@ -51,7 +58,9 @@ ALL: Final = (
 )
 # By which somebody could be made who lets their own requests pass.
 GUARDED_PERMISSIONS: Final = frozenset({"control:approve", "control:break-glass"})
-HANDING_OUT: Final = frozenset({"key.create", "key.widen", "secret.rotate"})
+HANDING_OUT: Final = frozenset(
+    {"account.invite", "account.roles", "key.create", "key.widen", "secret.rotate"}
+)
 
 
 class UnknownAction(LookupError):

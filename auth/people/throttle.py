@@ -1,8 +1,9 @@
 """How often somebody may try: by account and by source, counted by the admission store before anything is worked out.
 
 Invariant: both are charged or neither is. An account is counted whether it exists or not, by its address, so a refusal
-tells nothing. Addresses fall into a bounded number of buckets, so that whoever tries many of them cannot fill the
-store's table. While the store is away this node counts alone (`outage="local"`): nobody is let try without a count.
+tells nothing. Accounts and sources fall into a bounded number of buckets each, so that whoever has many of them cannot
+fill the store's table. While the store is away this node counts alone (`outage="local"`): nobody is let try without
+being counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from policies.gcra import Limit
 _MINUTE_US: Final = 60_000_000
 _SLOT: Final = "people"
 # Two strangers share one by chance, at worst they share a wait.
-_ACCOUNT_BUCKETS: Final = 16_384
+_BUCKETS: Final = 8_192
 _WAIT_WITHOUT_STORE_MS: Final = 5_000
 
 SOURCE: Final = Limit(name="sign-in-source", rate=60, per_us=15 * _MINUTE_US, burst=30, outage="local")
@@ -61,9 +62,13 @@ class Throttle:
 
 
 def _by_source(source: str) -> Bucket:
-    return Bucket(f"src:{source}", SOURCE, 1)
+    return Bucket(f"src:{_number(source)}", SOURCE, 1)
 
 
 def _by_account(kind: str, limit: Limit, name: str) -> Bucket:
+    return Bucket(f"{kind}:{_number(name)}", limit, 1)
+
+
+def _number(name: str) -> int:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
-    return Bucket(f"{kind}:{int.from_bytes(digest[:8]) % _ACCOUNT_BUCKETS}", limit, 1)
+    return int.from_bytes(digest[:8]) % _BUCKETS

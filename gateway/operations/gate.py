@@ -20,7 +20,7 @@ secrets: what is not in it, an approval does not bind. `facts` is what rules may
 here, and what a key is granted becomes part of the change: a role that has grown since makes another change of it.
 `standing` is the subject with its revision *as the operation has read it*: give it wherever the meaning of the change
 rests on what the subject is now, and always for taking something back. Only `key`, `partner`, `secret`, `webhook`,
-`route` and `environment` have one; a freeze that is not there stands at revision 0.
+`account`, `route` and `environment` have one; a freeze that is not there stands at revision 0.
 
 The answer is the author to act with. It carries what lets the change pass, which `Changes.begin` spends in the
 transaction that it opens; so an operation of several transactions gives the others `author.going_on()`, and one that

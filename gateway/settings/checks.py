@@ -12,6 +12,7 @@ from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.kms_checks import find_kms_faults
+from gateway.settings.people_checks import find_people_faults
 from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
 from gateway.settings.sink_checks import find_sink_faults
@@ -231,6 +232,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_upstreams,
     _check_scanners,
     _check_webhooks,
+    find_people_faults,
     find_route_faults,
     find_sink_faults,
 )

@@ -84,7 +84,7 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
 # Left as they are, for the checks to refuse.
 _NOT_FILES = frozenset({"", ":memory:"})
 _PATHS = frozenset({"state_dir", "policies", "ca_file", "client_cert_file", "path"})
-_REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin"})
+_REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin", "smtp_password"})
 
 
 def _anchor(table: Any, directory: Path) -> Any:  # noqa: ANN401  any table, and the same kind of table back
