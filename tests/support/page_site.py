@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import email
+import email.policy
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,10 @@ import msgspec
 from auth.people import one_time_passwords
 from auth.people.accounts import Invitation
 from auth.people.records import Account
+from gateway import clocks
 from gateway.pages.services import Services
 from keys.client_records import About
+from gateway.trace import Trace
 from keys.secret import SecretBytes
 from keys.served_clients import ServedClient
 from tests.support import control_roles, gateway_config, oauth_clients
@@ -22,6 +28,7 @@ from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.oauth_people import CHALLENGE, DEVICE
 from tests.support.page_visits import Visitor
 
+_TICKET = re.compile(r"ticket=([A-Za-z0-9_-]{43})")
 ORIGIN = "https://gateway.test"
 REDIRECT = "https://app.example/callback?app=desk"
 PASSWORD = "a long walk to the harbour"
@@ -73,23 +80,23 @@ class Site:
         return made
 
     async def invite(
-        self, email: str = "ann@acme.example", *, roles: tuple[str, ...] = ("viewer",), name: str = "Ann"
+        self, address: str = "ann@acme.example", *, roles: tuple[str, ...] = ("viewer",), name: str = "Ann"
     ) -> tuple[Account, str]:
-        asked = Invitation(email=email, name=name, partner="acme", roles=roles)
+        asked = Invitation(email=address, name=name, partner="acme", roles=roles)
         account, ticket = await self.services.people.accounts.prepare(asked, author=AUTHOR)
         return account, ticket.reveal()
 
-    async def newcomer(self, email: str = "ann@acme.example", **asked: Any) -> tuple[Account, Visitor]:  # noqa: ANN401  see invite
+    async def newcomer(self, address: str = "ann@acme.example", **asked: Any) -> tuple[Account, Visitor]:  # noqa: ANN401  see invite
         """Somebody who has come by their invitation, as far as their password leads."""
-        account, ticket = await self.invite(email, **asked)
+        account, ticket = await self.invite(address, **asked)
         visitor = self.visitor()
         await visitor.open(f"/oauth/invitation?ticket={ticket}")
         await visitor.send("/oauth/invitation", password=PASSWORD, again=PASSWORD)
         return account, visitor
 
-    async def trader(self, email: str = "tom@acme.example") -> tuple[Account, Visitor, Device]:
+    async def trader(self, address: str = "tom@acme.example") -> tuple[Account, Visitor, Device]:
         """Somebody whose role asks for a second factor, and who has set one up."""
-        account, visitor = await self.newcomer(email, roles=("trader",), name="Tom")
+        account, visitor = await self.newcomer(address, roles=("trader",), name="Tom")
         await visitor.follow()
         device = await enrol(self, visitor)
         return account, visitor, device
@@ -124,9 +131,13 @@ class Site:
 
     async def reset_ticket(self) -> str:
         """As the mail holds it that was asked for last."""
-        await self.services.people.passwords.answer_all()
-        mails = sorted((self.node.place / "outbox").iterdir(), key=lambda file: file.stat().st_mtime_ns)
-        found = _TICKET.search(mails[-1].read_text())
+        outbox = Path(self.node.gateway.settings.service.state_dir) / "outbox"
+        async with asyncio.timeout(30):
+            while not list(outbox.glob("*.eml")):  # noqa: ASYNC110  the node writes it on its own time, and tells nobody
+                await asyncio.sleep(0.01)
+        mails = sorted(outbox.glob("*.eml"))
+        mail = email.message_from_bytes(mails[-1].read_bytes(), policy=email.policy.default)
+        found = _TICKET.search(mail.get_content())
         assert found is not None
         return found[1]
 
@@ -163,7 +174,7 @@ def _decode(key: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def page_site(place: Path, changes: gateway_config.Table | None = None) -> AsyncIterator[Site]:
-    clock = Clock(1_790_000_000_000)
+    clock = Clock(clocks.wall_ms())
     policies = gateway_config.merged(gateway_config.policies(), POLICIES)
     async with control_node(place, policies, surfaces=SURFACES, changes=changes, clock=clock) as node:
         site = Site(node, clock)

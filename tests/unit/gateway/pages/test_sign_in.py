@@ -139,13 +139,14 @@ async def test_whose_role_asks_for_a_second_factor_sets_one_up_first(site: Site)
 
 
 async def test_guessing_is_slowed_down(site: Site) -> None:
-    """Before any password is worked out; the answer says when to come back."""
-    await site.newcomer()
+    """Six digits stand few guesses; the answer says when to come back."""
+    await site.trader()
     visitor = site.visitor()
     await visitor.open("/oauth/sign-in")
-    seen = [(await visitor.send("/oauth/sign-in", email=EMAIL, password="x" * 12)).status for _ in range(12)]
-    assert seen[0] == 403
-    assert seen[-1] == 429
+    await visitor.send("/oauth/sign-in", email="tom@acme.example", password=PASSWORD)
+    await visitor.follow()
+    seen = [(await visitor.send("/oauth/sign-in/code", code="000000")).status for _ in range(6)]
+    assert (seen[0], seen[-1]) == (403, 429)
     assert int(visitor.page.header("retry-after") or 0) > 0
 
 
