@@ -66,10 +66,11 @@ class Visitor:
         return await self._ask("POST", action, [form, *headers], urlencode(fields).encode())
 
     def fields(self, action: str) -> dict[str, str]:
-        """As the last page sets them."""
-        form = next((each for each in _FORM.finditer(self.text) if html.unescape(each[1]) == action), None)
-        if form is None:
+        """As the last page sets them, in the last form that is sent there."""
+        forms = [each for each in _FORM.finditer(self.text) if html.unescape(each[1]) == action]
+        if not forms:
             raise NoSuchForm(f"{action} in {self.page}")
+        form = forms[-1]
         hidden = {name: html.unescape(value) for name, value in _HIDDEN.findall(form[0])}
         return hidden | dict.fromkeys(_CHECKED.findall(form[0]), "on")
 
