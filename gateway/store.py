@@ -181,5 +181,6 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         rings=store.rings,
         upstream_credentials=store.upstream_credentials,
         webhooks=store.webhooks,
+        oauth_clients=store.oauth_clients,
         people=store.people,
     )

@@ -20,6 +20,7 @@ _TABLES: Final = {
     "key": schema.api_keys,
     "partner": schema.partners,
     "secret": schema.secrets,
+    "client": schema.oauth_clients,
     "webhook": schema.webhooks,
 }
 _NEVER_CHANGED: Final = 0

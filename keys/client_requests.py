@@ -80,7 +80,7 @@ class InvalidRedirectUri(refusals.InvalidRequest):
 
 
 class InvalidKeys(refusals.InvalidRequest):
-    field = "jwks"
+    field = "jwk"
 
 
 class InvalidKeysUrl(refusals.InvalidRequest):
@@ -93,6 +93,11 @@ class InvalidCertificate(refusals.InvalidRequest):
 
 class InvalidAbout(refusals.InvalidRequest):
     field = "about"
+
+
+def default_binding(authentication: str) -> Binding:
+    """Whoever shows a certificate anyway has its tokens bound to that."""
+    return "mtls" if authentication in {_BY_NAME, _BY_CERTIFICATE} else "dpop"
 
 
 def check_client(request: ClientRequest, now_ms: int) -> ClientRequest:

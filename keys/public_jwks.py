@@ -43,7 +43,7 @@ _NAMES: Final = MappingProxyType[Algorithm, frozenset[str]](
 
 
 class InvalidJwk(refusals.InvalidRequest):
-    field = "jwks"
+    field = "jwk"
 
     def __init__(self, why: str) -> None:
         super().__init__(f"not a public key that a client can have: {why}")
@@ -104,6 +104,11 @@ def parse_set(content: object) -> tuple[PublicJwk, ...]:
     return tuple(
         parse(each) for each in listed if not (isinstance(each, Mapping) and each.get("use") == "enc")
     )
+
+
+def write(public_key: bytes) -> str:
+    """The public key of any secret's version, to look at: a JSON Web Key as it is kept, an Ed25519 key in hex."""
+    return public_key.hex() if len(public_key) == ed25519.SIZE else public_key.decode()
 
 
 def _verifies(operations: object) -> bool:

@@ -12,6 +12,8 @@ EMERGENCY: Final = frozenset(
     {
         "account.disable",
         "account.sign-out",
+        "client.freeze",
+        "client.revoke",
         "environment.freeze",
         "key.freeze",
         "key.revoke",
@@ -24,10 +26,17 @@ EMERGENCY: Final = frozenset(
     }
 )
 TAKING_BACK: Final = frozenset(
-    {"account.enable", "environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"}
+    {
+        "account.enable",
+        "client.unfreeze",
+        "environment.unfreeze",
+        "key.unfreeze",
+        "partner.unfreeze",
+        "route.unfreeze",
+    }
 )
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
-INCLUDED_IN: Final = {"key.widen": "key.change"}
+INCLUDED_IN: Final = {"client.widen": "client.change", "key.widen": "key.change"}
 ALL: Final = (
     EMERGENCY
     | TAKING_BACK
@@ -36,6 +45,9 @@ ALL: Final = (
         "account.reset",
         "account.roles",
         "break-glass",
+        "client.change",
+        "client.create",
+        "client.widen",
         "key.change",
         "key.create",
         "key.widen",

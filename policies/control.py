@@ -15,6 +15,8 @@ PARTNERS_WRITE: Final = "control:partners-write"
 KEYS_READ: Final = "control:keys-read"
 KEYS_WRITE: Final = "control:keys-write"
 KEYS_REVOKE: Final = "control:keys-revoke"
+CLIENTS_READ: Final = "control:clients-read"
+CLIENTS_WRITE: Final = "control:clients-write"
 SECRETS_READ: Final = "control:secrets-read"
 SECRETS_ROTATE: Final = "control:secrets-rotate"
 FREEZE: Final = "control:freeze"
@@ -41,9 +43,11 @@ DESCRIPTIONS: Final = MappingProxyType(
         KEYS_READ: "See API keys",
         KEYS_WRITE: "Make API keys and change them",
         KEYS_REVOKE: "Revoke API keys",
+        CLIENTS_READ: "See OAuth clients",
+        CLIENTS_WRITE: "Make OAuth clients, change and revoke them",
         SECRETS_READ: "See secrets' versions, schedules and receipts, never what is secret",
         SECRETS_ROTATE: "Rotate, retire and revoke versions of secrets",
-        FREEZE: "Freeze keys, partners, routes and environments",
+        FREEZE: "Freeze keys, clients, partners, routes and environments",
         UNFREEZE: "Take a freeze back",
         FREEZES_READ: "See what is frozen",
         APPROVALS_READ: "See what waits for a second person",

@@ -25,6 +25,7 @@ COMMANDS: Final = MappingProxyType(
         "partners": "gateway.cli.partner_commands:partners",
         "people": "gateway.cli.people_commands:people",
         "keys": "gateway.cli.key_commands:keys",
+        "clients": "gateway.cli.client_commands:clients",
         "freeze": "gateway.cli.freeze_commands:freeze",
         "unfreeze": "gateway.cli.freeze_commands:unfreeze",
         "freezes": "gateway.cli.freeze_commands:freezes",

@@ -4,14 +4,15 @@ Invariant: a new secret is printed once, by the `rotate` that made it; no other 
 """
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
 
 from gateway import clocks, durations, spread
-from gateway.cli import consent, context, moments, node_status_commands, output, spreading
+from gateway.cli import consent, context, jwk_files, moments, node_status_commands, output, spreading
 from gateway.operations import Operations, Operator
-from keys import rotation
+from keys import public_jwks, rotation
 from keys.due import Action
 from keys.held import HeldSecret
 from keys.kinds import Offer
@@ -139,6 +140,7 @@ def plan(until: int | None, as_json: bool) -> None:
 @click.argument("secret_id", metavar="ID")
 @_overlap
 @click.option("--public-key", metavar="HEX", callback=_parse_hex, help="An ed25519 key's new public half.")
+@click.option("--jwk", "jwk_file", type=click.Path(path_type=Path), help="An OAuth client's new public key.")
 @click.option(
     "--proof", metavar="HEX", callback=_parse_hex, help="Made with the new private key: docs/rotation.md."
 )
@@ -161,11 +163,16 @@ def rotate(
     secret_id: str,
     *,
     public_key: bytes | None,
+    jwk_file: Path | None,
     proof: bytes | None,
     as_json: bool,
     **wished: Any,  # noqa: ANN401  click hands the options on
 ) -> None:
     """Make a new version of a secret. Prints the new secret, this once."""
+    if jwk_file is not None:
+        if public_key is not None:
+            raise click.UsageError("--public-key and --jwk: a new version has one key")
+        public_key = jwk_files.read(jwk_file)
     wish, offer = Wish(**wished), Offer(public_key=public_key, proof=proof)
 
     def apply(ops: Operations, by: Operator) -> Awaitable[Rotated]:
@@ -305,7 +312,7 @@ def _view_version(version: SecretVersion) -> dict[str, Any]:
     return {
         "version": version.version,
         "state": version.state,
-        "public_key": None if version.public_key is None else version.public_key.hex(),
+        "public_key": None if version.public_key is None else public_jwks.write(version.public_key),
         "public_id": version.public_id,
         **{name: moments.show(getattr(version, name)) for name in times},
         "last_used_source": version.last_used_source,

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.operations.approval_operations import ApprovalOperations
 from gateway.operations.audit_operations import AuditOperations
 from gateway.operations.break_glass_operations import BreakGlassOperations
+from gateway.operations.client_operations import ClientOperations
 from gateway.operations.freeze_operations import FindEnvironment, FreezeOperations
 from gateway.operations.gate import ApprovalNeeded, Gate
 from gateway.operations.key_operations import KeyOperations
@@ -31,7 +32,7 @@ from gateway.operations.operator import (
 from gateway.operations.partner_operations import PartnerOperations
 from gateway.operations.people_operations import PeopleOperations
 from gateway.operations.ring_operations import RingOperations
-from gateway.operations.secret_operations import SecretOperations
+from gateway.operations.secret_operations import Holders, SecretOperations
 from gateway.operations.upstream_operations import UpstreamOperations
 from gateway.operations.webhook_operations import WebhookOperations
 from gateway.people import StoredPeople
@@ -42,6 +43,7 @@ from keys.custody import Custody
 from keys.data_keys import DataKeys
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.oauth_clients import OAuthClients
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring_rotation import RingRotation
@@ -88,6 +90,7 @@ class Operations:
         rings: Mapping[str, RingRotation],
         upstream_credentials: UpstreamCredentials,
         webhooks: Webhooks,
+        oauth_clients: OAuthClients,
         people: StoredPeople,
     ) -> None:
         """`lost_after_ms`: a node that has said nothing for so long is lost."""
@@ -95,7 +98,10 @@ class Operations:
         self.gate = Gate(approvals, break_glass, policies)
         self.partners = PartnerOperations(custody, policies, self.gate)
         self.keys = KeyOperations(custody, policies, self.gate)
-        self.secrets = SecretOperations(rotations, secret_pages, custody, policies, self.gate, upkeep)
+        self.clients = ClientOperations(oauth_clients, custody, policies, self.gate)
+        self.secrets = SecretOperations(
+            rotations, secret_pages, Holders(custody, oauth_clients, policies), self.gate, upkeep
+        )
         self.leaks = LeakOperations(leaks)
         self.audit = AuditOperations(engine_)
         self.approvals = ApprovalOperations(engine_, approvals, policies)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.operations.client_operations import find_granted
 from gateway.operations.gate import NOTHING as NO_FACTS
 from gateway.operations.gate import Facts, Gate, Standing
 from gateway.operations.operator import Operator, PermissionMissing
@@ -25,6 +26,7 @@ from keys.custody import Custody
 from keys.due import Action
 from keys.held import HeldSecret
 from keys.kinds import NOTHING, Offer
+from keys.oauth_clients import OAuthClients
 from keys.register import Kind
 from keys.rotations import PLAIN, Rotated, Rotations, Wish
 from keys.scheduler import Upkeep
@@ -48,20 +50,38 @@ class RotatedElsewhere(refusals.Conflict):
         )
 
 
+class Holders:
+    """Whose secrets and keys they are, and what these may do: whoever is shown a new one can do that."""
+
+    def __init__(self, custody: Custody, clients: OAuthClients, policies: Policies) -> None:
+        self._custody = custody
+        self._clients = clients
+        self._policies = policies
+
+    async def find_facts(self, secret: HeldSecret) -> Facts:
+        """Rules ask about them."""
+        if secret.kind == "api-key":
+            key = await self._custody.get_key(secret.id)
+            granted = self._policies.permissions_of(key.roles, key.permissions)
+            return Facts(granted=granted, roles=frozenset(key.roles))
+        if secret.kind == "oauth-client":
+            client = await self._clients.get(secret.id)
+            return Facts(granted=find_granted(self._policies, client.roles, client.permissions))
+        return NO_FACTS
+
+
 class SecretOperations:
-    def __init__(  # noqa: PLR0913, PLR0917  the services that it is the layer over
+    def __init__(
         self,
         rotations: Rotations,
         pages: SecretPages,
-        custody: Custody,
-        policies: Policies,
+        holders: Holders,
         gate: Gate,
         upkeep: Sequence[Upkeep],
     ) -> None:
         self._rotations = rotations
         self._pages = pages
-        self._custody = custody
-        self._policies = policies
+        self._holders = holders
         self._gate = gate
         self._upkeep = tuple(upkeep)
 
@@ -151,7 +171,7 @@ class SecretOperations:
     ) -> HeldSecret:
         secret = await self._get_own(by, secret_id)
         change = {"version": version, "even_if_used": even_if_used}
-        facts = await self._find_facts(secret)
+        facts = await self._holders.find_facts(secret)
         author = await self._pass(by, "secret.retire", secret, change, facts, reason)
         return await self._rotations.retire(secret_id, version, even_if_used=even_if_used, author=author)
 
@@ -169,7 +189,7 @@ class SecretOperations:
         self, by: Operator, secret_id: str, version: int, *, reason: str | None = None
     ) -> HeldSecret:
         secret = await self._get_own(by, secret_id)
-        facts = await self._find_facts(secret)
+        facts = await self._holders.find_facts(secret)
         author = await self._pass(by, "secret.destroy", secret, {"version": version}, facts, reason)
         return await self._rotations.destroy(secret_id, version, author=author)
 
@@ -215,24 +235,19 @@ class SecretOperations:
         if secret.kind == "webhook":
             # Whoever is shown it can speak to the partner in our name.
             by.require(control.WEBHOOKS_WRITE)
+        if secret.kind == "oauth-client":
+            # Whose key it is, is what the client is.
+            by.require(control.CLIENTS_WRITE)
         command = _ELSEWHERE.get(secret.kind)
         if command is not None:
             # Nobody is asked to approve what could not be done.
             raise RotatedElsewhere(secret, command)
         return secret
 
-    async def _find_facts(self, secret: HeldSecret) -> Facts:
-        """Whoever is shown a key's new secret can do what the key can: rules ask about that."""
-        if secret.kind != "api-key":
-            return NO_FACTS
-        key = await self._custody.get_key(secret.id)
-        granted = self._policies.permissions_of(key.roles, key.permissions)
-        return Facts(granted=granted, roles=frozenset(key.roles))
-
     async def _pass_taking_over(
         self, by: Operator, secret: HeldSecret, change: dict[str, Any], reason: str | None
     ) -> Author:
-        facts = await self._find_facts(secret)
+        facts = await self._holders.find_facts(secret)
         for permission in sorted(facts.granted):
             if permission.startswith(control.SCOPE) and permission not in by.permissions:
                 raise PermissionMissing(permission)

@@ -20,7 +20,7 @@ from keys.approval_records import Wanted
 from keys.changes import Author
 from policies import control
 from storage import audit, engine
-from tests.support import control_roles, rawhttp, webhooks
+from tests.support import control_roles, oauth_clients, rawhttp, webhooks
 from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.signing import Signer
 
@@ -80,6 +80,7 @@ class Subjects:
         self._numbers = itertools.count(1)
         self._kept: dict[tuple[str, str, str], str] = {}
         self._makers = {
+            "client_id": self._client,
             "key_id": self._key,
             "partner_id": self._partner,
             "secret_id": self._secret,
@@ -107,6 +108,12 @@ class Subjects:
 
     async def _key(self, partner: str, environment: str) -> str:
         return (await self._node.make_key("trader", partner=partner, environment=environment)).key_id
+
+    async def _client(self, partner: str, environment: str) -> str:
+        made = await oauth_clients.made(
+            self._node.store.oauth_clients, partner=partner, environment=environment
+        )
+        return made.id
 
     async def _secret(self, partner: str, environment: str) -> str:
         """Within an overlap: its first version retires, its second is active."""

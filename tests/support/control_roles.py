@@ -15,6 +15,8 @@ _ADMIN = {
     control.KEYS_READ,
     control.KEYS_WRITE,
     control.KEYS_REVOKE,
+    control.CLIENTS_READ,
+    control.CLIENTS_WRITE,
     control.SECRETS_READ,
     control.SECRETS_ROTATE,
     control.FREEZE,

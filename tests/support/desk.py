@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.operations import ApprovalNeeded, Operations, Operator
+from keys import kinds as kinds_
 from keys.api_key_secrets import ApiKeySecrets
 from keys.approval_records import Approval
 from keys.approvals import Approvals
@@ -16,6 +17,8 @@ from keys.break_glass import BreakGlass
 from keys.environment import ENVIRONMENTS
 from keys.freezes import Freezes
 from keys.leaks import Leaks
+from keys.oauth_client_secrets import OAuthClientSecrets
+from keys.register import Kind
 from keys.resealing import Resealing
 from keys.rewrapping import Rewrapping
 from keys.ring_rotation import RingRotation, RingTimes
@@ -112,7 +115,10 @@ def _build_operations(
     wrappers: Wrappers | None = None,
 ) -> Operations:
     engine = room.engine
-    secrets = ApiKeySecrets(engine, room.data_keys, os.urandom)
+    kinds: dict[Kind, kinds_.Kind] = {
+        "api-key": ApiKeySecrets(engine, room.data_keys, os.urandom),
+        "oauth-client": OAuthClientSecrets(engine, room.data_keys, os.urandom),
+    }
     ring = RingRotation(room.ring(), room.changes, RingTimes(lifetime_ms=30_000))
     return Operations(
         engine,
@@ -124,7 +130,7 @@ def _build_operations(
         Freezes(engine, room.changes),
         str,
         rotations=room.rotations,
-        secret_pages=SecretPages(engine, room.clock, {"api-key": secrets}, Schedules()),
+        secret_pages=SecretPages(engine, room.clock, kinds, Schedules()),
         upkeep=(room.rotations, *upkeep),
         lost_after_ms=10_000,
         data_keys=room.data_keys,
@@ -133,6 +139,7 @@ def _build_operations(
         rings={ring.name: ring},
         upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
         webhooks=hooks,
+        oauth_clients=room.oauth_clients,
     )
 
 

@@ -37,6 +37,7 @@ from gateway.api.control import documents, endpoint
 from gateway.api.control.approvals import ApprovalController
 from gateway.api.control.audit import AuditController
 from gateway.api.control.break_glass import BreakGlassController
+from gateway.api.control.clients import ClientController
 from gateway.api.control.custody import CustodyController
 from gateway.api.control.freezes import FreezeController
 from gateway.api.control.keys import KeyController
@@ -53,6 +54,7 @@ __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
 _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     PartnerController,
     KeyController,
+    ClientController,
     SecretController,
     FreezeController,
     ApprovalController,

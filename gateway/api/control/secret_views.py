@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.api.control import types
+from gateway.api.control.jwk_types import Jwk
 from gateway.api.control.rules import PREFIX
-from keys import due, rotation
+from keys import due, public_jwks, rotation
 from keys.held import HeldSecret
 from keys.records import SecretVersion, VersionState
 from keys.register import Kind
@@ -45,7 +46,7 @@ class PlanQuery(SecretQuery, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Preparation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`activates_at`: null waits for `activate`. `even_if_used`: at that moment no overlap begins, though somebody uses
-    the version before. `public_key` and `proof`: for an Ed25519 key.
+    the version before. `public_key` and `proof`: for an Ed25519 key. `jwk`: for an OAuth client's keys.
     """
 
     activates_at: types.Moment | None = None
@@ -53,12 +54,14 @@ class Preparation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     even_if_used: bool = False
     public_key: types.PublicKey | None = None
     proof: Proof | None = None
+    jwk: Jwk | None = None
     reason: types.Reason | None = None
 
 
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`expected`: the version that is active, as you know it. `replaces_lost`: the active version's secret never
-    arrived, so that one ends, and the one before it goes on. `public_key` and `proof`: for an Ed25519 key.
+    arrived, so that one ends, and the one before it goes on. `public_key` and `proof`: for an Ed25519 key. `jwk`: for
+    an OAuth client's keys.
     """
 
     overlap: Overlap | None = None
@@ -67,6 +70,7 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     replaces_lost: bool = False
     public_key: types.PublicKey | None = None
     proof: Proof | None = None
+    jwk: Jwk | None = None
     reason: types.Reason | None = None
 
 
@@ -87,7 +91,7 @@ class Retirement(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ShownVersion(Struct, frozen=True, kw_only=True):
-    """`public_id`: what verifiers know a signing key by."""
+    """`public_id`: what verifiers know a signing key by. `public_key`: in hex, or an OAuth client's as JSON."""
 
     version: int
     state: VersionState
@@ -218,7 +222,9 @@ def _about(secret: HeldSecret) -> dict[str, Any]:
 
 def _fields(kind: type[Shown], version: SecretVersion) -> Shown:
     told = {name: getattr(version, name) for name in kind.__struct_fields__ if name != "public_key"}
-    return kind(**told, public_key=None if version.public_key is None else version.public_key.hex())
+    return kind(
+        **told, public_key=None if version.public_key is None else public_jwks.write(version.public_key)
+    )
 
 
 # Examples ------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 from litestar import Controller
 
+from gateway.api.control import jwk_types, types
 from gateway.api.control import secret_views as views
-from gateway.api.control import types
 from gateway.api.control.call import Call, Reply
 from gateway.api.control.endpoint import endpoint
 from gateway.api.control.rules import PREFIX, Rule
@@ -270,7 +270,7 @@ class SecretController(Controller):
 
 async def _make(call: Call, wish: Wish) -> Reply:
     asked: views.Rotation | views.Preparation = call.body
-    offer = Offer(public_key=_from_hex(asked.public_key), proof=_from_hex(asked.proof))
+    offer = _offer(asked)
 
     async def make(by: Operator) -> Reply:
         if isinstance(by.condition, conditions.OnlyOnce):
@@ -308,6 +308,14 @@ def _wanted(query: views.SecretQuery) -> secret_pages.Wanted:
         partner=types.given(query.partner),
         state=types.given(query.state),
     )
+
+
+def _offer(asked: views.Rotation | views.Preparation) -> Offer:
+    if asked.jwk is None:
+        return Offer(public_key=_from_hex(asked.public_key), proof=_from_hex(asked.proof))
+    if asked.public_key is not None:
+        raise Refusal("invalid_request", "A new version has one key.", members={"pointer": "#/jwk"})
+    return Offer(public_key=jwk_types.encode(asked.jwk), proof=_from_hex(asked.proof))
 
 
 def _from_hex(text: str | None) -> bytes | None:
