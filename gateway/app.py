@@ -115,7 +115,9 @@ async def _open(
         gateway.authorization_server = authorization_server.build(
             configured, node, gateway.clock, lambda: gateway.remembers_since_ms
         )
-        gateway.pages = page_services.build(configured, node, gateway.clock, token_bytes)
+        gateway.pages = page_services.build(
+            configured, node, gateway.authorization_server.flows, gateway.clock, token_bytes
+        )
     if not node.remembers:
         gateway.distrust_the_past()
     fetched = tokens.build_issuer_keys(configured, tokens.build_fetcher(configured))

@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from auth.oauth import flows
-from auth.oauth.ground import Ground
 from auth.oauth.terms import Clients
-from gateway import authorization_server, composition
+from gateway import composition
 from gateway.people import People, find_party
 from gateway.settings import Settings
-from keys.changes import Changes, Clock
+from keys.changes import Clock
 from keys.served_clients import ServedClient
 from policies.document import Policies
 
@@ -49,23 +48,16 @@ def origin_of(issuer: str) -> str:
 
 
 def build(
-    settings: Settings, node: composition.Node, clock: Clock, entropy: Callable[[int], bytes]
+    settings: Settings,
+    node: composition.Node,
+    flows_: flows.Flows,
+    clock: Clock,
+    entropy: Callable[[int], bytes],
 ) -> Services:
-    store, origin = node.store, origin_of(settings.service.issuer)
-    ground = Ground(
-        engine=store.engine,
-        changes=Changes(store.engine, store.wakeup, clock),
-        clients=node.clients,
-        policies=settings.policies,
-        admission=node.admission,
-        clock=clock,
-        entropy=entropy,
-        terms=authorization_server.build_terms(settings),
-    )
     return Services(
-        origin=origin,
+        origin=origin_of(settings.service.issuer),
         people=node.people,
-        flows=flows.build(ground),
+        flows=flows_,
         clients=node.clients,
         policies=settings.policies,
         passkeys=_is_domain(find_party(settings.service.issuer, settings.people.relying_party).id),

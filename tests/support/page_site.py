@@ -19,8 +19,8 @@ from auth.people.accounts import Invitation
 from auth.people.records import Account
 from gateway import clocks
 from gateway.pages.services import Services
-from keys.client_records import About
 from gateway.trace import Trace
+from keys.client_records import About
 from keys.secret import SecretBytes
 from keys.served_clients import ServedClient
 from tests.support import control_roles, gateway_config, oauth_clients

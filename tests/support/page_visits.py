@@ -16,7 +16,9 @@ from tests.support import rawhttp, signing
 from tests.support.control_node import Client
 
 _FORM = re.compile(r"<form [^>]*action=\"([^\"]*)\".*?</form>", re.DOTALL)
-_HIDDEN = re.compile(r"<input type=\"hidden\" name=\"([^\"]*)\"(?: autocomplete=\"[^\"]*\")? value=\"([^\"]*)\"")
+_HIDDEN = re.compile(
+    r"<input type=\"hidden\" name=\"([^\"]*)\"(?: autocomplete=\"[^\"]*\")? value=\"([^\"]*)\""
+)
 _CHECKED = re.compile(r"<input [^>]*type=\"checkbox\" name=\"([^\"]*)\" checked")
 SAME_ORIGIN = (("Sec-Fetch-Site", "same-origin"), ("Origin", "null"))
 
@@ -45,7 +47,9 @@ class Visitor:
         return found
 
     async def open(self, path: str, *, method: str = "GET", **headers: str) -> rawhttp.Answer:
-        return await self._ask(method, path, [(name.replace("_", "-"), each) for name, each in headers.items()])
+        return await self._ask(
+            method, path, [(name.replace("_", "-"), each) for name, each in headers.items()]
+        )
 
     async def follow(self) -> rawhttp.Answer:
         return await self.open(self.location)
@@ -81,7 +85,10 @@ class Visitor:
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes = b""
     ) -> rawhttp.Answer:
         if self.cookies:
-            headers = [*headers, ("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
+            headers = [
+                *headers,
+                ("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())),
+            ]
         wire = signing.plain_request(method, path.encode(), headers, body)
         if method == "HEAD":
             # It has a length and no body.

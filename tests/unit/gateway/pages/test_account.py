@@ -31,7 +31,7 @@ async def test_it_shows_where_somebody_is_signed_in(site: Site) -> None:
 
 
 async def test_to_sign_out_everywhere_ends_every_session(site: Site) -> None:
-    """This one too."""
+    """The one that asks for it, too."""
     _, visitor = await site.newcomer()
     other = await signed_in(site)
     await visitor.open("/oauth/account")
@@ -103,7 +103,7 @@ async def test_a_form_that_was_left_open_is_not_enough(site: Site) -> None:
 
 
 async def test_a_new_password_ends_the_other_sessions(site: Site) -> None:
-    """This one goes on, under another value."""
+    """The one that changed it goes on, under another value."""
     _, visitor = await site.newcomer()
     other, before = await signed_in(site), visitor.cookies[cookies.SESSION]
     await visitor.open("/oauth/account/password")

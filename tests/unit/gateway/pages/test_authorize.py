@@ -32,10 +32,18 @@ async def test_from_the_app_through_signing_in_back_to_the_app(site: Site) -> No
     assert visitor.location == address.replace(":", "%3A")
     await visitor.follow()
     assert visitor.page.status == 200
-    for told in ("Order Desk", "acme", "PAPER", "Place and cancel orders", "See orders", "30 days", "app.example"):
-        assert told in visitor.text, told
+    for shown in (
+        "Order Desk",
+        "acme",
+        "PAPER",
+        "Place and cancel orders",
+        "See orders",
+        "30 days",
+        "app.example",
+    ):
+        assert shown in visitor.text, shown
     assert "pictures.example" in visitor.text
-    assert "<img src=\"https" not in visitor.text
+    assert '<img src="https' not in visitor.text
     await visitor.send("/oauth/authorize", decision="allow")
     told = answered(visitor)
     assert told.keys() == {"app", "code", "state", "iss"}
@@ -129,7 +137,10 @@ async def test_the_page_lets_its_form_lead_to_the_client_alone(site: Site) -> No
     """Browsers hold `form-action` for the redirect, too."""
     _, visitor = await site.newcomer()
     await visitor.open(await site.push(await site.client()))
-    assert visitor.page.header("content-security-policy") == guarding.headers(REDIRECT)["content-security-policy"]
+    assert (
+        visitor.page.header("content-security-policy")
+        == guarding.headers(REDIRECT)["content-security-policy"]
+    )
 
 
 async def test_trading_is_allowed_only_by_somebody_who_was_here_a_moment_ago(site: Site) -> None:

@@ -48,7 +48,7 @@ async def test_no_form_is_taken_without_its_key(site: Site) -> None:
         fields = {"email": "ann@acme.example"} | ({} if key is None else {"form_key": key})
         await visitor.send_raw(path, fields)
         assert (visitor.page.status, "This form cannot be used" in visitor.text) == (403, True)
-        assert visitor.page.header("portreeve-request-id") in visitor.text
+        assert (visitor.page.header("portreeve-request-id") or "none") in visitor.text
         require_guarded(visitor)
 
 

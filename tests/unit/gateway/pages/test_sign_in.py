@@ -44,7 +44,9 @@ async def test_a_password_signs_in(site: Site) -> None:
     assert (await visitor.open("/oauth/account")).status == 303, "the session ended, and not only its cookie"
 
 
-@pytest.mark.parametrize(("email", "password"), [(EMAIL, "wrong password here"), ("bob@acme.example", PASSWORD)])
+@pytest.mark.parametrize(
+    ("email", "password"), [(EMAIL, "wrong password here"), ("bob@acme.example", PASSWORD)]
+)
 async def test_a_wrong_password_and_nobody_are_told_alike(site: Site, email: str, password: str) -> None:
     """The page keeps the address and forgets the password."""
     await site.newcomer()
