@@ -1,9 +1,9 @@
-"""Fetching key sets of others: of issuers that the configuration trusts, and of clients that keep theirs at an address.
+"""Fetching key sets of others: of issuers that the configuration trusts, of clients that keep theirs at an address.
 
-Invariant: over https only; the host is looked up once, by us, each of its addresses must be one that a client of ours may
-lead us to, and only those are dialled, with the name for the certificate to match. Nothing is followed: a redirect is a
-failure like any other answer but 200. What comes is bounded in size, and all of it in time, whatever the other side does.
-Failures never say what came.
+Invariant: over https only; the host is looked up once, by us, each of its addresses must be one that a stranger may lead
+us to, and only those are dialled, with the name for the certificate to match. Nothing is followed: a redirect is a
+failure like any other answer but 200. What comes is bounded in size, and all of it in time, whatever the other side
+does. Failures never say what came.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class JwksFetcher:
 
     async def _get(self, url: str) -> bytes:
         target = targets.parse(url, self._rules)
-        places = [target.host] if target.address is not None else await self._resolve(target.host, target.port)
+        places = (
+            [target.host] if target.address is not None else await self._resolve(target.host, target.port)
+        )
         allowed = targets.check_addresses(target, places, self._rules)[:_MOST_ADDRESSES]
         if not allowed:
             raise NameNotFound

@@ -35,7 +35,7 @@ class Problem(msgspec.Struct, frozen=True):
 class Refusal(Exception):
     """A stage of the gateway says no. Carries the whole problem, so that who catches it needs no table."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first two by name, and seldom given
         self,
         code: str,
         detail: str,
@@ -101,8 +101,6 @@ KINDS: dict[str, Kind] = {
 
 _ENCODER = msgspec.json.Encoder()
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
-# Whoever came with a token is not asked for a signature.
-_OF_TOKENS = frozenset({"invalid_token", "use_dpop_nonce"})
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -130,8 +128,11 @@ class Renderer:
         members.update(problem.members)
         body = _ENCODER.encode(members)
         headers = [_CONTENT_TYPE, _NO_STORE, *problem.headers]
-        for challenge in problem.challenges:
-            headers.append((b"www-authenticate", f"{challenge}{self._told}".encode()))
-        if kind.status == 401 and kind.code not in _OF_TOKENS:  # noqa: PLR2004  the HTTP status itself is the clearest name
+        headers += [
+            (b"www-authenticate", f"{challenge}{self._told}".encode()) for challenge in problem.challenges
+        ]
+        # Whoever came with a token is not asked for a signature; whoever came with nothing may choose.
+        has_choice = not problem.challenges or kind.code == "missing_credentials"
+        if kind.status == 401 and has_choice:  # noqa: PLR2004  the HTTP status itself is the clearest name
             headers.append((b"www-authenticate", f'PORTREEVE1 error="{kind.code}"'.encode()))
         return kind.status, headers, body

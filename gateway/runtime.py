@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from auth.oauth import metadata
 from gateway import clocks, own_tls, scanners
 from gateway.authorization_server import AuthorizationServer
 from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
 from gateway.observers import Observers
 from gateway.operations import Operations
+from gateway.pages.services import Services as PageServices
 from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
@@ -38,6 +40,7 @@ class Gateway:
     operations: Operations
     # Where the surface is served.
     authorization_server: AuthorizationServer
+    pages: PageServices
     edge: Serve
     followers: Followers | None = None
     checkpoints: Checkpoints | None = None
@@ -57,7 +60,9 @@ class Gateway:
         self.drain = Drain()
         self.tls = own_tls.build(settings)
         self.scanners = scanners.load({name: each.keys for name, each in settings.scanners.items()})
-        self.renderer = Renderer(settings.service.docs_base)
+        self.renderer = Renderer(
+            settings.service.docs_base, metadata.address(settings.service.issuer, metadata.RESOURCE)
+        )
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from auth import bearer, dpop
@@ -19,16 +18,7 @@ from gateway.settings.addresses import parse_target_network
 from gateway.settings.issuer_checks import read_key_file
 from gateway.upstream import TlsSettingsRefused, client_context
 from gateway.webhooks import resolving
-from keys.changes import Clock
 from keys.ring import Ring
-
-# What the nonces of DPoP are derived by from the ring that signs access tokens.
-_NONCES: Final = b"portreeve dpop nonces 1"
-
-
-def build_nonces(ring: Ring, clock: Clock) -> dpop.Nonces:
-    """The same on every node, and at the token endpoint as on routes."""
-    return dpop.Nonces(lambda: ring.derive(_NONCES), clock)
 
 
 def build_fetcher(settings: Settings) -> JwksFetcher:

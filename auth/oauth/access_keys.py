@@ -38,7 +38,10 @@ class AccessKeys:
         before = self._keys
         # A key's id is its thumbprint, so what is kept under it can be no other key.
         self._keys = {
-            key.kid: (before[key.kid][0] if key.kid in before else jose.parse_public_jwk(key.jwk), key.not_after)
+            key.kid: (
+                before[key.kid][0] if key.kid in before else jose.parse_public_jwk(key.jwk),
+                key.not_after,
+            )
             for key in published
         }
         self._read = published

@@ -108,7 +108,9 @@ class ExternalTokens:
             raise InvalidToken("partner_refused")
         return self._entitlement(claims.client_id, claims.roles or (), partner, is_bound)
 
-    def _work_out(self, id_: str, roles: tuple[str, ...], partner: ServedPartner, is_bound: bool) -> Entitlement:
+    def _work_out(
+        self, id_: str, roles: tuple[str, ...], partner: ServedPartner, is_bound: bool
+    ) -> Entitlement:
         allowed = own_tokens.without_control(self._policies.permissions_of(roles, None))
         if not is_bound:
             allowed = own_tokens.without_trading(self._policies, allowed)

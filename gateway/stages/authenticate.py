@@ -107,7 +107,6 @@ class Authenticate:
         arrival.trace.partner = caller.key.partner
         return Authenticated(routed, caller, claim.nonce, body, digest)
 
-
     def _verify_token(self, routed: Routed) -> VerifiedToken:
         """Raises what it is called for, where there is no token either."""
         admitted = routed.admitted
@@ -138,7 +137,9 @@ def _require_one_way(routed: Routed, presented: Presented) -> None:
     if routed.route.is_control:
         raise Refusal("missing_credentials", "The control surface takes signed requests only, and no tokens.")
     if presented.signed:
-        raise Refusal("malformed_credentials", "A request is signed, or carries an access token, and never both.")
+        raise Refusal(
+            "malformed_credentials", "A request is signed, or carries an access token, and never both."
+        )
 
 
 def _nobody(routed: Routed) -> Authenticated:

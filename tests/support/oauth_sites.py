@@ -30,6 +30,7 @@ from tests.support.servers import RedisServer
 CALLBACK: Final = "https://client.example/callback"
 EMAIL: Final = "trader@acme.example"
 PASSWORD: Final = "correct horse battery staple of this test"
+INVITATION: Final = (EMAIL, "--name", "Tara Trader", "--partner", "acme", "--role", "trader")
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 LATE_S: Final = 120
 _BEARER: Final = ("--exception", "bearer-tokens", "--binding", "none")
@@ -151,27 +152,9 @@ class Site:
         return person
 
     def _invited(self) -> Browser:
-        """Invited by an operator, they choose a password, sign in, and set up one-time codes."""
-        person, place = Browser(self.issuer), self.deployment.directory
-        invitation = (
-            "--name",
-            "Tara Trader",
-            "--partner",
-            self.deployment.partner("acme"),
-            "--role",
-            "trader",
-        )
-        self.deployment.command("people", "invite", EMAIL, *invitation)
-        page = person.open(_link_in(place))
-        page = person.submit(page, page.form_with("password", "again"), password=PASSWORD, again=PASSWORD)
-        page = person.open("/oauth/sign-in")
-        page = person.submit(page, page.form_with("email", "password"), email=EMAIL, password=PASSWORD)
-        page = person.submit(page, page.form_to("/oauth/enrol/one-time-codes"))
-        key = re.search(r'id="totp-key">([A-Z2-7 ]+)<', page.text)
-        assert key is not None, page.text
-        page = person.submit(page, page.form_with("code"), code=totp(key[1].replace(" ", ""), jose.now()))
-        assert page.status == 200, page.text
-        return person
+        self.deployment.partner("acme")
+        self.deployment.command("people", "invite", *INVITATION)
+        return sign_up(self.issuer, link_in(self.deployment.directory))
 
     def _written(self, name: str, key: jose.Key) -> Path:
         path = self.deployment.directory / f"{name}.jwk"
@@ -179,13 +162,28 @@ class Site:
         return path
 
 
-def _link_in(directory: Path) -> str:
+def link_in(directory: Path) -> str:
     """The link of the last mail that was written there."""
     last = max(directory.rglob("outbox/*.eml"), key=lambda path: path.stat().st_mtime_ns)
     text = email.message_from_bytes(last.read_bytes(), policy=email.policy.default).get_content()
-    found = re.search(r"^http\S+$", text, re.MULTILINE)
+    found = re.search(r"http\S+/oauth/\S+", text)
     assert found is not None, text
     return found[0]
+
+
+def sign_up(site: str, link: str) -> Browser:
+    """Whoever was invited chooses a password, signs in, and sets up one-time codes."""
+    person = Browser(site)
+    page = person.open(link)
+    page = person.submit(page, page.form_with("password", "again"), password=PASSWORD, again=PASSWORD)
+    page = person.open("/oauth/sign-in")
+    page = person.submit(page, page.form_with("email", "password"), email=EMAIL, password=PASSWORD)
+    page = person.submit(page, page.form_to("/oauth/enrol/one-time-codes"))
+    key = re.search(r'id="totp-key">([A-Z2-7 ]+)<', page.text)
+    assert key is not None, page.text
+    page = person.submit(page, page.form_with("code"), code=totp(key[1].replace(" ", ""), jose.now()))
+    assert page.status == 200, page.text
+    return person
 
 
 def base_of(node: Node) -> str:
