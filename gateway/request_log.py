@@ -81,6 +81,6 @@ class RequestLog:
 
 
 def _masked(lines: bytes) -> bytes:
-    if b"prs_" not in lines and b"whsec_" not in lines:
+    if b"prs_" not in lines and b"pcs_" not in lines and b"whsec_" not in lines:
         return lines
     return shown.mask_credentials(lines.decode()).encode()

@@ -23,6 +23,7 @@ from keys.secret import Secret
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_ID_ENTROPY: Final = 16
 SECRET_ENTROPY: Final = 32
+CLIENT_SECRET_PREFIX: Final = "pcs_"  # noqa: S105  how one begins
 
 _KEY_ID_DIGITS: Final = 22
 _SECRET_DIGITS: Final = 43
