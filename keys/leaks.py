@@ -50,7 +50,8 @@ _VERSIONS: Final = schema.secret_versions
 _SECRETS: Final = schema.secrets
 # The part by chance tells, however the rest is written. Digests in links (40 or 64 of hex) are let be.
 _SECRET_SHAPED: Final = re.compile(
-    r"(?:pr[a-z]|pcs)_(?:paper|live)_[0-9A-Za-z]{20,}|(?![0-9a-f]+(?![0-9A-Za-z]))[0-9A-Za-z]{40,}", re.ASCII
+    r"(?:pr[a-z]|pcs|pit)_(?:paper|live)_[0-9A-Za-z]{20,}|(?![0-9a-f]+(?![0-9A-Za-z]))[0-9A-Za-z]{40,}",
+    re.ASCII,
 )
 # Whoever escapes an escape more often than this has lost the place, too.
 _MOST_ESCAPES: Final = 4

@@ -214,7 +214,14 @@ def test_a_scheme_of_one_s_own_is_for_public_clients() -> None:
     check(**PUBLIC | {"redirect_uris": own})
     with pytest.raises(client_requests.InvalidRedirectUri):
         check(**CODE | {"redirect_uris": own})
-    for uri in ("acme:/done", "com.acme.app:", "com.acme.app://", "Com.acme.app:/done", "com.acme.app:/a#b"):
+    for uri in (
+        "acme:/done",
+        "com.acme.app:",
+        "com.acme.app://",
+        "Com.acme.app:/done",
+        "com.acme.app:/a#b",
+        "com.acme.app://u@x/",
+    ):
         with pytest.raises(client_requests.InvalidRedirectUri):
             check(**PUBLIC | {"redirect_uris": (uri,)})
 
