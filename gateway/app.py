@@ -15,8 +15,17 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from auth import assertion, freshness, signature
-from gateway import bodies, clocks, composition, pools, routes
-from gateway.api import control
+from gateway import (
+    authorization_server,
+    bodies,
+    client_certificates,
+    clocks,
+    composition,
+    headers,
+    pools,
+    routes,
+)
+from gateway.api import control, oauth
 from gateway.api.health import HealthController
 from gateway.api.help import HelpController
 from gateway.api.keys import identity_jwks
@@ -55,6 +64,8 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     own: tuple[routes.Route, ...] = ()
     if "edge" in surfaces:
         handlers += [HelpController, identity_jwks]
+    if "oauth" in surfaces:
+        handlers += oauth.handlers()
     if "control" in surfaces:
         surface = control.build()
         handlers += [metrics_page, take_report, *surface.handlers]
@@ -97,6 +108,10 @@ async def _open(
     gateway.followers = node.followers
     gateway.checkpoints = node.store.checkpoints
     gateway.operations = composition.build_operations(node.store, configured)
+    if "oauth" in surfaces:
+        gateway.authorization_server = authorization_server.build(
+            configured, node, gateway.clock, lambda: gateway.remembers_since_ms
+        )
     if not node.remembers:
         gateway.distrust_the_past()
     for work in (*node.background(), *gateway.background()):
@@ -110,7 +125,10 @@ async def _open(
     return Edge(
         app,
         Doors(None if configured.control is None else configured.control.port),
-        Admit(Sources(networks(configured.server.trusted_proxies))),
+        Admit(
+            Sources(networks(configured.server.trusted_proxies)),
+            headers.build_reader(client_certificates.header_name(configured.oauth.client_certificate_header)),
+        ),
         limit_source,
         Pipeline(stages, _body_budget(configured)),
         gateway.renderer,

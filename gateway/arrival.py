@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.server.protocol import StrictProtocol
 from gateway.trace import Trace
 
 Header = tuple[bytes, bytes]
@@ -27,3 +28,5 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     oversized: str | None
     receive: Receive
     trace: Trace
+    # None: it was made by hand.
+    connection: StrictProtocol | None = None

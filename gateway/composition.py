@@ -55,6 +55,9 @@ _LOG: Final = logging.getLogger("portreeve.composition")
 _LEASE_MS: Final = 15_000
 # A batch of entries takes longer than an admission, and nobody waits for it.
 _SINK_TIMEOUT_MS: Final = 5_000
+# An assertion or a proof of possession that a client makes is good for little more than a minute by one clock, and is
+# remembered for as long again: clocks differ.
+_LONGEST_ONCE_MS: Final = 140_000
 Entropy = Callable[[int], bytes]
 
 
@@ -280,19 +283,25 @@ async def opened_redis(settings: Settings) -> AsyncIterator[redis.Client | None]
             await client.aclose()
 
 
+def nonce_ttl_ms(settings: Settings) -> int:
+    """A nonce must outlive every moment at which its request can still be admitted, twice over: a request is fresh
+    when its head has come, and is admitted only when its body has. What clients of the authorization server use once
+    is good for a time of its own, whatever is configured for signed requests.
+    """
+    signed_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
+    return max(signed_ms + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
+
+
 @asynccontextmanager
 async def _opened_admission(settings: Settings) -> AsyncIterator[tuple[AdmissionStore, bool]]:
     """The store, and whether it knows every nonce that was taken before."""
-    # A nonce must outlive every moment at which its request can still be admitted, twice over: a request is fresh
-    # when its head has come, and is admitted only when its body has.
-    nonce_ttl_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
-    nonce_ttl_ms += settings.server.body_timeout_ms
+    remembered_ms = nonce_ttl_ms(settings)
     async with opened_redis(settings) as client:
         if settings.redis is None or client is None:
-            async with _opened_memory(settings, nonce_ttl_ms) as opened:
+            async with _opened_memory(settings, remembered_ms) as opened:
                 yield opened
             return
-        shared = RedisAdmission(client, nonce_ttl_ms, settings.redis.timeout_ms)
+        shared = RedisAdmission(client, remembered_ms, settings.redis.timeout_ms)
         try:
             yield shared, True
         finally:

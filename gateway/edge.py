@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any, NoReturn
 
+from gateway import client_certificates
 from gateway.answer import Answer
 from gateway.arrival import Arrival
 from gateway.doors import Doors
@@ -137,6 +138,7 @@ class Edge:
         arrival.trace.enter("page")
         scope = exchange.scope()
         scope["portreeve.trace"] = arrival.trace
+        scope[client_certificates.SCOPE] = client_certificates.client_certificate_of(admitted)
         if admitted.target.path == LEAKS:
             scope["path"] = SCANNER_REPORTS
         try:
@@ -190,6 +192,7 @@ class Edge:
             exchange.oversized,
             exchange.receive,
             Trace(at_ms, request_id, exchange.method),
+            protocol,
         )
 
 

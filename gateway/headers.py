@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -60,6 +61,10 @@ _GATEWAY_OWNED = frozenset(
         b"x-remote-user",
         b"true-client-ip",
         b"x-client-ip",
+        # Who the client is by its certificate is for whoever ended TLS to say.
+        b"client-cert",
+        b"client-cert-chain",
+        b"x-client-cert",
         b"x-cluster-client-ip",
         b"cf-connecting-ip",
         # A framework behind us that obeys one of these would serve another method or path than was authorised.
@@ -77,7 +82,7 @@ _GATEWAY_OWNED = frozenset(
 )
 _NOT_FORWARDED = _HOP_BY_HOP | _GATEWAY_OWNED
 _NOT_NAMEABLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
-_FAMILIES = (b"x-forwarded-", b"x-envoy-")
+_FAMILIES = (b"x-forwarded-", b"x-envoy-", b"ssl-client-", b"x-ssl-client-", b"x-amzn-mtls-")
 
 # What a body is, and what it may be answered with, is the client's to say; `Authorization` it may not say anyway.
 _NO_CREDENTIAL = (_NOT_FORWARDED | _SINGLE | {b"accept", b"content-encoding", b"content-digest"}) - {
@@ -108,6 +113,8 @@ class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     content_length: int | None = None
     chunked: bool = False
     proxied: tuple[Header, ...] = ()
+    # What stands in the header by which a proxy tells of the client's certificate. Whose word it is, is not said here.
+    certificate: bytes | None = None
 
 
 _CLAIMED = (b"portreeve-key", b"portreeve-timestamp", b"portreeve-nonce", b"portreeve-signature")
@@ -130,17 +137,35 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     passed_count: int
     content_length: int | None
     transfer_encoding: int | None
+    certificate: int | None
     proxied: tuple[tuple[bytes, int], ...]
     # Nothing frames a body, and nothing is for this hop or for what stands in front of it: only the host is to check.
     is_plain: bool
 
 
-def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
-    """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
-    plan = _plans[names]
-    host, claimed = _hosts[values[plan.host]], plan.pick_claimed(values)
-    if plan.is_plain:
-        return RequestHeaders(host, claimed, plan.passed_lines % plan.pick_passed(values), plan.passed_count)
+Read = Callable[[tuple[bytes, ...], list[bytes]], RequestHeaders]
+
+
+def build_reader(certificate: bytes | None) -> Read:
+    """`certificate`: the header by which proxies of ours tell of a client's certificate, in lower case."""
+    return _reader(_build_plans(certificate))
+
+
+def _reader(plans: Kept[tuple[bytes, ...], HeaderPlan]) -> Read:
+    def read_head(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
+        """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
+        plan = plans[names]
+        host, claimed = _hosts[values[plan.host]], plan.pick_claimed(values)
+        if plan.is_plain:
+            return RequestHeaders(
+                host, claimed, plan.passed_lines % plan.pick_passed(values), plan.passed_count
+            )
+        return _read_unusual(plan, values, host, claimed)
+
+    return read_head
+
+
+def _read_unusual(plan: HeaderPlan, values: list[bytes], host: bytes, claimed: Claimed) -> RequestHeaders:
     length = None if plan.content_length is None else values[plan.content_length]
     coding = None if plan.transfer_encoding is None else values[plan.transfer_encoding]
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
@@ -153,6 +178,7 @@ def read(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
         None if length is None else _parse_length(length),
         coding is not None,
         proxied,
+        None if plan.certificate is None else values[plan.certificate],
     )
 
 
@@ -169,7 +195,7 @@ def _pass_on(plan: HeaderPlan, values: list[bytes], dropped: set[bytes]) -> tupl
     return b"".join([b"%b: %b\r\n" % header for header in kept]), len(kept)
 
 
-def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
+def _plan(names: tuple[bytes, ...], certificate: bytes | None) -> HeaderPlan:
     # None: it was sent in a spelling that is not taken.
     places: dict[bytes, int | None] = {}
     passed: list[tuple[bytes, int]] = []
@@ -178,7 +204,8 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
         name = written.lower()
         plain = name.replace(b"_", b"-")
         ours = plain.startswith(NAMESPACE)
-        if ours or plain in _SINGLE:
+        is_certificate = plain == certificate
+        if ours or is_certificate or plain in _SINGLE:
             if plain in places:
                 raise _repeated(plain)
             # A name spelt with `_` is none of ours: it is dropped, but it still counts as a repetition.
@@ -189,7 +216,7 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
             continue
         if _TOKEN.fullmatch(name) is None:
             raise Refusal("malformed_headers", "The name of a header is not a token.")
-        is_kept = plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
+        is_kept = is_certificate or plain in _NOT_FORWARDED or plain.startswith(_FAMILIES)
         (proxied if is_kept else passed).append((name, at))
     host = places.get(b"host")
     if host is None:
@@ -203,6 +230,7 @@ def _plan(names: tuple[bytes, ...]) -> HeaderPlan:
         passed_count=len(passed),
         content_length=places.get(b"content-length"),
         transfer_encoding=places.get(b"transfer-encoding"),
+        certificate=None if certificate is None else places.get(certificate),
         # What frames a body is in here as well: without any of these, a head is plain.
         proxied=tuple(proxied),
         is_plain=not proxied,
@@ -225,7 +253,8 @@ def _is_short(names: tuple[bytes, ...]) -> bool:
     return sum(map(len, names)) <= _LONGEST_KEPT
 
 
-_plans = Kept(_plan, is_small=_is_short, most=_MOST_KEPT)
+def _build_plans(certificate: bytes | None) -> Kept[tuple[bytes, ...], HeaderPlan]:
+    return Kept(partial(_plan, certificate=certificate), is_small=_is_short, most=_MOST_KEPT)
 
 
 def _require_host(host: bytes) -> bytes:
@@ -236,6 +265,8 @@ def _require_host(host: bytes) -> bytes:
 
 # Only what is well-formed is kept, and that is at most a few hundred bytes long.
 _hosts = Kept(_require_host, is_small=lambda _: True, most=1024)
+_plans = _build_plans(None)
+read = _reader(_plans)
 
 
 def _wrong_host() -> Refusal:

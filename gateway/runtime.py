@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import clocks, scanners
+from gateway.authorization_server import AuthorizationServer
 from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
 from gateway.observers import Observers
@@ -35,6 +36,8 @@ class Gateway:
     data_keys: DataKeys
     ring: Ring
     operations: Operations
+    # Where the surface is served.
+    authorization_server: AuthorizationServer
     edge: Serve
     followers: Followers | None = None
     checkpoints: Checkpoints | None = None

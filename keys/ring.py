@@ -19,6 +19,7 @@ from keys.changes import Author, Change, Changes, Clock
 from keys.data_keys import DataKeys, OpenDataKey
 from keys.records import SecretVersion, VersionState
 from keys.sealed_material import Sealed, SealedVersion
+from keys.secret import SecretBytes
 from keys.signing_keys import Algorithm, Jwk, PrivateKey
 from storage import engine
 
@@ -79,6 +80,7 @@ class Ring:
         self._opened: dict[tuple[str, Sealed], PrivateKey] = {}
         self._keys: tuple[RingKey, ...] = ()
         self._signer: RingKey | None = None
+        self._derived: dict[bytes, tuple[SecretBytes, ...]] = {}
 
     def get_signer(self) -> RingKey:
         signer = self._signer
@@ -91,6 +93,18 @@ class Ring:
     def jwks(self) -> list[Jwk]:
         now_ms = self._clock()
         return [key.jwk for key in self._keys if key.not_after is None or now_ms < key.not_after]
+
+    def derive(self, label: bytes) -> tuple[SecretBytes, ...]:
+        """Secrets that every node has alike, without keeping one of their own: that of the current key first, then
+        those of keys before and after it. The same tuple until the ring is read anew.
+        """
+        found = self._derived.get(label)
+        if found is None:
+            signer = self.get_signer()
+            keys = (signer, *(key for key in self._keys if key is not signer))
+            found = tuple(SecretBytes(signing_keys.derive(key.private_key, label)) for key in keys)
+            self._derived[label] = found
+        return found
 
     async def ensure(self, *, author: Author) -> str:
         """The id of the active key; the first one is made here."""
@@ -114,7 +128,7 @@ class Ring:
         # Replaced together, and only when all of them have opened.
         opened: dict[tuple[str, Sealed], PrivateKey] = {}
         keys = tuple([await self._open(each, opened) for each in found[self.secret_id]])
-        self._opened, self._keys = opened, keys
+        self._opened, self._keys, self._derived = opened, keys, {}
         # Asked for with every request, so found here.
         self._signer = next((key for key in keys if key.state == "active"), None)
 

@@ -9,8 +9,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, Literal
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 Algorithm = Literal["EdDSA", "ES256"]
 PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -52,6 +54,15 @@ def public_jwk(private_key: PrivateKey) -> Jwk:
         x, y = (_base64url(each.to_bytes(_SIZE)) for each in (point.x, point.y))
         named, algorithm = {"crv": "P-256", "kty": "EC", "x": x, "y": y}, "ES256"
     return {**named, "kid": _thumbprint(named), "use": "sig", "alg": algorithm}
+
+
+def derive(private_key: PrivateKey, label: bytes) -> bytes:
+    """Another secret, for what `label` says: whoever has it knows nothing of the key."""
+    if isinstance(private_key, Ed25519PrivateKey):
+        raw = private_key.private_bytes_raw()
+    else:
+        raw = private_key.private_numbers().private_value.to_bytes(_SIZE)
+    return HKDF(hashes.SHA256(), _SIZE, salt=None, info=label).derive(raw)
 
 
 def _thumbprint(named: Jwk) -> str:

@@ -43,6 +43,8 @@ class StrictProtocol(HttpToolsProtocol):
     open_at: Counter[int | None]
     # What every answer carries unless it says it itself: the date, which the server sets anew each second.
     default_lines = b""
+    # What `peer` found of the client's certificate: empty if there is none.
+    certificate: bytes | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
         super().__init__(*args, **kwargs)

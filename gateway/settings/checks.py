@@ -107,10 +107,16 @@ def _check_secrets_manager(settings: Settings) -> Iterator[Fault]:
 
 
 def _check_limits(settings: Settings) -> Iterator[Fault]:
-    try:
-        settings.source_limit.as_limit()
-    except gcra.InvalidLimit as failure:
-        yield Fault("source_limit", str(failure))
+    own: dict[str, Callable[[], object]] = {
+        "source_limit": settings.source_limit.as_limit,
+        "oauth.source_limit": partial(settings.oauth.source_limit.as_limit, "oauth-source"),
+        "oauth.client_limit": partial(settings.oauth.client_limit.as_limit, "oauth-client"),
+    }
+    for place, as_limit in own.items():
+        try:
+            as_limit()
+        except gcra.InvalidLimit as failure:
+            yield Fault(place, str(failure))
     for name, spec in settings.limits.items():
         place = f"limits.{quote_key(name)}"
         yield from _name(place, name)

@@ -162,6 +162,17 @@ class IssuerSettings(Table, frozen=True):
     max_age_ms: Annotated[int, Meta(ge=1_000)] = 3_600_000
 
 
+class OAuthLimitSettings(Table, frozen=True):
+    """How often the authorization server may be asked: by one source, or by one client."""
+
+    rate: int = 50
+    per: str = "1s"
+    burst: int = 500
+
+    def as_limit(self, name: str) -> Limit:
+        return limit_specs.build(name, LimitSpec(rate=self.rate, per=self.per, burst=self.burst))
+
+
 class OAuthSettings(Table, frozen=True):
     """The authorization server, and what the gateway takes of its tokens. `resources`: what tokens are for; the first
     where a client names none. Absent, it is the issuer itself. `lifetime_ms` is an access token's.
@@ -176,6 +187,8 @@ class OAuthSettings(Table, frozen=True):
     device_lifetime_ms: Annotated[int, Meta(ge=60_000, le=1_800_000)] = 600_000
     registration: bool = False
     client_certificate_header: str | None = None
+    source_limit: OAuthLimitSettings = OAuthLimitSettings()
+    client_limit: OAuthLimitSettings = OAuthLimitSettings()
     issuers: tuple[IssuerSettings, ...] = ()
 
 

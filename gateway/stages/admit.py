@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway import headers as request_headers
 from gateway.arrival import Arrival
-from gateway.headers import RequestHeaders, read
+from gateway.headers import Read, RequestHeaders
 from gateway.paths import Target, canonical
 from gateway.problems import Refusal
 from gateway.routes import MethodNotAllowed
@@ -28,8 +29,9 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Admit:
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, read: Read = request_headers.read) -> None:
         self._sources = sources
+        self._read = read
         self._of_peer = sources.of_peer
 
     def find_charged(self, arrival: Arrival) -> Source | None:
@@ -44,7 +46,7 @@ class Admit:
         if arrival.method in _NEVER:
             raise MethodNotAllowed(_EVER)
         target = canonical[arrival.target]
-        headers = read(arrival.names, arrival.values)
+        headers = self._read(arrival.names, arrival.values)
         source, via_proxy = self._of_peer(arrival.peer)
         if via_proxy:
             source = self._sources.behind(source, headers.proxied)

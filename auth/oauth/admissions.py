@@ -1,0 +1,100 @@
+"""How often may be asked, and that what proves something is good once.
+
+Invariant: a source and a client are counted in this process before anything costly is done; once a client has proved
+itself, one visit to the store charges the client's limit on all nodes together and takes what it proved itself with.
+Without the store nothing that is good once passes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from auth.admission import (
+    Admission,
+    AdmissionStore,
+    Bucket,
+    Charges,
+    LimiterUnavailable,
+    RateLimited,
+    Replayed,
+    StoreUnavailable,
+    compile_charges,
+)
+from auth.admission.buckets import LocalBuckets
+from auth.dpop import Proof
+from auth.oauth import errors
+from keys.served import Entitlement
+from keys.served_clients import ServedClient
+from policies.gcra import Limit
+
+_MOST_KEPT: Final = 8_192
+
+
+class Throttle:
+    """`claimed` is whom the request says it is from: counted together with its source, so that strangers use up
+    nobody's share but their own.
+    """
+
+    def __init__(self, source: Limit, client: Limit, monotonic_us: Callable[[], int]) -> None:
+        self._source = source
+        self._client = client
+        self._clock = monotonic_us
+        self._buckets = LocalBuckets()
+        self._charges_of = lru_cache(_MOST_KEPT)(self._compile)
+
+    def charge(self, network: str, claimed: str) -> None:
+        try:
+            self._buckets.charge(self._charges_of(network, claimed), self._clock(), known=False)
+        except RateLimited as refused:
+            raise errors.too_many(refused.retry_after_ms, refused.limit.name) from None
+        except LimiterUnavailable:
+            raise errors.unavailable("throttle_full") from None
+
+    def _compile(self, network: str, claimed: str) -> Charges:
+        by_source = Bucket("source", self._source, 1)
+        by_client = Bucket(f"client:{claimed:.64}", self._client, 1)
+        return compile_charges(f"oauth:{network}", (by_source, by_client))
+
+
+class Admissions:
+    def __init__(self, store: AdmissionStore, client: Limit) -> None:
+        self._store = store
+        self._limit = client
+        self._charges_of = lru_cache(_MOST_KEPT)(self._compile)
+
+    async def take(self, client: ServedClient, assertion: bytes | None, proof: Proof | None) -> None:
+        """Both go out in one exchange: what is asked in one turn of the loop is."""
+        admissions = [Admission(self._charges_of(client.entitlement), assertion)]
+        if proof is not None:
+            once = compile_charges(client.partner, (), holder=proof.jkt)
+            admissions.append(Admission(once, proof.digest))
+        asked = [asyncio.ensure_future(self._store.admit(each)) for each in admissions]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        for outcome, replayed in zip(outcomes, (_assertion_replayed, _proof_replayed), strict=False):
+            if isinstance(outcome, BaseException):
+                raise _translated(outcome, replayed)
+
+    def _compile(self, entitlement: Entitlement) -> Charges:
+        bucket = Bucket(f"oauth:{entitlement.id}", self._limit, 1)
+        return compile_charges(entitlement.partner, (bucket,), holder=entitlement.id)
+
+
+def _assertion_replayed() -> errors.OAuthError:
+    return errors.unusable_client("The assertion has been used before.", "assertion_replayed")
+
+
+def _proof_replayed() -> errors.OAuthError:
+    return errors.OAuthError(
+        "invalid_dpop_proof", "The DPoP proof has been used before.", reason="proof_replayed"
+    )
+
+
+def _translated(failure: BaseException, replayed: Callable[[], errors.OAuthError]) -> BaseException:
+    if isinstance(failure, Replayed):
+        return replayed()
+    if isinstance(failure, RateLimited):
+        return errors.too_many(failure.retry_after_ms, failure.limit.name)
+    if isinstance(failure, StoreUnavailable):
+        return errors.unavailable(f"admission_store:{failure.reason}")
+    return failure
