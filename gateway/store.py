@@ -22,6 +22,7 @@ from keys.break_glass import BreakGlass
 from keys.changes import Changes, Clock
 from keys.checkpoint_memory import Memory
 from keys.checkpoints import Checkpoints
+from keys.client_registration import ClientRegistration
 from keys.custody import Custody
 from keys.data_key_upkeep import DataKeyUpkeep
 from keys.data_keys import DataKeys, Lifetimes
@@ -57,6 +58,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     data_keys: DataKeys
     custody: Custody
     oauth_clients: OAuthClients
+    client_registration: ClientRegistration
     freezes: Freezes
     leaks: Leaks
     ring: Ring
@@ -120,6 +122,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         "webhook": WebhookSecrets(data_keys, entropy),
     }
     rotations = Rotations(engine, changes, clock, kinds, schedules)
+    clients = OAuthClients(engine, data_keys, changes, clock, entropy)
     rings = {
         each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
         for each, lifetime_ms in signed_for_ms.items()
@@ -130,7 +133,8 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
-        oauth_clients=OAuthClients(engine, data_keys, changes, clock, entropy),
+        oauth_clients=clients,
+        client_registration=ClientRegistration(engine, changes, clients, entropy),
         freezes=Freezes(engine, changes),
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
         ring=ring,
@@ -178,4 +182,5 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         upstream_credentials=store.upstream_credentials,
         webhooks=store.webhooks,
         oauth_clients=store.oauth_clients,
+        client_registration=store.client_registration,
     )

@@ -99,7 +99,12 @@ async def list_page(
     return await _with_versions(conn, (await conn.execute(query)).mappings().all())
 
 
-async def insert(change: Change, client: OAuthClient, held: versions.Material | None) -> None:
+async def insert(
+    change: Change,
+    client: OAuthClient,
+    held: versions.Material | None,
+    registration_digest: str | None = None,
+) -> None:
     """With its first version, which holds that, where it has one."""
     await register.enter(
         change,
@@ -111,7 +116,7 @@ async def insert(change: Change, client: OAuthClient, held: versions.Material | 
     )
     own = {name: getattr(client, name) for name in _OWN_FIELDS}
     row = own | _plain(client) | {"partner_id": client.partner, "revision": change.revision}
-    await change.conn.execute(sa.insert(_CLIENTS).values(**row))
+    await change.conn.execute(sa.insert(_CLIENTS).values(**row, registration_digest=registration_digest))
     if held is not None:
         await versions.write(change, await versions.get(change.conn, client.id), client.versions, held)
 

@@ -60,9 +60,9 @@ class Serving:
                 raise Refusal("no_route", "Nothing is served at this path.")
             return Response(found.content, media_type=found.media_type, headers=guarding.asset_headers())
 
-        return litestar_route(
-            "/oauth/assets/{name:str}", http_method=["GET", "HEAD"], name="page assets"
-        )(serve_asset)
+        return litestar_route("/oauth/assets/{name:str}", http_method=["GET", "HEAD"], name="page assets")(
+            serve_asset
+        )
 
     def router(self, handlers: list[HTTPRouteHandler]) -> Router:
         return Router(path="/", route_handlers=handlers, exception_handlers={Exception: self.refuse})
