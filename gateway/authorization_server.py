@@ -14,15 +14,16 @@ from auth.oauth.access_tokens import AccessTokens
 from auth.oauth.admissions import Admissions, Throttle
 from auth.oauth.client_authentication import ClientAuthentication
 from auth.oauth.client_credentials import ClientCredentials
-from auth.oauth.client_keys import ClientKeys, NoFetcher
+from auth.oauth.client_keys import ClientKeys
 from auth.oauth.decoys import Decoys
 from auth.oauth.grants import OAuthGrants
 from auth.oauth.ground import Ground
 from auth.oauth.issued_tokens import IssuedTokens
 from auth.oauth.metadata import Offer
 from auth.oauth.possession import Proofs
+from auth.oauth.revocations import ServedRevocations
 from auth.oauth.terms import Terms
-from gateway import clocks, composition
+from gateway import client_certificates, clocks, composition, tokens
 from gateway.settings import Settings
 from keys.changes import Changes, Clock
 from keys.ring import Ring
@@ -39,6 +40,7 @@ class AuthorizationServer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     clients: ClientAuthentication
     access_tokens: AccessTokens
     issued: IssuedTokens
+    revocations: ServedRevocations
     grants: OAuthGrants
     flows: flows.Flows
     proofs: Proofs
@@ -61,20 +63,21 @@ def build(
     changes = Changes(store.engine, store.wakeup, clock)
     grants = OAuthGrants(store.engine, changes)
     yes = _build_flows(configured, node, changes, clock, terms)
-    tokens = bridge.Server(clients)
-    tokens.register(ClientCredentials, policies=configured.policies, terms=terms, access_tokens=access_tokens)
+    server = bridge.Server(clients)
+    server.register(ClientCredentials, policies=configured.policies, terms=terms, access_tokens=access_tokens)
     for grant in person_grants.ALL:
-        tokens.register(grant, flows=yes, access_tokens=access_tokens)
+        server.register(grant, flows=yes, access_tokens=access_tokens)
     return AuthorizationServer(
-        tokens=tokens,
+        tokens=server,
         clients=clients,
         access_tokens=access_tokens,
         issued=IssuedTokens(store.engine, changes, grants, ring.jwks, terms.issuer),
+        revocations=node.revocations,
         grants=grants,
         flows=yes,
         proofs=proofs,
         terms=terms,
-        offer=_build_offer(configured, terms, tokens.grant_types),
+        offer=_build_offer(configured, terms, server.grant_types),
         published=ring.jwks,
     )
 
@@ -120,7 +123,7 @@ def _build_clients(
     by_client = configured.oauth.client_limit.as_limit("oauth-client")
     return ClientAuthentication(
         node.clients,
-        ClientKeys(NoFetcher(), clocks.monotonic_ms),
+        ClientKeys(tokens.build_fetcher(configured), clocks.monotonic_ms),
         Decoys(token_bytes),
         Throttle(by_source, by_client, clocks.monotonic_us),
         Admissions(node.admission, by_client),
@@ -138,6 +141,6 @@ def _build_offer(configured: Settings, terms: Terms, grant_types: tuple[str, ...
         scopes=tuple(scopes),
         grant_types=grant_types,
         docs=configured.service.docs_base,
-        certificates=configured.oauth.client_certificate_header is not None,
+        certificates=client_certificates.can_be_seen(configured),
         registration=configured.oauth.registration,
     )

@@ -18,6 +18,7 @@ from auth.oauth import certificates
 from auth.oauth.certificates import ClientCertificate
 from gateway.problems import Refusal
 from gateway.server import peer
+from gateway.settings import Settings
 from gateway.stages.admit import Admitted
 
 # The key in the scope by which the gateway's own pages know it.
@@ -32,6 +33,12 @@ _PEM: Final = re.compile(
 
 def header_name(configured: str | None) -> bytes | None:
     return None if configured is None else configured.lower().encode("ascii")
+
+
+def can_be_seen(settings: Settings) -> bool:
+    """Whether some client could show one at all."""
+    tls, header = settings.server.tls, settings.oauth.client_certificate_header
+    return header is not None or (tls is not None and tls.client_certificates != "off")
 
 
 def client_certificate_of(admitted: Admitted) -> ClientCertificate | None:

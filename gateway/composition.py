@@ -16,10 +16,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth import dpop
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
-from gateway import clocks, kms_keys, receipts, references
+from auth.oauth.revocations import ServedRevocations
+from auth.people.hashing import PasswordHashes
+from gateway import clocks, kms_keys, people, receipts, references
 from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
@@ -71,6 +74,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     store: Store
     directory: Directory
     clients: ServedClients
+    revocations: ServedRevocations
     frozen: ServedFreezes
     receipts: receipts.Receipts
     ring: Ring
@@ -81,6 +85,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scheduler: Scheduler | None
     rhythm: Rhythm
     followers: Followers
+    people: people.People
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         running = (
@@ -94,6 +99,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return [
             self.store.data_keys.watch(),
             self.store.checkpoints.run(self.rhythm),
+            *self.people.background(),
             *(each.run() for each in running if each is not None),
         ]
 
@@ -150,6 +156,7 @@ async def opened_store(
             issuer=settings.service.issuer,
             memory=checkpoint_memory.open_memory(Path(settings.service.state_dir)),
             access=AccessTerms(settings.oauth.signing_algorithm, settings.oauth.lifetime_ms),
+            people=people.build_terms(settings, clock, entropy),
         )
 
 
@@ -168,13 +175,16 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         credentials = serve_credentials(settings, store, clock)
         stack.push_async_callback(credentials.aclose)
         clients = ServedClients(store.engine, store.data_keys)
-        directory = _build_directory(settings, store, (clients, credentials), frozen, told)
+        revocations = ServedRevocations(store.engine, clock)
+        directory = _build_directory(settings, store, (clients, revocations, credentials), frozen, told)
         await directory.load()
         await credentials.look()
         await store.checkpoints.tell_memory()
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
+        hashes = PasswordHashes(token_bytes)
+        stack.callback(hashes.close)
         shared = await stack.enter_async_context(_opened_leases(store, told))
         dispatch = assembly.build_dispatch(
             settings.webhooks, store.engine, store.webhooks, clock, token_bytes, shared.named("webhooks")
@@ -185,6 +195,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             store=store,
             directory=directory,
             clients=clients,
+            revocations=revocations,
             ring=store.ring,
             admission=admission,
             remembers=remembers,
@@ -193,6 +204,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             scheduler=_build_scheduler(settings, store, shared.named("scheduler"), clock),
             rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
             followers=followers,
+            people=store.people.serve(admission, hashes),
             frozen=frozen,
             receipts=told,
         )
@@ -289,7 +301,8 @@ def nonce_ttl_ms(settings: Settings) -> int:
     is good for a time of its own, whatever is configured for signed requests.
     """
     signed_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
-    return max(signed_ms + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
+    proved_ms = dpop.WINDOW_MS + dpop.AHEAD_MS
+    return max(max(signed_ms, proved_ms) + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway import clocks, scanners
+from auth.oauth import metadata
+from gateway import clocks, own_tls, scanners
 from gateway.authorization_server import AuthorizationServer
 from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
@@ -55,8 +56,11 @@ class Gateway:
         self.settings = settings
         self.clock = clock
         self.drain = Drain()
+        self.tls = own_tls.build(settings)
         self.scanners = scanners.load({name: each.keys for name, each in settings.scanners.items()})
-        self.renderer = Renderer(settings.service.docs_base)
+        self.renderer = Renderer(
+            settings.service.docs_base, metadata.address(settings.service.issuer, metadata.RESOURCE)
+        )
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(
             {
@@ -90,7 +94,8 @@ class Gateway:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as this worker serves."""
-        return [] if self._shared is None else [self._shared.run()]
+        running = [] if self._shared is None else [self._shared.run()]
+        return running if self.tls is None else [*running, self.tls.watch()]
 
     def distrust_the_past(self) -> None:
         """A predecessor ended without handing over its nonces: what it may have accepted is refused as stale."""

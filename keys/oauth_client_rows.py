@@ -83,6 +83,12 @@ async def find_revision(conn: AsyncConnection, client_id: str) -> int | None:
     return found
 
 
+async def find_partners(conn: AsyncConnection, client_ids: Sequence[str]) -> dict[str, str]:
+    """Whose each of these is; one that is not there is left out."""
+    query = sa.select(_CLIENTS.c.id, _CLIENTS.c.partner_id).where(_CLIENTS.c.id.in_(client_ids))
+    return {row.id: row.partner_id for row in await conn.execute(query)}
+
+
 async def list_page(
     conn: AsyncConnection, *, partner: str | None, environment: str | None, after: str | None, limit: int
 ) -> list[OAuthClient]:

@@ -5,13 +5,14 @@ import secrets
 
 import click
 
-from gateway import clocks, initialise, pools, serving, settings
+from gateway import clocks, initialise, own_tls, pools, serving, settings
 from gateway.cli import context, output
 
 
 def _require_usable_tls(configured: settings.Settings) -> None:
     """Whether certificates and keys can be used is known only once they are."""
     pools.build_pools(configured)
+    own_tls.require_usable(configured)
 
 
 def _parse_surfaces(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:

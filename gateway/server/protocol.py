@@ -43,7 +43,7 @@ class StrictProtocol(HttpToolsProtocol):
     open_at: Counter[int | None]
     # What every answer carries unless it says it itself: the date, which the server sets anew each second.
     default_lines = b""
-    # What `peer` found of the client's certificate: empty if there is none.
+    # As `peer` found it: empty for none.
     certificate: bytes | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's arguments, passed on
@@ -118,7 +118,7 @@ class StrictProtocol(HttpToolsProtocol):
         elif self._is_answering():
             self._deaf = True
             self.cycle.keep_alive = False
-        return self._is_answering()
+        return self._is_answering() and self.scheme == "http"
 
     def _arm(self, seconds: float, callback: Callable[[], None]) -> None:
         self._disarm()
@@ -340,10 +340,10 @@ class StrictProtocol(HttpToolsProtocol):
         """
         self._deaf = True
         self._disarm()
-        if whole or self.transport.is_closing() or not self.transport.can_write_eof():
+        if whole or self.transport.is_closing():
             self.end()
             return
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError, RuntimeError):  # TLS cannot: it ends both ways at once
             self.transport.write_eof()
         self.flow.resume_reading()
         self._arm(self.limits.linger_s, self.end)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from gateway.server import listening
 from gateway.server.exchange import Header, Serve, serve_asgi, written
 from gateway.server.grace import GRACE_S
 from gateway.server.limits import Drain, Limits
 from gateway.server.protocol import Refuse, StrictProtocol, strict_protocol
+from gateway.server.tls import OwnTls
 
 
 class Worker(uvicorn.Server):
@@ -27,13 +30,38 @@ class Worker(uvicorn.Server):
         protocol: type[StrictProtocol],
         drain_s: float,
         on_drain: Callable[[], None],
+        tls: OwnTls | None = None,
     ) -> None:
         super().__init__(config)
+        self._tls = tls
         self._drain_s = drain_s
         self._on_drain = on_drain
         self._stop_at: float | None = None
         self._protocol = protocol
         self._default_headers: list[Header] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._tls is None or sockets is None:
+            await super().startup(sockets)
+            return
+        # As uvicorn does it, but that it has one context for all doors, and a minute for handshakes.
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        loop, limits = asyncio.get_running_loop(), self._protocol.limits
+        self.servers = [
+            await loop.create_server(
+                lambda: self._protocol(self.config, self.server_state, self.lifespan.state),
+                sock=listener,
+                # As many as the protocol knows what to do with.
+                ssl=self._tls.door(2 * limits.max_connections),
+                ssl_handshake_timeout=limits.header_timeout_s,
+                ssl_shutdown_timeout=limits.write_timeout_s,
+                backlog=self.config.backlog,
+            )
+            for listener in sockets
+        ]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGINT or self._drain_s == 0 or self._stop_at is not None:
@@ -70,6 +98,7 @@ def run(  # noqa: PLR0913  the composition root names each part
     keep_alive_s: float,
     drain_s: float,
     on_drain: Callable[[], None],
+    tls: OwnTls | None = None,
 ) -> None:
     protocol = strict_protocol(limits, refuse, drain, serve)
     config = uvicorn.Config(
@@ -86,4 +115,4 @@ def run(  # noqa: PLR0913  the composition root names each part
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # annotated int; it is only added to a time
         timeout_graceful_shutdown=GRACE_S,
     )
-    Worker(config, protocol, drain_s, on_drain).run(sockets=listeners)
+    Worker(config, protocol, drain_s, on_drain, tls).run(sockets=listeners)

@@ -11,10 +11,13 @@ from pathlib import Path
 from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
+from gateway.settings.issuer_checks import find_issuer_faults
 from gateway.settings.kms_checks import find_kms_faults
+from gateway.settings.people_checks import find_people_faults
 from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
 from gateway.settings.sink_checks import find_sink_faults
+from gateway.settings.tls_checks import find_tls_faults
 from gateway.settings.values import Settings, UpstreamSettings, UpstreamTlsSettings
 from keys.environment import ENVIRONMENTS
 from policies import gcra
@@ -218,6 +221,7 @@ def _file_reference(place: str, text: str) -> Iterator[Fault]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_service,
     _check_server,
+    find_tls_faults,
     _check_control,
     _check_storage,
     _check_redis,
@@ -231,6 +235,8 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_upstreams,
     _check_scanners,
     _check_webhooks,
+    find_issuer_faults,
+    find_people_faults,
     find_route_faults,
     find_sink_faults,
 )

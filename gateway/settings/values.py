@@ -33,6 +33,18 @@ class ServiceSettings(Table, frozen=True):
     policies: str = "policies.toml"
 
 
+class ServerTlsSettings(Table, frozen=True):
+    """The node's own TLS, on every port of it. What a client's certificate has to lead to, or to be, is in two files:
+    authorities, and certificates that vouch for themselves alone.
+    """
+
+    cert_file: str
+    private_key: str
+    client_certificates: Literal["off", "optional"] = "off"
+    client_ca_file: str | None = None
+    self_signed_file: str | None = None
+
+
 class ServerSettings(Table, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -47,6 +59,7 @@ class ServerSettings(Table, frozen=True):
     max_target_bytes: Positive = 8_192
     body_budget_bytes: Positive = 268_435_456
     drain_ms: NotNegative = 5_000
+    tls: ServerTlsSettings | None = None
 
 
 class ControlSettings(Table, frozen=True):
@@ -176,6 +189,10 @@ class OAuthLimitSettings(Table, frozen=True):
 class OAuthSettings(Table, frozen=True):
     """The authorization server, and what the gateway takes of its tokens. `resources`: what tokens are for; the first
     where a client names none. Absent, it is the issuer itself. `lifetime_ms` is an access token's.
+
+    `origins`: by which routes are reached, beside those of the issuer and the resources: a DPoP proof names one.
+    `route_nonces`: whether such a proof has to hold a nonce of ours on routes, too. `key_networks` and `key_ca_file`:
+    where key sets of others may be fetched from although it is not public, and whom their servers are certified by.
     """
 
     resources: tuple[str, ...] = ()
@@ -187,6 +204,10 @@ class OAuthSettings(Table, frozen=True):
     device_lifetime_ms: Annotated[int, Meta(ge=60_000, le=1_800_000)] = 600_000
     registration: bool = False
     client_certificate_header: str | None = None
+    origins: tuple[str, ...] = ()
+    route_nonces: bool = False
+    key_networks: tuple[str, ...] = ()
+    key_ca_file: str | None = None
     source_limit: OAuthLimitSettings = OAuthLimitSettings()
     client_limit: OAuthLimitSettings = OAuthLimitSettings()
     issuers: tuple[IssuerSettings, ...] = ()

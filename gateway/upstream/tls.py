@@ -25,11 +25,11 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if client_cert_file is not None and client_key is not None:
-        _load_client_certificate(context, client_cert_file, client_key)
+        load_certificate(context, client_cert_file, client_key, "client certificate")
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: bytes) -> None:
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: bytes, what: str) -> None:
     """OpenSSL takes a key from a file only; this one is readable by us alone and gone after the call."""
     with tempfile.NamedTemporaryFile(prefix="portreeve-", suffix=".pem") as file:
         file.write(key)
@@ -37,9 +37,9 @@ def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: by
         try:
             context.load_cert_chain(certificate, file.name, password=_refuse_to_ask)
         except (OSError, ValueError) as error:
-            raise TlsSettingsRefused("the client certificate and its key cannot be used together") from error
+            raise TlsSettingsRefused(f"the {what} and its key cannot be used together") from error
 
 
 def _refuse_to_ask() -> str:
     """Without this, OpenSSL would ask for the passphrase on the terminal, and wait there for ever."""
-    raise TlsSettingsRefused("the client key is encrypted")
+    raise TlsSettingsRefused("the key is encrypted")

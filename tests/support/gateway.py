@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import string
 import subprocess
 import sys
@@ -76,6 +77,8 @@ class Node:
         self.process = process
         self.port = port
         self.log = log
+        # What it is asked with where it speaks TLS.
+        self.tls: ssl.SSLContext | None = None
         self._clock_ms = clock_seconds * 1000
 
     def now_ms(self) -> int:
@@ -87,10 +90,10 @@ class Node:
         return ("127.0.0.1", self.port)
 
     def ask(self, wire: bytes, *, method: str = "GET", timeout: float = 10.0) -> rawhttp.Answer:
-        return rawhttp.ask(self.address, wire, method=method, timeout=timeout)
+        return rawhttp.ask(self.address, wire, method=method, timeout=timeout, tls=self.tls)
 
     def connect(self, *, timeout: float = 10.0) -> rawhttp.Connection:
-        return rawhttp.Connection(self.address, timeout=timeout)
+        return rawhttp.Connection(self.address, timeout=timeout, tls=self.tls)
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
@@ -150,8 +153,10 @@ class Deployment:
         storage: str = "sqlite:portreeve.db",
         redis: str | None = None,
         changes: gateway_config.Table | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.directory = directory
+        self.tls = tls
         self.paper = RecordingUpstream()
         self.live = RecordingUpstream()
         self.nodes: list[Node] = []
@@ -267,6 +272,7 @@ class Deployment:
                 stderr=subprocess.STDOUT,
             )
         node = Node(process, port, log, clock_seconds)
+        node.tls = self.tls
         self.nodes.append(node)
         node.wait_ready()
         return node
@@ -311,9 +317,10 @@ def deployed(
     redis: str | None = None,
     nodes: int = 1,
     changes: gateway_config.Table | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Deployment]:
     """A deployment, initialised and with its nodes ready; closed at the end whatever happens."""
-    deployment = Deployment(directory, storage=storage, redis=redis, changes=changes)
+    deployment = Deployment(directory, storage=storage, redis=redis, changes=changes, tls=tls)
     try:
         deployment.init()
         for _ in range(nodes):

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -78,10 +79,12 @@ class Answer:
 class Connection:
     """One TCP connection; use it as a context so that it closes."""
 
-    def __init__(self, address: Address, *, timeout: float = 10.0) -> None:
+    def __init__(self, address: Address, *, timeout: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
         self.timeout = timeout
         self._socket = socket.create_connection(address, timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
         self._buffer = b""
         self.ended = False
 
@@ -219,9 +222,16 @@ def _field(line: bytes) -> tuple[str, str]:
     return field[1].decode("latin-1"), field[2].decode("latin-1")
 
 
-def ask(address: Address, wire: bytes, *, method: str = "GET", timeout: float = 10.0) -> Answer:
+def ask(
+    address: Address,
+    wire: bytes,
+    *,
+    method: str = "GET",
+    timeout: float = 10.0,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
     """One request on its own connection, one answer."""
-    with Connection(address, timeout=timeout) as connection:
+    with Connection(address, timeout=timeout, tls=tls) as connection:
         return connection.ask(wire, method)
 
 
