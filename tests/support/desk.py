@@ -140,6 +140,7 @@ def _build_operations(
         upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
         webhooks=hooks,
         oauth_clients=room.oauth_clients,
+        client_registration=room.client_registration,
     )
 
 
