@@ -4,11 +4,12 @@ import base64
 import hmac
 from typing import Any
 
+import msgspec
 import pytest
 
 from auth import jose
 from auth.oauth import assertions
-from keys.client_records import Certificate
+from keys.client_records import Authentication, Certificate
 from keys.kinds import Offer
 from tests.support import jws, oauth_clients, oauth_desk
 from tests.support.oauth_clients import AUTHOR, MadeClient
@@ -368,3 +369,15 @@ async def test_nobody_passes_by_a_name_alone(desk: Desk) -> None:
     unknown = {"grant_type": "client_credentials", "client_id": UNKNOWN}
     assert (await desk.refused(desk.request(unknown))).reason == "unknown_client"
     assert (await desk.refused(desk.request({"grant_type": "client_credentials"}))).reason == "no_client"
+
+
+@pytest.mark.parametrize("way", ["client_secret_basic", "tls_client_auth", "none"])
+async def test_a_key_that_lies_with_a_client_of_another_way_proves_nothing(
+    desk: Desk, way: Authentication
+) -> None:
+    """What is stored beside the way that stands there does not open another one."""
+    client = await desk.made()
+    served = desk.clients.find(client.id)
+    assert served is not None
+    desk.clients._shelf.clients[client.id] = msgspec.structs.replace(served, authentication=way)
+    assert (await desk.refused(desk.good(client))).reason == "bad_assertion"
