@@ -180,7 +180,7 @@ def whole(step: Step) -> SignedIn:
     return step.session
 
 
-async def count_successes(tries: list[Awaitable[object]], expected: type[Exception]) -> int:
+async def count_successes(tries: list[Awaitable[object]], expected: type[Exception] | tuple[type[Exception], ...]) -> int:
     """How many of those that run at once pass; the others have to be refused just so."""
     found = await asyncio.gather(*tries, return_exceptions=True)
     failures = [each for each in found if isinstance(each, BaseException)]

@@ -211,7 +211,7 @@ async def test_forms_carry_something_of_this_session_alone(house: House) -> None
 
 async def test_a_full_pool_takes_nobody_else_on() -> None:
     """Whoever comes when as many wait is refused at once, and costs nothing."""
-    hashes = CountedHashes(Parameters(memory_kib=64 * 1024, passes=8, lanes=1), workers=1, waiting=1)
+    hashes = CountedHashes(Parameters(memory_kib=64 * 1024, passes=3, lanes=1), workers=1, waiting=1)
     tries = [asyncio.ensure_future(hashes.hash(PASSWORD.encode())) for _ in range(5)]
     found = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(each, HashingBusy) for each in found) == 3
