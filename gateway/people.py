@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import AdmissionStore
 from auth.people import requirements
 from auth.people.accounts import Accounts, TicketTimes
+from auth.people.forgetting import Forgetting
 from auth.people.hashing import PasswordHashes
 from auth.people.mail import Links, Mailer
 from auth.people.one_time_passwords import OneTimePasswords
@@ -61,9 +62,10 @@ class People(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     factors: SecondFactors
     passkeys: Passkeys
     hashes: PasswordHashes
+    forgetting: Forgetting
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        return [self.passwords.run()]
+        return [self.passwords.run(), self.forgetting.run()]
 
 
 class StoredPeople:
@@ -81,6 +83,7 @@ class StoredPeople:
     ) -> None:
         self._engine = engine
         self._changes = changes
+        self._clock = clock
         self._entropy = entropy
         self._terms = terms
         self._secrets = TotpSecrets(engine, data_keys, entropy)
@@ -134,6 +137,7 @@ class StoredPeople:
                 party=self._terms.party,
             ),
             hashes=hashes,
+            forgetting=Forgetting(engine, self._clock),
         )
 
 

@@ -33,11 +33,20 @@ class DemoKey(msgspec.Struct, frozen=True, omit_defaults=True):
     private_key_hex: str | None = None
 
 
+class DemoOperator(msgspec.Struct, frozen=True, omit_defaults=True):
+    email: str
+    password: str
+    totp_secret: str
+    roles: tuple[str, ...]
+    partner: str | None = None
+
+
 class Credentials(msgspec.Struct, frozen=True):
     """The shape of `demo.json`. Unknown members are left alone: other features keep theirs there."""
 
     base_url: str
     keys: tuple[DemoKey, ...] = ()
+    operators: tuple[DemoOperator, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from keys.wrappers import Wrappers
 from policies import control, document
 from storage import audit
 from storage import engine as sql
-from tests.support import webhooks
+from tests.support import people, webhooks
 from tests.support.custody import Room, build_room, make_request
 
 POLICIES = """
@@ -114,11 +114,12 @@ def _build_operations(
     engine = room.engine
     secrets = ApiKeySecrets(engine, room.data_keys, os.urandom)
     ring = RingRotation(room.ring(), room.changes, RingTimes(lifetime_ms=30_000))
+    parsed = document.parse(policies.encode(), "policies.toml")
     return Operations(
         engine,
         room.custody,
         Leaks(engine, room.data_keys, room.changes, os.urandom),
-        document.parse(policies.encode(), "policies.toml"),
+        parsed,
         approvals,
         break_glass,
         Freezes(engine, room.changes),
@@ -133,6 +134,7 @@ def _build_operations(
         rings={ring.name: ring},
         upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
         webhooks=hooks,
+        people=people.build_stored(room, people.KeptMails(), parsed),
     )
 
 

@@ -203,7 +203,7 @@ def test_one_password_has_one_form() -> None:
 async def test_nothing_secret_is_stored_logged_or_shown(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No password, link, code, cookie or device secret stands in the store, the ledger, the log or any text of a value."""
+    """No password, link, code, cookie or device secret stands in store, ledger or log, or in any text of a value."""
     caplog.set_level(logging.DEBUG)
     await house.invite(roles=("trader",))
     mail, invitation = house.mails.mails[-1], house.mails.ticket()
