@@ -20,8 +20,7 @@ from auth.people import one_time_passwords, requirements
 from auth.people.accounts import Invitation, TicketTimes
 from auth.people.hashing import Parameters, PasswordHashes
 from auth.people.mail import Links, Mail, MailNotSent
-from auth.people.passkeys import RelyingParty
-from auth.people.records import Account, HalfSignedIn, SignedIn, Step
+from auth.people.records import Account, HalfSignedIn, RelyingParty, SignedIn, Step
 from auth.people.sessions import SessionTimes
 from gateway.people import People, PeopleTerms, StoredPeople
 from keys.changes import Author

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from auth.people.failures import SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
+from auth.people.failures import CodeRefused, SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
 from auth.people.records import SignedIn
 from storage import engine, schema
 from tests.support.people import OPERATOR, SOURCE, House, build_house, half, value, whole
@@ -205,3 +205,28 @@ async def test_the_store_knows_no_value(house: House) -> None:
     async with engine.reading(house.room.engine) as conn:
         stored = [tuple(row) for row in await conn.execute(sa.select(schema.sessions))]
     assert value(step) not in repr(stored)
+
+
+async def test_what_is_long_over_is_forgotten(house: House) -> None:
+    """Sessions and links go a day after their end, and nothing goes before."""
+    step = await house.arrive()
+    await house.people.forgetting.forget()
+    assert isinstance(await house.people.sessions.find(value(step)), SignedIn)
+    house.wait(10 * 24 * HOUR)
+    assert await house.people.forgetting.forget() == 2
+    async with engine.reading(house.room.engine) as conn:
+        assert (await conn.execute(sa.select(schema.sessions))).all() == []
+
+
+async def test_who_lost_all_factors_enrols_anew(house: House) -> None:
+    """An operator takes them away: every session ends, and the password alone leads to enrolling."""
+    step, _ = await house.enrol(await house.arrive(roles=("trader",)))
+    account = await house.people.accounts.get_by("ada@acme.example")
+    await house.people.accounts.remove_factors(account.id, author=OPERATOR)
+    assert await house.people.sessions.find(value(step)) is None
+    again = await house.sign_in()
+    assert half(again).needs == "enrolment"
+    code = step.recovery_codes[0].reveal()
+    with pytest.raises(CodeRefused):
+        await house.people.sign_in.with_recovery_code(value(again), code, source=SOURCE)
+    whole((await house.enrol(again))[0])
