@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,9 +41,9 @@ def client(oauth_shared: Site) -> HandClient:
 @pytest.fixture(scope="module")
 def phone(oauth_shared: Site) -> str:
     """A public client's id, whose tokens are bound to nothing."""
-    terms = ("--authentication", "none", "--exception", "public-client", "--exception", "bearer-tokens")
-    terms += ("--binding", "none", "--role", "viewer", "--redirect-uri", LOOPBACK)
-    terms += ("--grant", "authorization_code", "--grant", "refresh_token")
+    weaker = ["--authentication", "none", "--exception", "public-client", "--exception", "bearer-tokens"]
+    used = ["--redirect-uri", LOOPBACK, "--grant", "authorization_code", "--grant", "refresh_token"]
+    terms = [*weaker, "--binding", "none", "--role", "viewer", *used]
     return str(oauth_shared.make_client("phone", *terms)["id"])
 
 
@@ -62,7 +62,7 @@ def one_success(answers: list[rawhttp.Answer]) -> rawhttp.Answer:
     return next(answer for answer in answers if answer.status == 200)
 
 
-def by_phone(base: str, phone: str, form: dict[str, str | None]) -> rawhttp.Answer:
+def by_phone(base: str, phone: str, form: Mapping[str, str | None]) -> rawhttp.Answer:
     return post_form(base, "/oauth/token", given({"client_id": phone, **form}))
 
 

@@ -137,7 +137,9 @@ class House(msgspec.Struct, frozen=True, eq=False):
         return [event.action for event in await self.ledger()]
 
 
-def build_house(engine: AsyncEngine, *, room: Room | None = None, hashes_: CountedHashes | None = None) -> House:
+def build_house(
+    engine: AsyncEngine, *, room: Room | None = None, hashes_: CountedHashes | None = None
+) -> House:
     """`room`: another node of the same store has the same clock, and shares nothing else."""
     room = room or build_room(engine)
     mails, counted = KeptMails(), hashes_ or CountedHashes()
@@ -147,9 +149,7 @@ def build_house(engine: AsyncEngine, *, room: Room | None = None, hashes_: Count
         mailer=mails,
         links=Links(invitation=_link, reset=_link),
         party=RelyingParty(id="gate.example", origin=ORIGIN),
-        needs_second_factor=requirements.from_policies(
-            document.parse(POLICIES.encode(), "policies.toml")
-        ),
+        needs_second_factor=requirements.from_policies(document.parse(POLICIES.encode(), "policies.toml")),
     )
     stored = StoredPeople(engine, room.changes, room.data_keys, room.clock, os.urandom, terms=terms)
     admission = MemoryAdmission(lambda: room.clock() * 1000, 60_000)
@@ -234,5 +234,3 @@ class SoftPasskey:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-

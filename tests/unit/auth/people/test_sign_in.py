@@ -192,9 +192,7 @@ async def test_every_proof_gives_another_value(house: House) -> None:
     first = await house.sign_in(presented=planted.cookie.reveal())
     second = await house.people.sign_in.with_totp(value(first), house.code(device), source=SOURCE)
     house.wait(60_000)
-    third = await house.people.sign_in.confirm(
-        value(second), PASSWORD, house.code(device), source=SOURCE
-    )
+    third = await house.people.sign_in.confirm(value(second), PASSWORD, house.code(device), source=SOURCE)
     values = [planted.cookie.reveal(), value(first), value(second), value(third)]
     assert len(set(values)) == 4
     found = [await house.people.sessions.find(each) for each in values]
