@@ -19,7 +19,6 @@ from auth.oauth.ground import Ground
 from auth.oauth.refusals import Refused
 from auth.oauth.standing import Bound, Ended, Redeemed, find_account
 from auth.oauth.terms import Person
-from keys.changes import Author
 from keys.secret import Secret
 from keys.served_clients import ServedClient
 from policies.gcra import Limit
@@ -137,12 +136,14 @@ class Devices:
         """What of what is asked for this person could allow: nothing, if they act for no partner that is served."""
         return self._standing.givable(pending.client, person, pending.scope)
 
-    async def approve(self, pending: PendingDevice, person: Person, scope: Iterable[str]) -> None:
+    async def approve(
+        self, pending: PendingDevice, person: Person, scope: Iterable[str], *, source: str | None = None
+    ) -> None:
         """Refuses with `access_denied` where there is nothing to give: the device goes on waiting."""
         given = self.givable(pending, person) & frozenset(scope)
         if not given:
             raise Refused("access_denied", "this person cannot give what is asked for")
-        async with self._changes.begin(Author(f"account:{person.account_id}")) as change:
+        async with self._changes.begin(grants.author_of(person, source)) as change:
             account = await find_account(change.conn, person.account_id)
             if account is None or account.find_fault(person.partner, person.authenticated_at):
                 raise NoSuchUserCode

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import jose_by_hand as jose
 from tests.support import rawhttp
+from tests.support.gateway import wait_until
 from tests.support.oauth_flow import Flow
 from tests.support.oauth_sites import Site
 from tests.support.oauth_wire import HandClient, error, given, issued, post_form
@@ -21,6 +22,8 @@ from tests.support.oauth_yes import Yes
 
 ROUTE = "/paper/v1/orders"
 AT_ONCE = 50
+# Nobody wakes the nodes here: they find it by themselves.
+FOLLOWED_S = 5.0
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 LOOPBACK = "http://127.0.0.1/callback"
 
@@ -178,12 +181,19 @@ def test_another_resource_than_the_one_allowed(client: HandClient, yes: Yes) -> 
 
 
 def test_a_person_who_ends_everything_ends_it(oauth_shared: Site, client: HandClient, yes: Yes) -> None:
-    """Revoked grants refresh nothing; nor do those of an account that is disabled, which stay dead."""
+    """Revoked grants refresh nothing, and their access tokens open nothing on any node. Those of an account that is
+    disabled stay dead when it is there again.
+    """
     flow = Flow(client)
     won = issued(flow.redeem(yes.code(flow.pushed(), client.client_id)))
     refreshing = {"grant_type": "refresh_token", "refresh_token": won.body["refresh_token"]}
     assert client.request_token(refreshing).status == 200
+    there = [client.at(base) for base in oauth_shared.bases()]
+    assert [each.use("GET", ROUTE, won.access_token).status for each in there] == [200, 200]
     yes.revoke_all()
+    for each in there:
+        refused = lambda each=each: each.use("GET", ROUTE, won.access_token).status == 401  # noqa: E731
+        wait_until(refused, FOLLOWED_S, "the grant's revocation is followed")
     assert error(client.request_token(refreshing)) == "invalid_grant"
     other = issued(flow.redeem(yes.code(flow.pushed(), client.client_id)))
     refreshing = {"grant_type": "refresh_token", "refresh_token": other.body["refresh_token"]}

@@ -201,6 +201,6 @@ async def test_a_frozen_partner_gets_nothing_and_loses_nothing(side: Side) -> No
 async def test_a_revoked_grant_refreshes_nothing(side: Side) -> None:
     """Whoever revoked it."""
     redeemed, value = await people.begin(side)
-    await side.flows.grants.revoke(redeemed.grant.id, Author(f"account:{ANN.account_id}"), "not needed")
+    await side.flows.grants.revoke(redeemed.grant.id, Author(f"person:{ANN.account_id}"), "not needed")
     with pytest.raises(Refused, match="invalid_grant"):
         await refresh(side, value)
