@@ -60,7 +60,7 @@ class NonceNeeded(Exception):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`jkt`: the thumbprint of the key. `digest`: what to take as a nonce, so that the proof is used once."""
+    """`jkt`: the thumbprint of the key. `digest`: what to take as a nonce, so that it is used once."""
 
     jkt: str
     jti: str
@@ -130,9 +130,8 @@ def check(  # noqa: PLR0913  each is a thing the caller must have decided, by ke
         _require_nonce(claims, nonces)
     if not -AHEAD_MS <= now_ms - issued_at * 1_000 < WINDOW_MS:
         raise InvalidProof("stale")
-    return Proof(
-        key.thumbprint, jti, jose.encode(hashlib.sha256(jti.encode()).digest()).encode(), issued_at * 1_000
-    )
+    taken = hashlib.sha256(f"{key.thumbprint}.{jti}".encode()).digest()
+    return Proof(key.thumbprint, jti, jose.encode(taken).encode(), issued_at * 1_000)
 
 
 def normalise_uri(uri: str) -> str:

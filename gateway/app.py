@@ -14,7 +14,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 
-from auth import assertion, freshness, signature
+from auth import assertion, bearer, freshness, signature
 from gateway import (
     authorization_server,
     bodies,
@@ -24,6 +24,7 @@ from gateway import (
     headers,
     pools,
     routes,
+    tokens,
 )
 from gateway.api import control, oauth
 from gateway.api.health import HealthController
@@ -114,14 +115,25 @@ async def _open(
         )
     if not node.remembers:
         gateway.distrust_the_past()
-    for work in (*node.background(), *gateway.background()):
+    fetched = tokens.build_issuer_keys(configured, tokens.build_fetcher(configured))
+    running = (*node.background(), *gateway.background(), *(keys.run() for keys in fetched.values()))
+    for work in running:
         await stack.enter_async_context(_in_background(work))
     upstreams = pools.build_pools(configured)
     for pool in upstreams.values():
         stack.push_async_callback(pool.aclose)
     table = routes.compile_routes(configured, own=own) if "edge" in surfaces else routes.RouteTable((), own)
     limit_source = LimitSource(configured.source_limit.as_limit())
-    stages = _build_stages(gateway, node, app, upstreams, table, limit_source)
+    verifier = tokens.build_authenticator(
+        configured,
+        node.store.access_ring,
+        node.clients,
+        node.revocations,
+        fetched,
+        nonces=authorization_server.build_nonces(node.store.access_ring, gateway.clock),
+        remembers_since_ms=gateway.remembers_since_ms,
+    )
+    stages = _build_stages(gateway, node, app, upstreams, table, limit_source, verifier)
     return Edge(
         app,
         Doors(None if configured.control is None else configured.control.port),
@@ -151,6 +163,7 @@ def _build_stages(  # noqa: PLR0913, PLR0917  the composition root names each pa
     upstreams: dict[str, UpstreamPool],
     table: routes.RouteTable,
     limit_source: LimitSource,
+    verifier: bearer.TokenAuthenticator,
 ) -> Stages:
     configured, directory = gateway.settings, node.directory
     signing, identity = configured.signing, configured.identity
@@ -168,7 +181,7 @@ def _build_stages(  # noqa: PLR0913, PLR0917  the composition root names each pa
     return Stages(
         limit_source=limit_source,
         match_route=MatchRoute(table),
-        authenticate=Authenticate(authenticator, rules, gateway.clock),
+        authenticate=Authenticate(authenticator, verifier, rules, gateway.clock),
         authorize=Authorize(
             configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms, node.frozen
         ),

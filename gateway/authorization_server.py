@@ -9,19 +9,20 @@ from typing import Final
 import msgspec
 
 from auth import dpop
-from auth.oauth import bridge
+from auth.oauth import bridge, flows, person_grants
 from auth.oauth.access_tokens import AccessTokens
 from auth.oauth.admissions import Admissions, Throttle
 from auth.oauth.client_authentication import ClientAuthentication
 from auth.oauth.client_credentials import ClientCredentials
-from auth.oauth.client_keys import ClientKeys, NoFetcher
+from auth.oauth.client_keys import ClientKeys
 from auth.oauth.decoys import Decoys
 from auth.oauth.grants import OAuthGrants
+from auth.oauth.ground import Ground
 from auth.oauth.issued_tokens import IssuedTokens
 from auth.oauth.metadata import Offer
 from auth.oauth.possession import Proofs
 from auth.oauth.terms import Terms
-from gateway import client_certificates, clocks, composition
+from gateway import client_certificates, clocks, composition, tokens
 from gateway.settings import Settings
 from keys.changes import Changes, Clock
 from keys.ring import Ring
@@ -39,6 +40,7 @@ class AuthorizationServer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     access_tokens: AccessTokens
     issued: IssuedTokens
     grants: OAuthGrants
+    flows: flows.Flows
     proofs: Proofs
     terms: Terms
     offer: Offer
@@ -58,17 +60,21 @@ def build(
     )
     changes = Changes(store.engine, store.wakeup, clock)
     grants = OAuthGrants(store.engine, changes)
-    tokens = bridge.Server(clients)
-    tokens.register(ClientCredentials, policies=configured.policies, terms=terms, access_tokens=access_tokens)
+    yes = _build_flows(configured, node, changes, clock, terms)
+    server = bridge.Server(clients)
+    server.register(ClientCredentials, policies=configured.policies, terms=terms, access_tokens=access_tokens)
+    for grant in person_grants.ALL:
+        server.register(grant, flows=yes, access_tokens=access_tokens)
     return AuthorizationServer(
-        tokens=tokens,
+        tokens=server,
         clients=clients,
         access_tokens=access_tokens,
         issued=IssuedTokens(store.engine, changes, grants, ring.jwks, terms.issuer),
         grants=grants,
+        flows=yes,
         proofs=proofs,
         terms=terms,
-        offer=_build_offer(configured, terms, tokens.grant_types),
+        offer=_build_offer(configured, terms, server.grant_types),
         published=ring.jwks,
     )
 
@@ -91,6 +97,22 @@ def build_terms(configured: Settings) -> Terms:
     )
 
 
+def _build_flows(
+    configured: Settings, node: composition.Node, changes: Changes, clock: Clock, terms: Terms
+) -> flows.Flows:
+    ground = Ground(
+        engine=node.store.engine,
+        changes=changes,
+        clients=node.clients,
+        policies=configured.policies,
+        admission=node.admission,
+        clock=clock,
+        entropy=token_bytes,
+        terms=terms,
+    )
+    return flows.build(ground)
+
+
 def _build_clients(
     configured: Settings, node: composition.Node, proofs: Proofs, remembers_since_ms: Callable[[], int]
 ) -> ClientAuthentication:
@@ -98,7 +120,7 @@ def _build_clients(
     by_client = configured.oauth.client_limit.as_limit("oauth-client")
     return ClientAuthentication(
         node.clients,
-        ClientKeys(NoFetcher(), clocks.monotonic_ms),
+        ClientKeys(tokens.build_fetcher(configured), clocks.monotonic_ms),
         Decoys(token_bytes),
         Throttle(by_source, by_client, clocks.monotonic_us),
         Admissions(node.admission, by_client),

@@ -16,9 +16,11 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth import dpop
 from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
+from auth.oauth.revocations import ServedRevocations
 from gateway import clocks, kms_keys, receipts, references
 from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.credentials.secrets_manager import SecretsManager
@@ -71,6 +73,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     store: Store
     directory: Directory
     clients: ServedClients
+    revocations: ServedRevocations
     frozen: ServedFreezes
     receipts: receipts.Receipts
     ring: Ring
@@ -168,7 +171,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         credentials = serve_credentials(settings, store, clock)
         stack.push_async_callback(credentials.aclose)
         clients = ServedClients(store.engine, store.data_keys)
-        directory = _build_directory(settings, store, (clients, credentials), frozen, told)
+        revocations = ServedRevocations(store.engine, clock)
+        directory = _build_directory(settings, store, (clients, revocations, credentials), frozen, told)
         await directory.load()
         await credentials.look()
         await store.checkpoints.tell_memory()
@@ -185,6 +189,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             store=store,
             directory=directory,
             clients=clients,
+            revocations=revocations,
             ring=store.ring,
             admission=admission,
             remembers=remembers,
@@ -289,7 +294,8 @@ def nonce_ttl_ms(settings: Settings) -> int:
     is good for a time of its own, whatever is configured for signed requests.
     """
     signed_ms = 2 * settings.signing.max_window_ms + settings.signing.future_skew_ms
-    return max(signed_ms + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
+    proved_ms = dpop.WINDOW_MS + dpop.AHEAD_MS
+    return max(max(signed_ms, proved_ms) + settings.server.body_timeout_ms, _LONGEST_ONCE_MS)
 
 
 @asynccontextmanager

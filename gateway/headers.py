@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from auth import presented as presentation
+from auth.presented import Presented
 from gateway.kept import Kept
 from gateway.problems import Refusal
 
@@ -114,9 +116,12 @@ class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     proxied: tuple[Header, ...] = ()
     # What stands in the header by which a proxy tells of the client's certificate. Whose word it is, is not said here.
     certificate: bytes | None = None
+    # The access token that was presented. Then nothing is claimed by a signature: `Presented` says if it was.
+    presented: Presented | None = None
 
 
 _CLAIMED = (b"portreeve-key", b"portreeve-timestamp", b"portreeve-nonce", b"portreeve-signature")
+_NOTHING_CLAIMED: Claimed = (None, None, None, None)
 
 
 class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
@@ -137,6 +142,8 @@ class HeaderPlan(msgspec.Struct, frozen=True, gc=False):
     content_length: int | None
     transfer_encoding: int | None
     certificate: int | None
+    authorization: int | None
+    dpop: int | None
     proxied: tuple[tuple[bytes, int], ...]
     # Nothing frames a body, and nothing is for this hop or for what stands in front of it: only the host is to check.
     is_plain: bool
@@ -170,15 +177,23 @@ def _read_unusual(plan: HeaderPlan, values: list[bytes], host: bytes, claimed: C
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise Refusal("malformed_headers", "The body is framed by Content-Length or by chunks, not by both.")
     proxied = tuple([(name, values[at]) for name, at in plan.proxied])
+    presented = None if plan.authorization is None else _find_presented(plan, values, claimed)
     return RequestHeaders(
         host,
-        claimed,
+        claimed if presented is None else _NOTHING_CLAIMED,
         *_pass_on(plan, values, _named_by_connection(proxied)),
         None if length is None else _parse_length(length),
         coding is not None,
         proxied,
         None if plan.certificate is None else values[plan.certificate],
+        presented,
     )
+
+
+def _find_presented(plan: HeaderPlan, values: list[bytes], claimed: Claimed) -> Presented | None:
+    authorization = b"" if plan.authorization is None else values[plan.authorization]
+    proof = None if plan.dpop is None else values[plan.dpop]
+    return presentation.find(authorization, proof, signed=claimed != _NOTHING_CLAIMED)
 
 
 def may_carry_credential(name: bytes) -> bool:
@@ -237,6 +252,8 @@ def _plan(names: tuple[bytes, ...], certificate: bytes | None) -> HeaderPlan:
         content_length=places.get(b"content-length"),
         transfer_encoding=places.get(b"transfer-encoding"),
         certificate=None if certificate is None else places.get(certificate),
+        authorization=places.get(b"authorization"),
+        dpop=places.get(b"dpop"),
         # What frames a body is in here as well: without any of these, a head is plain.
         proxied=tuple(proxied),
         is_plain=not proxied,

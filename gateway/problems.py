@@ -28,12 +28,14 @@ class Problem(msgspec.Struct, frozen=True):
     hint: str | None = None
     members: dict[str, Any] = {}
     headers: tuple[Header, ...] = ()
+    # What goes into `WWW-Authenticate`, in place of what every 401 says: schemes for access tokens.
+    challenges: tuple[str, ...] = ()
 
 
 class Refusal(Exception):
     """A stage of the gateway says no. Carries the whole problem, so that who catches it needs no table."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first two by name, and seldom given
         self,
         code: str,
         detail: str,
@@ -41,9 +43,10 @@ class Refusal(Exception):
         hint: str | None = None,
         members: dict[str, Any] | None = None,
         headers: tuple[Header, ...] = (),
+        challenges: tuple[str, ...] = (),
     ) -> None:
         super().__init__(code)
-        self.problem = Problem(KINDS[code], detail, hint, members or {}, headers)
+        self.problem = Problem(KINDS[code], detail, hint, members or {}, headers, challenges)
 
 
 KINDS: dict[str, Kind] = {
@@ -53,6 +56,8 @@ KINDS: dict[str, Kind] = {
         Kind("malformed_path", 400, "The request target is not in its one canonical form"),
         Kind("malformed_headers", 400, "A header is missing, repeated or not well-formed"),
         Kind("missing_credentials", 401, "This route needs a signed request"),
+        Kind("invalid_token", 401, "The access token is not good here"),
+        Kind("use_dpop_nonce", 401, "The proof needs a nonce of this gateway"),
         Kind("malformed_credentials", 401, "The credentials are not well-formed"),
         Kind("stale_timestamp", 401, "The timestamp lies outside the window"),
         Kind("bad_signature", 401, "The signature does not verify"),
@@ -100,10 +105,13 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Renderer:
-    """Turns a problem into an answer; knows the docs base that `type` points into."""
+    """Turns a problem into an answer; knows the docs base that `type` points into, and where it is told what tokens are
+    taken (RFC 9728).
+    """
 
-    def __init__(self, docs_base: str) -> None:
+    def __init__(self, docs_base: str, resource_metadata: str | None = None) -> None:
         self._base = docs_base.rstrip("/") + type_path
+        self._told = "" if resource_metadata is None else f', resource_metadata="{resource_metadata}"'
 
     def render(self, problem: Problem, request_id: str) -> tuple[int, list[Header], bytes]:
         kind = problem.kind
@@ -120,6 +128,11 @@ class Renderer:
         members.update(problem.members)
         body = _ENCODER.encode(members)
         headers = [_CONTENT_TYPE, _NO_STORE, *problem.headers]
-        if kind.status == 401:  # noqa: PLR2004  the HTTP status itself is the clearest name
+        headers += [
+            (b"www-authenticate", f"{challenge}{self._told}".encode()) for challenge in problem.challenges
+        ]
+        # Whoever came with a token is not asked for a signature; whoever came with nothing may choose.
+        has_choice = not problem.challenges or kind.code == "missing_credentials"
+        if kind.status == 401 and has_choice:  # noqa: PLR2004  the HTTP status itself is the clearest name
             headers.append((b"www-authenticate", f'PORTREEVE1 error="{kind.code}"'.encode()))
         return kind.status, headers, body

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from auth.oauth import metadata
 from gateway import clocks, own_tls, scanners
 from gateway.authorization_server import AuthorizationServer
 from gateway.ledger.follower import Followers
@@ -57,7 +58,9 @@ class Gateway:
         self.drain = Drain()
         self.tls = own_tls.build(settings)
         self.scanners = scanners.load({name: each.keys for name, each in settings.scanners.items()})
-        self.renderer = Renderer(settings.service.docs_base)
+        self.renderer = Renderer(
+            settings.service.docs_base, metadata.address(settings.service.issuer, metadata.RESOURCE)
+        )
         self.log = RequestLog(sys.stdout.buffer, f"{socket.gethostname()}:{os.getpid()}")
         self.metrics = Metrics(
             {

@@ -90,6 +90,11 @@ class Ring:
             )
         return signer
 
+    @property
+    def keys(self) -> tuple[RingKey, ...]:
+        """Those that are published, whatever the hour: the same tuple until the ring is read anew."""
+        return self._keys
+
     def jwks(self) -> list[Jwk]:
         now_ms = self._clock()
         return [key.jwk for key in self._keys if key.not_after is None or now_ms < key.not_after]

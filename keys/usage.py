@@ -43,6 +43,10 @@ _UPDATE: Final = (
 )
 
 
+# Of a caller that proved itself with a token: which secret its client had shown for that is not known here.
+NO_VERSION: Final = 0
+
+
 class _Use:
     """Changed in place: it is touched on every request."""
 
@@ -66,6 +70,8 @@ class Usage:
     def note(self, key_id: str, version: int, source: str, now_ms: int, count: int = 1) -> None:
         use = self._uses.get((key_id, version))
         if use is None:
+            if version == NO_VERSION:
+                return
             self._uses[key_id, version] = _Use(now_ms, source, count)
             # Asked once between two flushes, not once a request.
             if now_ms - self._written.get((key_id, version), 0) > _A_WHILE_MS:

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.optional",
     "tests.support.kms_sites",
     "tests.support.measured",
+    "tests.support.oauth_sites",
 ]
 
 hypothesis.settings.register_profile(

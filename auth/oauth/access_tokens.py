@@ -72,6 +72,10 @@ class AccessTokens:
         self._entropy = entropy
         self._lifetime_s = lifetime_ms // 1000
 
+    def require_signer(self) -> None:
+        """Raises where nothing can be signed now."""
+        self._get_signer()
+
     def issue(  # noqa: PLR0913  each is something a token says, by keyword
         self,
         *,

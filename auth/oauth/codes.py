@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth.oauth import drawn, grants, pkce, refresh
+from auth.oauth import drawn, grants, pkce, refresh, standing
 from auth.oauth.drawn import Entropy
 from auth.oauth.ground import Ground
 from auth.oauth.refusals import Refused
@@ -34,6 +34,7 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uri: str | None
     verifier: str | None
     bound: Bound
+    resource: str | None = None
 
 
 class Codes:
@@ -52,7 +53,7 @@ class Codes:
             if row is not None:
                 try:
                     _check(row, presented, verifier)
-                    return await self._issue(conn, client, row, presented.bound, now)
+                    return await self._issue(conn, client, row, presented, now)
                 except Ended as cause:
                     # Not out of the transaction: the code stays consumed.
                     ended = cause
@@ -63,13 +64,14 @@ class Codes:
         raise Refused("invalid_grant", "the code is unknown, expired, used, or not for this")
 
     async def _issue(
-        self, conn: AsyncConnection, client: ServedClient, row: sa.RowMapping, bound: Bound, now: int
+        self, conn: AsyncConnection, client: ServedClient, row: sa.RowMapping, presented: Presented, now: int
     ) -> Redeemed:
         grant_id: str = row["grant_id"]
         grant = await grants.find(conn, grant_id)
         asked = () if grant is None else grant.scope
         redeemed = await self._standing.require(conn, client, grant_id, asked, now)
-        return await refresh.begin(conn, client, redeemed, bound, self._ground)
+        standing.require_resource(redeemed, presented.resource)
+        return await refresh.begin(conn, client, redeemed, presented.bound, self._ground)
 
 
 async def insert(change: Change, entropy: Entropy, **values: object) -> Secret:

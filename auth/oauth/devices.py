@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth.admission import Admission, Bucket, RateLimited, compile_charges
-from auth.oauth import drawn, grants, refresh, scopes, user_codes
+from auth.oauth import drawn, errors, grants, refresh, scopes, standing, user_codes
 from auth.oauth.drawn import Entropy
 from auth.oauth.ground import Ground
 from auth.oauth.refusals import Refused
@@ -162,11 +162,15 @@ class Devices:
         async with engine.transaction(self._engine) as conn:
             await _decide(conn, pending.digest, self._clock(), state="denied")
 
-    async def redeem(self, client: ServedClient, device_code: str, bound: Bound) -> Redeemed:
+    async def redeem(
+        self, client: ServedClient, device_code: str, bound: Bound, *, resource: str | None = None
+    ) -> Redeemed:
         """`client` was authenticated, and proved whatever `bound` says. Refuses while nobody has decided."""
         try:
             async with engine.transaction(self._engine) as conn:
                 outcome = await self._redeem(conn, client, device_code, bound)
+                if isinstance(outcome, Redeemed):
+                    standing.require_resource(outcome, resource)
         except Ended as ended:
             await self._grants.end(ended.grant_id, ended.why)
             raise Refused("invalid_grant", "the device code was used, or its grant has ended") from None
@@ -218,7 +222,7 @@ async def _insert(conn: AsyncConnection, row: Mapping[str, object], entropy: Ent
         inserting = inserting.on_conflict_do_nothing(index_elements=[_TABLE.c.user_code_digest])
         if (await conn.execute(inserting)).rowcount == 1:
             return letters
-    raise Refused("temporarily_unavailable", "no free code was found")
+    raise errors.unavailable("no_free_user_code")
 
 
 async def _decide(conn: AsyncConnection, digest: str, now: int, **decision: object) -> None:

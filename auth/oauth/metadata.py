@@ -54,7 +54,8 @@ def server(offer: Offer) -> dict[str, Any]:
     }
     for name in ("introspection", "revocation"):
         told[f"{name}_endpoint"] = address(offer.issuer, f"/oauth/{_PATHS[name]}")
-        told |= _authenticated(f"{name}_endpoint", methods)
+        # To end a token its bare name is proof enough; to be told of one it is not.
+        told |= _authenticated(f"{name}_endpoint", methods[:-1] if name == "introspection" else methods)
     if _CODE in offer.grant_types:
         told |= _code_flow(offer.issuer)
     if _DEVICE in offer.grant_types:

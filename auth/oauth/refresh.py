@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth.oauth import drawn, grants, scopes
+from auth.oauth import drawn, grants, scopes, standing
 from auth.oauth.drawn import Entropy
 from auth.oauth.grants import Grant
 from auth.oauth.ground import Ground
@@ -39,21 +39,29 @@ class RefreshTokens:
         self._entropy = ground.entropy
 
     async def redeem(
-        self, client: ServedClient, presented: str, *, scope: str | None, bound: Bound
+        self,
+        client: ServedClient,
+        presented: str,
+        *,
+        scope: str | None,
+        bound: Bound,
+        resource: str | None = None,
     ) -> Redeemed:
         """`client` was authenticated, and proved whatever `bound` says."""
         try:
             async with engine.transaction(self._engine) as conn:
-                return await self._redeem(conn, client, presented, scope, bound)
+                row = await _find(conn, presented, client.id)
+                redeemed = await self._redeem(conn, client, row, scope, bound)
+                standing.require_resource(redeemed, resource)
+                return redeemed
         except Ended as ended:
             await self._grants.end(ended.grant_id, ended.why)
             raise Refused("invalid_grant", _REFUSED) from None
 
     async def _redeem(
-        self, conn: AsyncConnection, client: ServedClient, presented: str, scope: str | None, bound: Bound
+        self, conn: AsyncConnection, client: ServedClient, row: sa.RowMapping, scope: str | None, bound: Bound
     ) -> Redeemed:
         now = self._clock()
-        row = await _find(conn, presented, client.id)
         if row["used_at"] is not None:
             raise Ended(row["grant_id"], CAME_TWICE)
         if row["expires_at"] <= now or not _fits(row, bound):

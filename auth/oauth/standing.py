@@ -106,6 +106,12 @@ class Standing:
         return Redeemed(grant=grant, roles=roles, scope=scope)
 
 
+def require_resource(redeemed: Redeemed, asked: str | None) -> None:
+    """RFC 8707: what was allowed for one resource gives tokens for no other."""
+    if asked not in {None, redeemed.grant.resource}:
+        raise Refused("invalid_target", "another resource was allowed")
+
+
 async def find_account(conn: AsyncConnection, account_id: str) -> Account | None:
     columns = _ACCOUNTS.c
     query = sa.select(columns.partner_id, columns.roles, columns.state, columns.signed_out_at)

@@ -33,11 +33,25 @@ class DemoKey(msgspec.Struct, frozen=True, omit_defaults=True):
     private_key_hex: str | None = None
 
 
+class DemoClient(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An OAuth client, and what authenticates it. `scope`: all that it can have."""
+
+    client_id: str
+    auth: str
+    environment: str
+    partner: str
+    scope: str
+    private_jwk: dict[str, str] | None = None
+    client_secret: str | None = None
+    redirect_uris: tuple[str, ...] = ()
+
+
 class Credentials(msgspec.Struct, frozen=True):
     """The shape of `demo.json`. Unknown members are left alone: other features keep theirs there."""
 
     base_url: str
     keys: tuple[DemoKey, ...] = ()
+    oauth_clients: tuple[DemoClient, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """The demo's configuration: the example that ships with the package, with this run's ports in it.
 
-Invariant: a file that somebody has edited is never written over; only its ports are brought up to date. A
+Invariant: a file that somebody has edited is never written over; only its ports are brought up to date, and the port in
+an issuer on the loopback: there clients find the gateway by its issuer. A
 file that nobody has edited follows the package. The first line carries the digest that tells the two apart.
 """
 
@@ -19,6 +20,7 @@ POLICIES_NAME: Final = "policies.toml"
 _MARK: Final = (
     "# Written by `portreeve demo`, and kept once you change it. As written, what follows had sha256 "
 )
+_LOOPBACK_ISSUER: Final = re.compile(r'^(issuer *= *"http://127\.0\.0\.1:)[0-9]+(")', re.MULTILINE)
 
 
 class UnusableExample(Exception):
@@ -68,6 +70,7 @@ def _digest(body: str) -> str:
 
 def _set_ports(body: str, ports: Ports) -> str:
     body = _set(body, "server", "port", str(ports.gateway))
+    body = _LOOPBACK_ISSUER.sub(rf"\g<1>{ports.gateway}\g<2>", body, count=1)
     body = _set(body, "upstreams.paper-trading", "url", f'"http://127.0.0.1:{ports.paper}"')
     return _set(body, "upstreams.live-trading", "url", f'"http://127.0.0.1:{ports.live}"')
 

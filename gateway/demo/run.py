@@ -84,7 +84,7 @@ async def _prepare(demo: _Demo) -> Credentials:
     await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, author=seed.AUTHOR)
     async with composition.opened_store(demo.settings, clocks.wall_ms) as store:
         file = demo.state_dir / seed.FILE_NAME
-        return await seed.seed(store.custody, file, demo.base_url, secrets.token_bytes)
+        return await seed.seed(store.custody, store.oauth_clients, file, demo.base_url, secrets.token_bytes)
 
 
 async def _start(demo: _Demo, listeners: dict[str, socket.socket], started: children.Children) -> None:

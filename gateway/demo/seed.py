@@ -1,4 +1,4 @@
-"""The demo's partners and keys, and the file by which scripts find them.
+"""The demo's partners, keys and OAuth clients, and the file by which scripts find them.
 
 Invariant: a secret is known only when it is made, so a key whose secret stands in `demo.json` is used again
 for as long as it is there and works; one that is gone or revoked gets a successor. Frozen keys stay as they
@@ -13,11 +13,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from gateway.cli.credentials import Credentials, DemoKey
-from gateway.demo import private_file
+from gateway.demo import oauth_clients, private_file
 from keys import refusals
 from keys.changes import Author
 from keys.custody import Custody
 from keys.environment import Environment
+from keys.oauth_clients import OAuthClients
 from keys.records import Algorithm, KeyRequest
 
 FILE_NAME: Final = "demo.json"
@@ -50,24 +51,27 @@ WANTED: Final = (
 )
 
 
-async def seed(custody: Custody, file: Path, base_url: str, entropy: Callable[[int], bytes]) -> Credentials:
+async def seed(
+    custody: Custody, clients: OAuthClients, file: Path, base_url: str, entropy: Callable[[int], bytes]
+) -> Credentials:
     """Make what is missing, and write the file."""
     existing = {partner.id for partner in await custody.list_partners()}
     for partner_id, name in PARTNERS:
         if partner_id not in existing:
             await custody.create_partner(partner_id, name, TIER, author=AUTHOR)
     known = _read_known(file)
-    keys = tuple([await _find_or_create(custody, wanted, known, entropy) for wanted in WANTED])
-    credentials = Credentials(base_url=base_url, keys=keys)
+    keys = tuple([await _find_or_create(custody, wanted, known.keys, entropy) for wanted in WANTED])
+    made = await oauth_clients.seed(clients, known.oauth_clients, entropy, AUTHOR)
+    credentials = Credentials(base_url=base_url, keys=keys, oauth_clients=made)
     private_file.write(file, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
     return credentials
 
 
-def _read_known(file: Path) -> tuple[DemoKey, ...]:
+def _read_known(file: Path) -> Credentials:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Credentials).keys
+        return msgspec.json.decode(file.read_bytes(), type=Credentials)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return ()  # nothing there to be used again: every key gets a successor
+        return Credentials("")  # nothing there to be used again: every key gets a successor
 
 
 async def _find_or_create(

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.cli.credentials import DEMO_FILE, Credentials, DemoKey
+from gateway.cli.credentials import DEMO_FILE, Credentials, DemoClient, DemoKey
 from gateway.demo import example, seed
 
 TARGET: Final = "/paper/v1/orders"
@@ -38,7 +38,7 @@ A signed request, by the command line
 or by openssl and curl alone, signed at the moment you paste it:
 
 {snippet(credentials.base_url, key)}
-
+{_token_part(credentials)}
 Ctrl-C stops everything.
 """
 
@@ -62,4 +62,24 @@ def snippet(base_url: str, key: DemoKey) -> str:
     "$timestamp" "$nonce" "$key" "$body" | openssl dgst -sha256 -hmac "$secret" -r | cut -d' ' -f1)
   curl -sS "$url{TARGET}" -H "Portreeve-Key: $key" -H "Portreeve-Timestamp: $timestamp" \\
     -H "Portreeve-Nonce: $nonce" -H "Portreeve-Signature: $signature"; echo
+)"""
+
+
+def _token_part(credentials: Credentials) -> str:
+    by_secret = next((client for client in credentials.oauth_clients if client.client_secret), None)
+    if by_secret is None:
+        return ""
+    return f"""
+An access token, and a request with it, as older clients do; docs/oauth.md has the way for new ones
+
+{token_snippet(credentials.base_url, by_secret)}
+"""
+
+
+def token_snippet(base_url: str, client: DemoClient) -> str:
+    return f"""(
+  url={base_url} client={client.client_id} secret={client.client_secret}
+  token=$(curl -sS -u "$client:$secret" -d grant_type=client_credentials -d scope={client.scope} \\
+    "$url/oauth/token" | sed -n 's/.*"access_token": *"\\([^"]*\\)".*/\\1/p')
+  curl -sS "$url{TARGET}" -H "Authorization: Bearer $token"; echo
 )"""

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway import references, scanners
 from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
+from gateway.settings.issuer_checks import find_issuer_faults
 from gateway.settings.kms_checks import find_kms_faults
 from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
@@ -233,6 +234,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_upstreams,
     _check_scanners,
     _check_webhooks,
+    find_issuer_faults,
     find_route_faults,
     find_sink_faults,
 )

@@ -74,6 +74,10 @@ def _anchor_all(sections: dict[str, Any], directory: Path) -> dict[str, Any]:
             name: scanner if scanner is None else _anchor_keys(scanner, directory)
             for name, scanner in sections["scanners"].items()
         }
+    if sections.get("oauth") is not None:
+        oauth = sections["oauth"]
+        issuers = tuple(_anchor(issuer, directory) for issuer in oauth.issuers)
+        anchored["oauth"] = msgspec.structs.replace(anchored["oauth"], issuers=issuers)
     if "audit" in sections and sections["audit"] is not None:
         audit = sections["audit"]
         sinks = tuple(_anchor(sink, directory) for sink in audit.sinks)
@@ -93,6 +97,8 @@ _PATHS = frozenset(
         "client_cert_file",
         "self_signed_file",
         "path",
+        "jwks_file",
+        "key_ca_file",
     }
 )
 _REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin", "private_key"})

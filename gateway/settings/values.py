@@ -189,6 +189,10 @@ class OAuthLimitSettings(Table, frozen=True):
 class OAuthSettings(Table, frozen=True):
     """The authorization server, and what the gateway takes of its tokens. `resources`: what tokens are for; the first
     where a client names none. Absent, it is the issuer itself. `lifetime_ms` is an access token's.
+
+    `origins`: by which routes are reached, beside those of the issuer and the resources: a DPoP proof names one.
+    `route_nonces`: whether such a proof has to hold a nonce of ours on routes, too. `key_networks` and `key_ca_file`:
+    where key sets of others may be fetched from although it is not public, and whom their servers are certified by.
     """
 
     resources: tuple[str, ...] = ()
@@ -200,6 +204,10 @@ class OAuthSettings(Table, frozen=True):
     device_lifetime_ms: Annotated[int, Meta(ge=60_000, le=1_800_000)] = 600_000
     registration: bool = False
     client_certificate_header: str | None = None
+    origins: tuple[str, ...] = ()
+    route_nonces: bool = False
+    key_networks: tuple[str, ...] = ()
+    key_ca_file: str | None = None
     source_limit: OAuthLimitSettings = OAuthLimitSettings()
     client_limit: OAuthLimitSettings = OAuthLimitSettings()
     issuers: tuple[IssuerSettings, ...] = ()

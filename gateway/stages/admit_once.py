@@ -18,6 +18,7 @@ from auth.admission import (
     Charges,
     compile_charges,
 )
+from auth.signature import VerifiedKey
 from gateway.grants import route_buckets
 from gateway.problems import Refusal
 from gateway.routes import Terms
@@ -49,7 +50,7 @@ class AdmitOnce:
         if grant is None:
             return self._ask_for_source(authenticated)
         charges, nonce = grant.charges, authenticated.nonce
-        if nonce is None:
+        if nonce is None and isinstance(authenticated.caller, VerifiedKey):
             raise TypeError("whoever signed a request signed its nonce")
         if charges is None:
             # A partner whose tier has left policies.toml is not unlimited.

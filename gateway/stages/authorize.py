@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from auth.bearer import VerifiedToken
+from auth.signature import VerifiedKey
 from gateway.grants import Grant, Grants
 from gateway.problems import Refusal
 from gateway.routes import Route
@@ -52,15 +54,15 @@ class Authorize:
             # By the terms, not by the route: there may be hundreds of those that ask the same.
             grant = self._find_grant(caller.key.entitlement, routed.route.terms)
             if grant.case.open:
-                self._require_allowed(grant.case, routed.admitted.source.address)
+                self._require_allowed(grant.case, routed.admitted.source.address, caller)
         if self._frozen.active:
             self._require_unfrozen(routed.route)
         return Authorized(authenticated, grant)
 
-    def _require_allowed(self, case: Case, source: Address) -> None:
+    def _require_allowed(self, case: Case, source: Address, caller: VerifiedKey | VerifiedToken) -> None:
         decision = case.decide(RequestFacts(source, self._age(), self._bound))
         if not decision.allowed:
-            raise refusal_of(decision.reasons[0])
+            raise refusal_of(decision.reasons[0], caller)
 
     def _require_unfrozen(self, route: Route) -> None:
         found = self._frozen.find(route.name, route.environment)
@@ -70,9 +72,16 @@ class Authorize:
             raise Refusal("route_frozen", "This route is frozen.")
 
 
-def refusal_of(reason: Reason) -> Refusal:
-    members = {"permission": reason.subject} if reason.code == "permission_denied" else None
-    return Refusal(reason.code, _DETAILS[reason.code].format(subject=reason.subject), members=members)
+def refusal_of(reason: Reason, caller: VerifiedKey | VerifiedToken | None = None) -> Refusal:
+    detail = _DETAILS[reason.code].format(subject=reason.subject)
+    if reason.code != "permission_denied":
+        return Refusal(reason.code, detail)
+    challenges: tuple[str, ...] = ()
+    if isinstance(caller, VerifiedToken):
+        # As RFC 6750 has it: another token of the same client may do, one with this scope.
+        asked = f'error="insufficient_scope", scope="{reason.subject}"'
+        challenges = (f"{caller.presented.scheme} {asked}",)
+    return Refusal(reason.code, detail, members={"permission": reason.subject}, challenges=challenges)
 
 
 _DETAILS = {

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from auth.bearer import VerifiedToken
+from auth.signature import VerifiedKey
 from gateway.answer import Answer
 from gateway.ratelimit_headers import state_lines
 from gateway.stages.admit_once import Counted
@@ -20,6 +22,28 @@ class DescribeCaller:
         return Answer(200, _LINES + state_lines(counted.states), body)
 
 
+def _of_key(caller: VerifiedKey) -> dict[str, Any]:
+    key = caller.key
+    return {
+        "key": key.id,
+        "version": caller.version,
+        "algorithm": key.algorithm,
+        "expires_at": key.expires_at,
+    }
+
+
+def _of_token(caller: VerifiedToken) -> dict[str, Any]:
+    """`expires_at` is the token's."""
+    claims = caller.known.claims
+    return {
+        "client": claims.client_id,
+        "subject": claims.subject,
+        "issuer": claims.issuer,
+        "scheme": caller.presented.scheme,
+        "expires_at": claims.expires_ms,
+    }
+
+
 def _description(counted: Counted) -> dict[str, Any]:
     principal = counted.authorized.principal
     caller = counted.authorized.authenticated.caller
@@ -28,15 +52,12 @@ def _description(counted: Counted) -> dict[str, Any]:
     admitted = counted.authorized.authenticated.routed.admitted
     return {
         "partner": principal.partner,
-        "key": principal.credential,
-        "version": caller.version,
-        "algorithm": caller.key.algorithm,
+        **(_of_key(caller) if isinstance(caller, VerifiedKey) else _of_token(caller)),
         "environment": principal.environment,
         "tier": principal.tier,
         "roles": list(principal.roles),
         "permissions": sorted(principal.permissions),
         "cidrs": [str(network) for network in principal.networks],
-        "expires_at": caller.key.expires_at,
         "source": admitted.source.text,
         "request_id": admitted.arrival.request_id,
         "server_time": admitted.arrival.at_ms,

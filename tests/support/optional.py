@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.support import js_clients
+
 REQUIRE_VARIABLE = "PORTREEVE_TEST_REQUIRE"
 
 _SOFTHSM_MODULES = (
@@ -80,6 +82,11 @@ TOOLS = {
         "the console in a browser",
         "apt-get install chromium",
         on_path("chromium", "chromium-browser", "google-chrome"),
+    ),
+    "js_clients": Tool(
+        "OAuth clients from npm",
+        "install Node 20 or newer and npm, and let npm reach its registry",
+        js_clients.find,
     ),
     "jq": Tool("the shell lines of the runbooks", "apt-get install jq", on_path("jq")),
     "kafka": Tool(

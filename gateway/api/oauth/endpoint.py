@@ -14,6 +14,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from auth.oauth import errors, metadata
+from auth.oauth.refusals import Refused
 from auth.oauth.requests import TokenRequest
 from gateway import client_certificates
 from gateway.api.oauth import forms
@@ -91,6 +92,8 @@ def trace_of(request: AnyRequest) -> Trace:
 async def _asked(gateway: Gateway, ask: Ask, asked: TokenRequest) -> Mapping[str, Any]:
     try:
         return await ask(gateway.authorization_server, asked)
+    except Refused as refused:
+        raise errors.OAuthError(refused.error, refused.description) from None
     except StorageUnavailable:
         raise errors.unavailable("store_unavailable") from None
     except RingUnusable:

@@ -20,6 +20,8 @@ async def introspect(request: endpoint.AnyRequest) -> Response[bytes]:
 
 async def _introspect(server: AuthorizationServer, asked: TokenRequest) -> Mapping[str, Any]:
     authenticated = await server.clients.authenticate(asked)
+    if authenticated.method == "none":
+        raise errors.unauthorized_client("Only a client that can prove who it is may ask about tokens.")
     presented = asked.form.get("token")
     if presented is None:
         raise errors.invalid_request("The token is missing.")

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from auth import credential, freshness, signature
+from auth.bearer import VerifiedToken
+from auth.oauth.token_claims import InvalidToken
 from gateway import bodies, routes
 from gateway.arrival import Header
 from gateway.problems import Refusal
@@ -18,6 +20,7 @@ from gateway.stages.authenticate import EMPTY_SHA256, Authenticate, Authenticate
 from gateway.stages.match_route import Routed
 from keys.served import ServedKey
 from tests.support import served_keys
+from tests.support.access_tokens import CLIENT_ID, World
 from tests.support.stage_values import PUBLIC, READ, admitted
 
 NOW = 1_763_596_800_123
@@ -46,7 +49,10 @@ class Stage:
         authenticator = signature.SignatureAuthenticator({key.id: key}.get, entropy=bytes)
         self.now_ms = NOW
         self.read = 0
-        self.stage = Authenticate(authenticator, freshness.FreshnessRules(), lambda: self.now_ms)
+        self.world = World()
+        self.stage = Authenticate(
+            authenticator, self.world.authenticator, freshness.FreshnessRules(), lambda: self.now_ms
+        )
 
     def routed(
         self,
@@ -132,3 +138,82 @@ async def test_on_a_public_route_nobody_asks() -> None:
     assert stage.read == 0
     with pytest.raises(Refusal, match="body_too_large"):
         await stage.ask(stage.routed(framing, route=PUBLIC, body=BODY))
+
+
+def bearing(stage: Stage, method: str = "GET") -> list[Header]:
+    """A token that is good at `NOW`, with its proof."""
+    token = stage.world.token(iat=NOW // 1000, exp=NOW // 1000 + 300)
+    shown = stage.world.present(token, htm=method, iat=NOW // 1000)
+    return [(b"authorization", b"DPoP " + shown.access_token), (b"dpop", shown.proof or b"")]
+
+
+async def test_a_token_authenticates_in_place_of_a_signature() -> None:
+    """What is used once is its proof; whose it is stands in the trace."""
+    stage = Stage()
+    authenticated = stage.stage.without_body(stage.routed(*bearing(stage)))
+    assert isinstance(authenticated.caller, VerifiedToken)
+    assert authenticated.caller.key.id == CLIENT_ID
+    assert authenticated.nonce == authenticated.caller.nonce
+    trace = authenticated.routed.admitted.arrival.trace
+    assert (trace.credential, trace.partner) == (CLIENT_ID, "acme")
+
+
+async def test_a_token_is_verified_before_a_byte_of_the_body_is_read() -> None:
+    """A body is read for those who are let in; its hash is there for the upstream."""
+    stage, framing = Stage(), (b"content-length", b"%d" % len(BODY))
+    authenticated = await stage.ask(stage.routed(*bearing(stage), framing, body=BODY))
+    assert (authenticated.body, authenticated.body_sha256) == (BODY, sha256(BODY).hexdigest().encode())
+    stage.read = 0
+    with pytest.raises(InvalidToken, match="malformed"):
+        await stage.ask(stage.routed((b"authorization", b"Bearer x"), framing, body=BODY))
+    assert stage.read == 0
+
+
+async def test_a_token_may_be_revoked_while_its_body_takes_its_time() -> None:
+    """It is asked for once more when all of the request is there."""
+    stage, framing = Stage(), (b"content-length", b"%d" % len(BODY))
+
+    def revoke() -> None:
+        stage.world.ended = {"token-1"}
+
+    with pytest.raises(InvalidToken, match="revoked"):
+        await stage.ask(stage.routed(*bearing(stage), framing, body=BODY, after=revoke))
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+async def test_a_request_has_one_way_to_say_who_asks(spoilt: bool) -> None:
+    """Signed and with a token it is refused, be either of them right or wrong."""
+    stage = Stage()
+    token = (b"authorization", b"Bearer x") if spoilt else bearing(stage)[0]
+    for some in (signed(), signed()[:1]):
+        with pytest.raises(Refusal, match="malformed_credentials"):
+            stage.stage.without_body(stage.routed(*some, token, bearing(stage)[1]))
+
+
+async def test_another_scheme_is_no_token() -> None:
+    """What a client says in it is not for the gateway: signed, the request passes, and unsigned it has no credentials."""
+    stage = Stage()
+    basic = (b"authorization", b"Basic dXNlcjpwYXNz")
+    assert stage.stage.without_body(stage.routed(*signed(), basic)).caller is not None
+    with pytest.raises(credential.MissingCredentials):
+        stage.stage.without_body(stage.routed(basic))
+    with pytest.raises(credential.MissingCredentials):
+        stage.stage.without_body(stage.routed(bearing(stage)[1]))
+
+
+async def test_the_control_surface_takes_no_tokens() -> None:
+    """However good they are: they never carry its permissions, and it says so."""
+    stage = Stage()
+    control = msgspec.structs.replace(READ, is_local=True, is_control=True)
+    with pytest.raises(Refusal, match="missing_credentials") as caught:
+        stage.stage.without_body(stage.routed(*bearing(stage), route=control))
+    assert "no tokens" in caught.value.problem.detail
+
+
+async def test_a_public_route_asks_nobody() -> None:
+    """Nor does it look at what came."""
+    stage = Stage()
+    authenticated = stage.stage.without_body(
+        stage.routed((b"authorization", b"Bearer x"), route=PUBLIC_WITH_BODY)
+    )
+    assert authenticated.caller is None

@@ -24,6 +24,22 @@ def test_the_rendered_example_holds_and_carries_the_ports(tmp_path: Path) -> Non
     assert ports_in(config) == (9080, "http://127.0.0.1:9081", "http://127.0.0.1:9082")
 
 
+def test_the_issuer_is_where_the_gateway_is_found(tmp_path: Path) -> None:
+    """Clients look for the metadata there; an issuer that somebody has set stays."""
+    config = example.render(tmp_path, SECOND)
+    assert settings.load(config).service.issuer == "http://127.0.0.1:9080"
+    for own, expected in (
+        ("http://127.0.0.1:1", "http://127.0.0.1:8080"),
+        ("https://own.example", "https://own.example"),
+    ):
+        before = settings.load(config).service.issuer
+        config.write_text(
+            config.read_text("utf-8").replace(f'issuer = "{before}"', f'issuer = "{own}"'), "utf-8"
+        )
+        example.render(tmp_path, FIRST)
+        assert settings.load(config).service.issuer == expected
+
+
 def test_both_files_are_private(tmp_path: Path) -> None:
     """State is 0600 throughout."""
     example.render(tmp_path, FIRST)
