@@ -21,6 +21,7 @@ from auth.oauth.ground import Ground
 from auth.oauth.issued_tokens import IssuedTokens
 from auth.oauth.metadata import Offer
 from auth.oauth.possession import Proofs
+from auth.oauth.revocations import ServedRevocations
 from auth.oauth.terms import Terms
 from gateway import client_certificates, clocks, composition, tokens
 from gateway.settings import Settings
@@ -39,6 +40,7 @@ class AuthorizationServer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     clients: ClientAuthentication
     access_tokens: AccessTokens
     issued: IssuedTokens
+    revocations: ServedRevocations
     grants: OAuthGrants
     flows: flows.Flows
     proofs: Proofs
@@ -70,6 +72,7 @@ def build(
         clients=clients,
         access_tokens=access_tokens,
         issued=IssuedTokens(store.engine, changes, grants, ring.jwks, terms.issuer),
+        revocations=node.revocations,
         grants=grants,
         flows=yes,
         proofs=proofs,

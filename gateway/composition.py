@@ -21,7 +21,8 @@ from auth.admission import AdmissionStore, handover
 from auth.admission.memory import MemoryAdmission
 from auth.admission.redis import RedisAdmission
 from auth.oauth.revocations import ServedRevocations
-from gateway import clocks, kms_keys, receipts, references
+from auth.people.hashing import PasswordHashes
+from gateway import clocks, kms_keys, people, receipts, references
 from gateway.break_glass_alarm import BreakGlassAlarm
 from gateway.credentials.secrets_manager import SecretsManager
 from gateway.credentials.served import ServedCredentials
@@ -84,6 +85,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scheduler: Scheduler | None
     rhythm: Rhythm
     followers: Followers
+    people: people.People
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         running = (
@@ -97,6 +99,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return [
             self.store.data_keys.watch(),
             self.store.checkpoints.run(self.rhythm),
+            *self.people.background(),
             *(each.run() for each in running if each is not None),
         ]
 
@@ -153,6 +156,7 @@ async def opened_store(
             issuer=settings.service.issuer,
             memory=checkpoint_memory.open_memory(Path(settings.service.state_dir)),
             access=AccessTerms(settings.oauth.signing_algorithm, settings.oauth.lifetime_ms),
+            people=people.build_terms(settings, clock, entropy),
         )
 
 
@@ -179,6 +183,8 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         stack.push_async_callback(_flush_last_usage, directory)
         stack.push_async_callback(told.leave)
         admission, remembers = await stack.enter_async_context(_opened_admission(settings))
+        hashes = PasswordHashes(token_bytes)
+        stack.callback(hashes.close)
         shared = await stack.enter_async_context(_opened_leases(store, told))
         dispatch = assembly.build_dispatch(
             settings.webhooks, store.engine, store.webhooks, clock, token_bytes, shared.named("webhooks")
@@ -198,6 +204,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             scheduler=_build_scheduler(settings, store, shared.named("scheduler"), clock),
             rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
             followers=followers,
+            people=store.people.serve(admission, hashes),
             frozen=frozen,
             receipts=told,
         )

@@ -14,6 +14,7 @@ from auth import identity
 from gateway import clocks, routes, spread
 from gateway.ledger.export import Exporter
 from gateway.operations import Operations
+from gateway.people import PeopleTerms, StoredPeople
 from gateway.settings import Settings
 from keys import register
 from keys.api_key_secrets import ApiKeySecrets
@@ -75,6 +76,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     secret_pages: SecretPages
     approvals: Approvals
     break_glass: BreakGlass
+    people: StoredPeople
 
     # Whatever has things to be done when their time has come.
     upkeep: tuple[Upkeep, ...]
@@ -101,6 +103,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     issuer: str,
     memory: Memory,
     access: AccessTerms,
+    people: PeopleTerms,
 ) -> Store:
     """`spread_ms`: how long a node may go on serving what it last saw of the store. `memory`: of the ledger."""
     changes = Changes(engine, wakeup_, clock)
@@ -154,6 +157,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         secret_pages=SecretPages(engine, clock, kinds, schedules),
         approvals=Approvals(engine, changes, entropy),
         break_glass=BreakGlass(engine, changes, entropy),
+        people=StoredPeople(engine, changes, data_keys, clock, entropy, terms=people),
     )
 
 
@@ -178,4 +182,5 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         upstream_credentials=store.upstream_credentials,
         webhooks=store.webhooks,
         oauth_clients=store.oauth_clients,
+        people=store.people,
     )

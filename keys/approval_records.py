@@ -14,7 +14,7 @@ State = Literal["pending", "approved", "refused", "withdrawn", "used", "expired"
 # `open`: what can still be decided or used.
 Wished = Literal["open", "pending", "approved", "refused", "withdrawn", "used", "expired"]
 # What has a revision by which it is seen that it was changed.
-StandingKind = Literal["client", "key", "partner", "secret", "webhook", "route", "environment"]
+StandingKind = Literal["account", "client", "key", "partner", "secret", "webhook", "route", "environment"]
 
 # By whom a yes counts: by whoever may decide, or by a key that signed its request alone.
 Deciders = Literal["anybody", "keys"]

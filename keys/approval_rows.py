@@ -16,6 +16,7 @@ _COLUMNS: Final = tuple(
     for name in Approval.__struct_fields__
 )
 _TABLES: Final = {
+    "account": schema.accounts,
     "key": schema.api_keys,
     "partner": schema.partners,
     "secret": schema.secrets,

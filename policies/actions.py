@@ -10,6 +10,8 @@ from typing import Final
 
 EMERGENCY: Final = frozenset(
     {
+        "account.disable",
+        "account.sign-out",
         "client.freeze",
         "client.revoke",
         "environment.freeze",
@@ -24,7 +26,14 @@ EMERGENCY: Final = frozenset(
     }
 )
 TAKING_BACK: Final = frozenset(
-    {"client.unfreeze", "environment.unfreeze", "key.unfreeze", "partner.unfreeze", "route.unfreeze"}
+    {
+        "account.enable",
+        "client.unfreeze",
+        "environment.unfreeze",
+        "key.unfreeze",
+        "partner.unfreeze",
+        "route.unfreeze",
+    }
 )
 # A rule about the second of a pair is about the first, too: to widen a key is to change it.
 INCLUDED_IN: Final = {"client.widen": "client.change", "key.widen": "key.change"}
@@ -32,6 +41,9 @@ ALL: Final = (
     EMERGENCY
     | TAKING_BACK
     | {
+        "account.invite",
+        "account.reset",
+        "account.roles",
         "break-glass",
         "client.change",
         "client.create",
@@ -58,7 +70,9 @@ ALL: Final = (
 )
 # By which somebody could be made who lets their own requests pass.
 GUARDED_PERMISSIONS: Final = frozenset({"control:approve", "control:break-glass"})
-HANDING_OUT: Final = frozenset({"key.create", "key.widen", "secret.rotate"})
+HANDING_OUT: Final = frozenset(
+    {"account.invite", "account.roles", "key.create", "key.widen", "secret.rotate"}
+)
 
 
 class UnknownAction(LookupError):

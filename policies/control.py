@@ -30,6 +30,8 @@ AUDIT_READ: Final = "control:audit-read"
 LEAKS_REPORT: Final = "control:leaks-report"
 WEBHOOKS_READ: Final = "control:webhooks-read"
 WEBHOOKS_WRITE: Final = "control:webhooks-write"
+PEOPLE_READ: Final = "control:people-read"
+PEOPLE_WRITE: Final = "control:people-write"
 KMS_READ: Final = "control:kms-read"
 KMS_WRITE: Final = "control:kms-write"
 
@@ -56,6 +58,8 @@ DESCRIPTIONS: Final = MappingProxyType(
         LEAKS_REPORT: "Report credentials that were found",
         WEBHOOKS_READ: "See webhooks and their deliveries",
         WEBHOOKS_WRITE: "Make webhooks and change them",
+        PEOPLE_READ: "See people's accounts",
+        PEOPLE_WRITE: "Invite people, change their roles and shut them out",
         KMS_READ: "See data keys and what wraps them",
         KMS_WRITE: "Rotate and rewrap data keys",
     }

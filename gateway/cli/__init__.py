@@ -23,6 +23,7 @@ COMMANDS: Final = MappingProxyType(
         "config": "gateway.cli.node:config",
         "doctor": "gateway.cli.doctor:doctor",
         "partners": "gateway.cli.partner_commands:partners",
+        "people": "gateway.cli.people_commands:people",
         "keys": "gateway.cli.key_commands:keys",
         "clients": "gateway.cli.client_commands:clients",
         "freeze": "gateway.cli.freeze_commands:freeze",

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from auth.people import mail
 from gateway import initialise, operations, references, settings, upstream
 from gateway.ledger.sinks import kafka
 from gateway.server import listening, supervise
@@ -46,6 +47,7 @@ KNOWN: Final[tuple[type[Exception], ...]] = (
     chain.Broken,
     checkpoint_memory.MemoryUnreadable,
     kafka.KafkaMissing,
+    mail.MailNotSent,
     listening.AddressTaken,
     supervise.WorkerFailed,
     OSError,

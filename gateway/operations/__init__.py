@@ -30,10 +30,12 @@ from gateway.operations.operator import (
     of_shell,
 )
 from gateway.operations.partner_operations import PartnerOperations
+from gateway.operations.people_operations import PeopleOperations
 from gateway.operations.ring_operations import RingOperations
 from gateway.operations.secret_operations import Holders, SecretOperations
 from gateway.operations.upstream_operations import UpstreamOperations
 from gateway.operations.webhook_operations import WebhookOperations
+from gateway.people import StoredPeople
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
 from keys.conditions import OnlyOnce
@@ -89,6 +91,7 @@ class Operations:
         upstream_credentials: UpstreamCredentials,
         webhooks: Webhooks,
         oauth_clients: OAuthClients,
+        people: StoredPeople,
     ) -> None:
         """`lost_after_ms`: a node that has said nothing for so long is lost."""
         self._engine = engine_
@@ -109,6 +112,7 @@ class Operations:
         self.rings = RingOperations(rings, rotations, self.gate)
         self.upstreams = UpstreamOperations(upstream_credentials, self.gate)
         self.webhooks = WebhookOperations(webhooks, custody, self.gate)
+        self.people = PeopleOperations(people, policies, self.gate)
 
     async def find_settled(self, once: OnlyOnce, at: int) -> str | None:
         """What an earlier copy of the same request made, by the same caller."""

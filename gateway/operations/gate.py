@@ -19,8 +19,8 @@ An operation checks its own permission and reach, and then passes the gate once,
 secrets: what is not in it, an approval does not bind. `facts` is what rules may ask about; the environment is added
 here, and what a key is granted becomes part of the change: a role that has grown since makes another change of it.
 `standing` is the subject with its revision *as the operation has read it*: give it wherever the meaning of the change
-rests on what the subject is now, and always for taking something back. Only `client`, `key`, `partner`, `secret`,
-`webhook`, `route` and `environment` have one; a freeze that is not there stands at revision 0.
+rests on what the subject is now, and always for taking something back. Only `account`, `client`, `key`, `partner`,
+`secret`, `webhook`, `route` and `environment` have one; a freeze that is not there stands at revision 0.
 
 The answer is the author to act with. It carries what lets the change pass, which `Changes.begin` spends in the
 transaction that it opens; so an operation of several transactions gives the others `author.going_on()`, and one that

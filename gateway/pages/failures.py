@@ -11,7 +11,11 @@ from typing import Final
 import msgspec
 from litestar.exceptions import HTTPException
 
-from gateway.pages import answers, fields, forging, visit, ways
+from auth.oauth.authorization import NoSuchRequest
+from auth.oauth.devices import NoSuchUserCode
+from auth.oauth.grants import UnknownGrant
+from auth.people import failures as people
+from gateway.pages import answers, authorize, excuses, fields, forging, visit, ways
 from gateway.problems import KINDS, Problem
 from gateway.refusals import problem_of
 from storage import engine
@@ -36,12 +40,23 @@ def find_detour(failure: Exception) -> answers.SeeOther | None:
         return answers.SeeOther(failure.way.through("/oauth/sign-in"))
     if isinstance(failure, visit.StepUpNeeded):
         return answers.SeeOther(failure.way.through("/oauth/confirm"))
+    if isinstance(failure, people.SessionMissing):
+        return answers.SeeOther(ways.ACCOUNT.through("/oauth/sign-in"))
+    if isinstance(failure, people.StepUpNeeded):
+        return answers.SeeOther(ways.ACCOUNT.through("/oauth/confirm"))
     return None
 
 
 def describe(failure: Exception) -> Told:
     known = next((_TABLE[kind] for kind in type(failure).__mro__ if kind in _TABLE), None)
-    return known or _of_problem(_problem_of(failure))
+    return known or _of_excuse(failure) or _of_problem(_problem_of(failure))
+
+
+def _of_excuse(failure: Exception) -> Told | None:
+    excuse = excuses.find(failure)
+    if excuse is None:
+        return None
+    return Told(excuse.status, excuse.code, "This was not accepted", excuse.text, excuse.headers)
 
 
 def _problem_of(failure: Exception) -> Problem:
@@ -75,6 +90,24 @@ _TABLE: Final[dict[type, Told]] = {
         "malformed_request",
         "This link cannot be followed",
         "It is not one of ours, or not whole. Start again from the app that sent you here.",
+    ),
+    NoSuchRequest: Told(
+        400,
+        "no_such_request",
+        "There is nothing to answer here",
+        "The app's request has expired, was answered already, or was never made. Start again from the app.",
+    ),
+    NoSuchUserCode: Told(
+        400,
+        "no_such_user_code",
+        "No device waits for this code",
+        "It has expired, or was answered already. Start again on the device.",
+    ),
+    UnknownGrant: Told(
+        404, "not_found", "This app has no access", "It was withdrawn already, or has ended by itself."
+    ),
+    authorize.UndecidedForm: Told(
+        400, "malformed_request", "This request cannot be read", "Go back and try once more."
     ),
     engine.StorageUnavailable: Told(
         503,

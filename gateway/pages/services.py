@@ -9,7 +9,7 @@ import msgspec
 
 from auth.oauth.flows import Flows
 from auth.oauth.terms import Clients
-from auth.people.assembly import People
+from gateway.people import People
 from gateway.settings import Settings
 from keys.served_clients import ServedClient
 from policies.document import Policies
@@ -18,13 +18,16 @@ _REFRESH = "refresh_token"
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`origin`: what browsers name as where these pages come from."""
+    """`origin`: what browsers name as where these pages come from. `passkeys`: whether there could be any: they are made
+    for a domain, and an address is none.
+    """
 
     origin: str
     people: People
     flows: Flows
     clients: Clients
     policies: Policies
+    passkeys: bool
     step_up_ms: int
     access_ms: int
     refresh_ms: int

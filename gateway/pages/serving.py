@@ -36,7 +36,7 @@ class Serving:
 
     def shown(self, path: str, turn: Turn) -> HTTPRouteHandler:
         async def show_page(request: Asked) -> Response[bytes]:
-            return await self._answer(request, turn, fields.read(request.scope["query_string"]))
+            return await self._answer(request, turn, fields.read_query(request.scope["query_string"]))
 
         return litestar_route(path, http_method=["GET", "HEAD"], name=f"show {path}")(show_page)
 
@@ -46,9 +46,11 @@ class Serving:
             forging.require_own_origin(
                 request.headers.get("sec-fetch-site"), request.headers.get("origin"), own
             )
-            if request.scope["query_string"]:
-                raise fields.MalformedFields("a form is sent in the body alone")
-            asked = fields.read_form(request.headers.get("content-type"), await request.body())
+            headers, query = request.headers, request.scope["query_string"]
+            body = await request.body()
+            asked = fields.read_form(
+                headers.get("content-type"), headers.get("content-encoding"), query, body
+            )
             return await self._answer(request, turn, asked, is_form=True)
 
         return litestar_route(path, http_method=["POST"], status_code=200, name=f"take {path}")(take_form)
@@ -108,7 +110,7 @@ async def _visit(request: Asked, asked: dict[str, str]) -> Visit:
     services, trace = _services(request), _trace(request)
     header = "; ".join(request.headers.getall("cookie", []))
     cookie, now_ms = cookies.find(header, cookies.SESSION), services.clock()
-    session = None if cookie is None else await services.sessions.find(cookie, now_ms)
+    session = None if cookie is None else await services.people.sessions.find(cookie)
     visit = Visit(
         services,
         trace,

@@ -107,6 +107,16 @@ class Visit:
         self.cookie, self.session = step.cookie.reveal(), step.session
         self.set_cookies.append(cookies.written(cookies.SESSION, self.cookie))
 
+    async def begin_anonymous(self, cookie: str) -> None:
+        """A session of nobody yet, in which a passkey is to answer."""
+        self.cookie, self.session = cookie, await self.services.people.sessions.find(cookie)
+        self.set_cookies.append(cookies.written(cookies.SESSION, cookie))
+
+    def require_cookie(self) -> str:
+        if self.cookie is None:
+            raise SignInNeeded(ways.ACCOUNT)
+        return self.cookie
+
     def end_session(self) -> None:
         self.cookie, self.session = None, None
         self.set_cookies.append(cookies.withdrawn(cookies.SESSION))

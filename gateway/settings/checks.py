@@ -13,6 +13,7 @@ from gateway.settings import addresses
 from gateway.settings.faults import Fault, quote_key
 from gateway.settings.issuer_checks import find_issuer_faults
 from gateway.settings.kms_checks import find_kms_faults
+from gateway.settings.people_checks import find_people_faults
 from gateway.settings.rotation import find_rotation_faults
 from gateway.settings.route_checks import find_route_faults
 from gateway.settings.sink_checks import find_sink_faults
@@ -235,6 +236,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     _check_scanners,
     _check_webhooks,
     find_issuer_faults,
+    find_people_faults,
     find_route_faults,
     find_sink_faults,
 )

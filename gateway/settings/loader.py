@@ -101,7 +101,9 @@ _PATHS = frozenset(
         "key_ca_file",
     }
 )
-_REFERENCES = frozenset({"password", "master_key", "passphrase", "client_key", "pin", "private_key"})
+_REFERENCES = frozenset(
+    {"password", "master_key", "passphrase", "client_key", "pin", "private_key", "smtp_password"}
+)
 
 
 def _anchor(table: Any, directory: Path) -> Any:  # noqa: ANN401  any table, and the same kind of table back

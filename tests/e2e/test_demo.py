@@ -176,6 +176,15 @@ def test_the_printed_snippet_works_when_pasted_and_pasted_again(demo: Demo) -> N
         assert json.loads(pasted.stdout)["environment"] == "paper"
 
 
+def test_the_printed_token_request_works_when_pasted(demo: Demo) -> None:
+    """A token by curl, and a request with it."""
+    require("curl")
+    snippet = demo.said[demo.said.index("(\n  url=", demo.said.index("An access token")) :]
+    pasted = demo.run("sh", script=snippet[: snippet.index("\n)\n") + 3])
+    assert pasted.stderr == ""
+    assert json.loads(pasted.stdout)["environment"] == "paper"
+
+
 def test_the_printed_command_works_as_printed(demo: Demo) -> None:
     """Copied from the terminal, run in the same directory."""
     [line] = [line.strip() for line in demo.said.splitlines() if " request GET " in line]
@@ -269,6 +278,8 @@ def test_no_secret_reaches_a_log(demo: Demo) -> None:
     assert '"route"' in written or "paper" in written
     for key in demo.credentials()["keys"]:
         assert (key.get("secret") or key["private_key_hex"]) not in written
+    for client in demo.credentials()["oauth_clients"]:
+        assert (client.get("client_secret") or client["private_jwk"]["d"]) not in written
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-import oauthlib.oauth2
+import oauthlib.oauth2  # type: ignore[import-untyped]  # ships no types
 import pytest
-import requests_oauthlib  # type: ignore[import-untyped]  # ships no types
+import requests_oauthlib
 from authlib.integrations import requests_client
 from authlib.oauth2 import rfc7523
 from joserfc import jwk
@@ -72,7 +72,7 @@ def test_authlib_by_secret(oauth_site: Site) -> None:
 def test_authlib_by_key(oauth_site: Site) -> None:
     """Its assertions last an hour and name the endpoint unless they are told better: so it is told."""
     client_id, key = oauth_site.client_by_key_alone("by-key-alone")
-    private = jwk.import_key(key.private_jwk())
+    private = jwk.import_key(dict(key.private_jwk()))
     with requests_client.OAuth2Session(
         client_id, private, token_endpoint_auth_method="private_key_jwt", scope=READING
     ) as session:

@@ -1,53 +1,22 @@
 """The README's signed request, run as it stands by a shell: what a newcomer pastes has to work."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import optional
-from tests.support.processes import free_port
+from tests.support.demo_runs import ROOT, paste, running
 
-ROOT = Path(__file__).resolve().parents[2]
+TOKEN_BLOCK = re.compile(r"```sh\n(URL=.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n(BASE=.*?)```", re.DOTALL)
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[str]:
-    """`make run`'s own command, in a folder of its own; its address."""
-    port = free_port()
-    environ = {**os.environ, "PORT": str(port), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo"],
-        cwd=tmp_path,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if line.startswith("Ctrl-C"):
-                break
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-
-
-def paste(block: str, base: str, folder: Path) -> str:
-    script = block.replace("http://127.0.0.1:8080", base)
-    ran = subprocess.run(
-        ["sh", "-ec", script], cwd=folder, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    with running(tmp_path) as address:
+        yield address
 
 
 def test_the_readmes_request_creates_an_order(demo: str, tmp_path: Path) -> None:
@@ -79,3 +48,11 @@ def test_a_request_that_is_pasted_twice_is_refused(demo: str, tmp_path: Path) ->
     assert found is not None
     curl = found[1][found[1].index("curl ") :]
     assert "replayed_request" in paste(found[1] + "\n" + curl, demo, tmp_path)
+
+
+def test_the_readmes_access_token_lists_orders(demo: str, tmp_path: Path) -> None:
+    """By curl alone, with the client that the demo wrote."""
+    optional.require("curl")
+    found = TOKEN_BLOCK.search((ROOT / "README.md").read_text())
+    assert found is not None
+    assert re.match(r"HTTP/1\.1 200 ", paste(found[1], demo, tmp_path))

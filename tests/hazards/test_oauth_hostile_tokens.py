@@ -255,7 +255,7 @@ def forged_assertions(client: HandClient, forger: js_clients.Conversation) -> It
         "a member twice",
         forger.ask("sign_text", header=header, payload=twice, jwk=client.key.private_jwk()),
     )
-    for what, change in {
+    changes: dict[str, dict[str, Any]] = {
         "another issuer": {"iss": "prc_paper_another"},
         "another subject": {"sub": "prc_paper_another"},
         "another audience": {"aud": client.issuer + "/"},
@@ -270,7 +270,8 @@ def forged_assertions(client: HandClient, forger: js_clients.Conversation) -> It
         "not yet": {"nbf": at + 61},
         "no jti": {"jti": None},
         "an empty jti": {"jti": ""},
-    }.items():
+    }
+    for what, change in changes.items():
         yield what, client.assertion(**change)
 
 

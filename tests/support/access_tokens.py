@@ -1,4 +1,4 @@
-"""A small world in which access tokens are verified: a ring, clients, partners, what was revoked. All of it in memory."""
+"""A small world in which access tokens are verified: a ring, clients, partners, what was revoked. All in memory."""
 
 from __future__ import annotations
 

@@ -57,6 +57,11 @@ class Page:
                 return form
         raise AssertionError(f"{self.url} has no form with {names}: {self.forms}\n{self.text[:3000]}")
 
+    def form_to(self, path: str) -> Form:
+        found = [form for form in self.forms if form.action == path]
+        assert found, f"{self.url} has no form to {path}\n{self.text[:3000]}"
+        return found[0]
+
     def callback(self) -> dict[str, str]:
         """What the redirect out of the site says."""
         assert self.left_for is not None, f"{self.status} {self.url}\n{self.text[:3000]}"

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import email
+import email.policy
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +30,10 @@ from tests.support.servers import RedisServer
 CALLBACK: Final = "https://client.example/callback"
 EMAIL: Final = "trader@acme.example"
 PASSWORD: Final = "correct horse battery staple of this test"
+INVITATION: Final = (EMAIL, "--name", "Tara Trader", "--partner", "acme", "--role", "trader")
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 LATE_S: Final = 120
+_BEARER: Final = ("--exception", "bearer-tokens", "--binding", "none")
 _KNOWN_S: Final = 5.0
 _PLENTY: Final = {"rate": 100_000, "per": "1s", "burst": 100_000}
 
@@ -88,9 +94,8 @@ class Site:
     def client_by_secret(self, name: str) -> dict[str, str]:
         """What a client of the older tier brings: its id and its secret; its tokens only read."""
         if name not in self._secrets:
-            weaker = ("--authentication", "client_secret_basic", "--exception", "client-secret")
-            weaker += ("--exception", "bearer-tokens", "--binding", "none", "--role", "viewer")
-            made = self.make_client(name, *weaker)
+            weaker = ("--authentication", "client_secret_basic", "--exception", "client-secret", *_BEARER)
+            made = self.make_client(name, *weaker, "--role", "viewer")
             self._secrets[name] = {"client_id": made["id"], "client_secret": made["secret"]}
             self._wait_secret_known(**self._secrets[name])
         return self._secrets[name]
@@ -98,10 +103,22 @@ class Site:
     def client_by_key_alone(self, name: str) -> tuple[str, jose.Key]:
         """A client that proves itself by key and whose tokens are bound to nothing: they only read."""
         key = jose.Key.generate("ES256", name)
-        weaker = ("--exception", "bearer-tokens", "--binding", "none", "--role", "viewer")
-        made = self.make_client(name, "--jwks", str(self._written(name, key)), *weaker)
+        made = self.make_client(name, "--jwks", str(self._written(name, key)), *_BEARER, "--role", "viewer")
         self.wait_known(HandClient(self.issuer, made["id"], key))
         return made["id"], key
+
+    def public_client(self, name: str) -> HandClient:
+        """One that proves nothing of itself, as an app on somebody's own machine is; with a key for DPoP."""
+        weaker = ("--authentication", "none", "--exception", "public-client", "--role", "viewer")
+        grants = ("--grant", "authorization_code", "--grant", "refresh_token", "--redirect-uri", CALLBACK)
+        made = self.make_client(name, *weaker, *grants)
+        client = HandClient(self.issuer, made["id"], jose.Key.generate(), redirect_uri=CALLBACK)
+        form = {"grant_type": "refresh_token", "refresh_token": "none", "client_id": made["id"]}
+        for base in self.bases():
+            there = client.at(base)
+            known = lambda there=there: there.request_token(form, authenticated=False).status == 400  # noqa: E731
+            wait_until(known, _KNOWN_S, "a new client is served")
+        return client
 
     def _wait_secret_known(self, client_id: str, client_secret: str) -> None:
         both = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
@@ -134,10 +151,39 @@ class Site:
         person.cookies = dict(self._cookies)
         return person
 
+    def _invited(self) -> Browser:
+        self.deployment.partner("acme")
+        self.deployment.command("people", "invite", *INVITATION)
+        return sign_up(self.issuer, link_in(self.deployment.directory))
+
     def _written(self, name: str, key: jose.Key) -> Path:
         path = self.deployment.directory / f"{name}.jwk"
         path.write_text(json.dumps(key.registered_jwk()))
         return path
+
+
+def link_in(directory: Path) -> str:
+    """The link of the last mail that was written there."""
+    last = max(directory.rglob("outbox/*.eml"), key=lambda path: path.stat().st_mtime_ns)
+    text = email.message_from_bytes(last.read_bytes(), policy=email.policy.default).get_content()
+    found = re.search(r"^http\S+$", text, re.MULTILINE)
+    assert found is not None, text
+    return found[0]
+
+
+def sign_up(site: str, link: str) -> Browser:
+    """Whoever was invited chooses a password, signs in, and sets up one-time codes."""
+    person = Browser(site)
+    page = person.open(link)
+    page = person.submit(page, page.form_with("password", "again"), password=PASSWORD, again=PASSWORD)
+    page = person.open("/oauth/sign-in")
+    page = person.submit(page, page.form_with("email", "password"), email=EMAIL, password=PASSWORD)
+    page = person.submit(page, page.form_to("/oauth/enrol/one-time-codes"))
+    key = re.search(r'id="totp-key">([A-Z2-7 ]+)<', page.text)
+    assert key is not None, page.text
+    page = person.submit(page, page.form_with("code"), code=totp(key[1].replace(" ", ""), jose.now()))
+    assert page.status == 200, page.text
+    return person
 
 
 def base_of(node: Node) -> str:

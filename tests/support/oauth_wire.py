@@ -80,9 +80,9 @@ class HandClient:
         self.clock_s = clock_s
         self.nonces: dict[str, str] = {}
 
-    def at(self, base: str, clock_s: int = 0) -> HandClient:
-        """The same client, asking one certain node, by that node's clock."""
-        return HandClient(
+    def at(self, base: str, clock_s: int = 0, nonces: Mapping[str, str] | None = None) -> HandClient:
+        """The same client, asking one certain node, by that node's clock; with the nonces that it has learnt."""
+        moved = HandClient(
             self.issuer,
             self.client_id,
             self.key,
@@ -91,6 +91,8 @@ class HandClient:
             base=base,
             clock_s=clock_s,
         )
+        moved.nonces |= nonces or {}
+        return moved
 
     def assertion(self, **changes: object) -> str:
         at = jose.now() + self.clock_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from litestar import Response, post
@@ -12,6 +13,7 @@ from auth.oauth.requests import TokenRequest
 from gateway.api.oauth import endpoint
 from gateway.authorization_server import AuthorizationServer
 from keys.changes import Author
+from storage.engine import StorageUnavailable
 
 
 @post("/oauth/revoke", status_code=200)
@@ -26,4 +28,7 @@ async def _revoke(server: AuthorizationServer, asked: TokenRequest) -> Mapping[s
         raise errors.invalid_request("The token is missing.")
     author = Author(f"client:{client.id}", source=asked.source, request_id=asked.request_id)
     await server.issued.revoke(client, presented, author, asked.now_ms)
+    with suppress(StorageUnavailable):
+        # The others follow within a second; whoever has been answered here need not wait for that here.
+        await server.revocations.refresh()
     return {}

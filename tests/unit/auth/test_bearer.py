@@ -1,4 +1,4 @@
-"""Access tokens on routes: one that is right in everything passes, and one that is wrong in anything is refused for it."""
+"""Access tokens on routes: one that is right in all things passes, one that is wrong in any is refused for it."""
 
 import hashlib
 from typing import Any
@@ -33,7 +33,7 @@ def world() -> World:
     return World()
 
 
-def refused(world: World, shown: presented.Presented, **facts: Any) -> str:
+def refused(world: World, shown: presented.Presented, **facts: object) -> str:
     with pytest.raises(InvalidToken) as caught:
         world.verify(shown, **facts)
     assert caught.value.scheme == shown.scheme

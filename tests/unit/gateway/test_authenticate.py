@@ -191,7 +191,7 @@ async def test_a_request_has_one_way_to_say_who_asks(spoilt: bool) -> None:
 
 
 async def test_another_scheme_is_no_token() -> None:
-    """What a client says in it is not for the gateway: signed, the request passes, and unsigned it has no credentials."""
+    """What a client says in it is not for the gateway: signed, it passes, and unsigned it has no credentials."""
     stage = Stage()
     basic = (b"authorization", b"Basic dXNlcjpwYXNz")
     assert stage.stage.without_body(stage.routed(*signed(), basic)).caller is not None
