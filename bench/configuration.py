@@ -13,7 +13,7 @@ docs_base = "https://bench.example/docs"
 
 [server]
 port = {port}
-workers = {workers}
+workers = {workers}{proxies}
 
 [storage]
 {storage}
@@ -107,6 +107,7 @@ def configuration(  # noqa: PLR0913  what a deployment may differ in, each by it
     extra_routes: int = 0,
     at_rest: bool = False,
     database: str | None = None,
+    behind_proxy: bool = False,
 ) -> str:
     redis = "" if redis_url is None else f'\n[redis]\nurl = "{redis_url}"\n'
     head = _CONFIG.format(
@@ -115,6 +116,7 @@ def configuration(  # noqa: PLR0913  what a deployment may differ in, each by it
         upstream=upstream_port,
         redis=redis,
         rhythm=_AT_REST if at_rest else "",
+        proxies='\ntrusted_proxies = ["127.0.0.0/8"]' if behind_proxy else "",
         storage=_SQLITE if database is None else _database(database),
     )
     return head + "".join(

@@ -33,8 +33,9 @@ def free_port() -> int:
 class Deployment:
     """Starts on entering, with an upstream unless it is given one's port; ends by process id on leaving.
 
-    `database`: the URL of a PostgreSQL without its password, in place of a SQLite file. `prepare` is called with the
-    configuration's path when the store is there and nothing serves yet.
+    `behind_proxy`: whoever loads it may say where each request comes from. `database`: the URL of a PostgreSQL without
+    its password, in place of a SQLite file. `prepare` is called with the configuration's path when the store is there
+    and nothing serves yet.
     """
 
     def __init__(  # noqa: PLR0913  what differs from one deployment to another
@@ -47,6 +48,7 @@ class Deployment:
         extra_routes: int = 0,
         at_rest: bool = False,
         database: str | None = None,
+        behind_proxy: bool = False,
         prepare: Callable[[Path], None] | None = None,
     ) -> None:
         self.port = free_port()
@@ -62,6 +64,7 @@ class Deployment:
                 extra_routes=extra_routes,
                 at_rest=at_rest,
                 database=database,
+                behind_proxy=behind_proxy,
             )
         )
         (folder / "policies.toml").write_text(POLICIES)

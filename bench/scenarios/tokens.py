@@ -8,15 +8,11 @@ own that samples itself.
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bench import machine
-from bench.configuration import PASSWORD_VARIABLE
+from bench import databases, machine
 from bench.ground import Ground
 from bench.oauth import Kind, OAuthClient
 from bench.profile import Watched
@@ -36,7 +32,7 @@ def run(ground: Ground, *, quick: bool) -> dict[str, Any]:
     url = measuring.store_url(ground)
     if url is None:
         return measuring.not_here(TARGET, "redis-server")
-    with _database() as database:
+    with databases.started() as database:
         with measuring.deployed(ground, redis_url=url, database=database("tokens")) as deployment:
             clients = {kind: OAuthClient(deployment, kind) for kind in _KINDS}
             runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _KINDS}
@@ -82,23 +78,3 @@ def _profile(ground: Ground, redis_url: str, database: str, kind: Kind, count: i
         f"{file} {function}".strip(): round(number * share, 1)
         for file, function, number in counted[:_FUNCTIONS]
     }
-
-
-@contextmanager
-def _database() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL of the tests' own: makes a database of that name, and gives its address."""
-    from tests.support import databases  # noqa: PLC0415  what carries PostgreSQL is of the development lock
-    from tests.support.servers import PostgresServer  # noqa: PLC0415  the same
-
-    server = PostgresServer()
-    try:
-        server.start()
-        os.environ[PASSWORD_VARIABLE] = server.password
-
-        def make(name: str) -> str:
-            databases.run_sql(server.url(), f"CREATE DATABASE {name}")
-            return server.url(name).replace(f":{server.password}@", "@")
-
-        yield make
-    finally:
-        server.close()
