@@ -86,6 +86,10 @@ async def use(change: Change, stored: StoredPasskey, sign_count: int) -> bool:
     return used.rowcount == 1
 
 
+async def rename(change: Change, passkey_id: str, label: str) -> None:
+    await change.conn.execute(sa.update(_TABLE).where(_TABLE.c.id == passkey_id).values(label=label))
+
+
 async def delete(change: Change, passkey_id: str) -> None:
     await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.id == passkey_id))
 

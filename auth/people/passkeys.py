@@ -204,6 +204,19 @@ class Passkeys:
         async with engine.reading(self._engine) as conn:
             return tuple(each.show() for each in await passkey_rows.list_of(conn, session.account_id))
 
+    async def rename(self, cookie: str, passkey_id: str, label: str, *, source: str) -> None:
+        _check_label(label)
+        session = await self._sessions.get_signed_in(cookie, recent=True)
+        async with self._changes.begin(person(session.account_id, source)) as change:
+            _, account = await self._factors.read_entitled(change.conn, Secret(cookie))
+            stored = await passkey_rows.find(change.conn, passkey_id)
+            if stored is None or stored.account_id != account.id:
+                raise UnknownPasskey
+            await passkey_rows.rename(change, passkey_id, label.strip())
+            await account_rows.update(change, account.id)
+            details: dict[str, object] = {"before": stored.label, "after": label.strip()}
+            await record(change, "account.passkey_renamed", account, details)
+
     async def remove(self, cookie: str, passkey_id: str, *, source: str) -> None:
         session = await self._sessions.get_signed_in(cookie, recent=True)
         async with self._changes.begin(person(session.account_id, source)) as change:

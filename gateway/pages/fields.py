@@ -16,7 +16,9 @@ class MalformedFields(ValueError):
     """What was sent is no form, or not one that is read in one way only."""
 
 
-def read_form(content_type: str | None, content_encoding: str | None, query: bytes, body: bytes) -> dict[str, str]:
+def read_form(
+    content_type: str | None, content_encoding: str | None, query: bytes, body: bytes
+) -> dict[str, str]:
     """A form is sent in the body alone."""
     try:
         forms.require_form(content_type, content_encoding, query)

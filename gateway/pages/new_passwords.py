@@ -54,9 +54,7 @@ async def show_reset(visit: Visit) -> Answer:
 
 async def request_reset(visit: Visit) -> Answer:
     try:
-        await visit.services.people.passwords.request_reset(
-            visit.field("email").strip(), source=visit.source
-        )
+        await visit.services.people.passwords.request_reset(visit.field("email").strip(), source=visit.source)
     except excuses.EXCUSED as failure:
         return excuses.again(visit.trace, failure, "reset_request.html", {})
     return _notice("Look at your mail", _SENT)

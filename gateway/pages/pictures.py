@@ -57,7 +57,10 @@ def draw(text: str) -> str:
     matrix = encode(text.encode())
     size = len(matrix) + 2 * _QUIET
     path = "".join(
-        f"M{x + _QUIET} {y + _QUIET}h1v1h-1z" for y, row in enumerate(matrix) for x, dark in enumerate(row) if dark
+        f"M{x + _QUIET} {y + _QUIET}h1v1h-1z"
+        for y, row in enumerate(matrix)
+        for x, dark in enumerate(row)
+        if dark
     )
     picture = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
@@ -154,7 +157,11 @@ def _fixed(version: int, shape: _Shape, size: int) -> dict[Place, bool]:
     last = size - 4
     for centre in ((3, 3), (last, 3), (3, last)):
         marks |= _finder(centre, size)
-    corners = {(shape.centres[0], shape.centres[0]), (shape.centres[0], shape.centres[-1])} if shape.centres else set()
+    corners = (
+        {(shape.centres[0], shape.centres[0]), (shape.centres[0], shape.centres[-1])}
+        if shape.centres
+        else set()
+    )
     corners |= {(y, x) for x, y in corners}
     for centre in ((x, y) for x in shape.centres for y in shape.centres if (x, y) not in corners):
         marks |= _alignment(centre)
@@ -165,7 +172,7 @@ def _fixed(version: int, shape: _Shape, size: int) -> dict[Place, bool]:
 def _finder(centre: Place, size: int) -> dict[Place, bool]:
     reach = range(-4, 5)
     around = {(centre[0] + x, centre[1] + y): max(abs(x), abs(y)) not in {2, 4} for x in reach for y in reach}
-    return {place: dark for place, dark in around.items() if 0 <= min(place) and max(place) < size}
+    return {place: dark for place, dark in around.items() if min(place) >= 0 and max(place) < size}
 
 
 def _alignment(centre: Place) -> dict[Place, bool]:

@@ -52,13 +52,17 @@ def moment(at_ms: int) -> str:
 
 def duration(ms: int) -> str:
     """In the largest unit that leaves nothing over."""
-    size, unit = next(((size, unit) for size, unit in _UNITS if ms >= size and ms % size == 0), (1, "millisecond"))
+    size, unit = next(
+        ((size, unit) for size, unit in _UNITS if ms >= size and ms % size == 0), (1, "millisecond")
+    )
     count = ms // size
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
 def plain(text: str) -> str:
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSHOWN else each for each in text)
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSHOWN else each for each in text
+    )
 
 
 def monogram(name: str) -> str:

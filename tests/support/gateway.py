@@ -185,6 +185,11 @@ class Deployment:
         self._environment[PASSWORD_VARIABLE] = urllib.parse.unquote(parts.password)
         return url.replace(f":{parts.password}@", "@", 1)
 
+    @property
+    def password(self) -> str | None:
+        """The store's, where it has one."""
+        return self._environment.get(PASSWORD_VARIABLE)
+
     def write(self, name: str, changes: gateway_config.Table) -> Path:
         """Write the configuration, changed for one node or one test, under a name of its own."""
         path = self.directory / name

@@ -199,7 +199,11 @@ async def enter_client(room: Room, client: ServedClient) -> None:
 
 
 async def enter_account(room: Room, person: Somebody) -> None:
-    async with storage_engine.transaction(room.engine) as conn:
+    await enter_account_row(room.engine, person)
+
+
+async def enter_account_row(engine: AsyncEngine, person: Somebody) -> None:
+    async with storage_engine.transaction(engine) as conn:
         await conn.execute(
             sa.insert(schema.accounts).values(
                 id=person.account_id,

@@ -7,7 +7,7 @@ import pytest
 from gateway.pages import consent
 from keys.client_records import About
 from policies import document
-from tests.support.pages import served_client
+from tests.support.oauth_people import make_client as served_client
 
 POLICIES = document.parse(
     b"""
@@ -26,7 +26,9 @@ permissions = ["orders:read", "orders:write"]
 SCOPE = ("orders:read", "orders:write")
 
 
-def composed(role: str = "trader", scope: tuple[str, ...] = SCOPE, about: About | None = None) -> consent.Consent:
+def composed(
+    role: str = "trader", scope: tuple[str, ...] = SCOPE, about: About | None = None
+) -> consent.Consent:
     givable = POLICIES.permissions_of((role,), None) & frozenset(scope)
     return consent.compose(served_client(about=about or About()), scope, givable, POLICIES, 86_400_000)
 
@@ -68,7 +70,14 @@ def test_a_permission_that_the_policies_lost_is_not_offered() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://app.example", "javascript:alert(1)", "https://", "https://a@b.example", "https://[", "data:text/html,x"],
+    [
+        "http://app.example",
+        "javascript:alert(1)",
+        "https://",
+        "https://a@b.example",
+        "https://[",
+        "data:text/html,x",
+    ],
 )
 def test_a_link_is_https_to_a_host_or_is_not_shown(address: str) -> None:
     """What a client says of itself is the client's word alone."""

@@ -23,7 +23,15 @@ def test_without_a_way_it_leads_to_the_account() -> None:
 
 @pytest.mark.parametrize(
     "to",
-    ["https://evil.example", "//evil.example", "/oauth/account", "javascript:alert(1)", "", "account ", "Account"],
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/oauth/account",
+        "javascript:alert(1)",
+        "",
+        "account ",
+        "Account",
+    ],
 )
 def test_a_way_is_a_name_and_never_an_address(to: str) -> None:
     """No link leads through our sign-in to somewhere else."""
