@@ -27,6 +27,14 @@ window_ms = 60000
 [source_limit]
 rate = 1000000
 burst = 1000000
+
+[oauth.source_limit]
+rate = 1000000
+burst = 1000000
+
+[oauth.client_limit]
+rate = 1000000
+burst = 1000000
 {redis}{rhythm}
 [upstreams.fast]
 url = "http://127.0.0.1:{upstream}"

@@ -22,6 +22,7 @@ from gateway import (
     clocks,
     composition,
     headers,
+    pages,
     pools,
     routes,
     tokens,
@@ -35,6 +36,7 @@ from gateway.api.problems import ProblemHandler
 from gateway.api.scanner_reports import take_report
 from gateway.doors import Doors
 from gateway.edge import Edge
+from gateway.pages import services as page_services
 from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway
 from gateway.server import run as server
@@ -66,7 +68,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     if "edge" in surfaces:
         handlers += [HelpController, identity_jwks]
     if "oauth" in surfaces:
-        handlers += oauth.handlers()
+        handlers += [*oauth.handlers(registration=gateway.settings.oauth.registration), pages.build()]
     if "control" in surfaces:
         surface = control.build()
         handlers += [metrics_page, take_report, *surface.handlers]
@@ -112,6 +114,9 @@ async def _open(
     if "oauth" in surfaces:
         gateway.authorization_server = authorization_server.build(
             configured, node, gateway.clock, lambda: gateway.remembers_since_ms
+        )
+        gateway.pages = page_services.build(
+            configured, node, gateway.authorization_server.flows, gateway.clock, token_bytes
         )
     if not node.remembers:
         gateway.distrust_the_past()

@@ -16,6 +16,7 @@ from gateway.ledger.follower import Followers
 from gateway.metrics import Metrics
 from gateway.observers import Observers
 from gateway.operations import Operations
+from gateway.pages.services import Services as PageServices
 from gateway.problems import KINDS as PROBLEM_KINDS
 from gateway.problems import Header, Problem, Renderer
 from gateway.request_log import RequestLog
@@ -39,6 +40,7 @@ class Gateway:
     operations: Operations
     # Where the surface is served.
     authorization_server: AuthorizationServer
+    pages: PageServices
     edge: Serve
     followers: Followers | None = None
     checkpoints: Checkpoints | None = None

@@ -86,8 +86,16 @@ async def use(change: Change, stored: StoredPasskey, sign_count: int) -> bool:
     return used.rowcount == 1
 
 
+async def rename(change: Change, passkey_id: str, label: str) -> None:
+    await change.conn.execute(sa.update(_TABLE).where(_TABLE.c.id == passkey_id).values(label=label))
+
+
 async def delete(change: Change, passkey_id: str) -> None:
     await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.id == passkey_id))
+
+
+async def delete_all(change: Change, account_id: str) -> None:
+    await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.account_id == account_id))
 
 
 def _read(row: sa.RowMapping) -> StoredPasskey:

@@ -39,6 +39,7 @@ from auth.people.records import (
     Account,
     Passkey,
     PasskeyOptions,
+    RelyingParty,
     SignedIn,
     Step,
 )
@@ -58,14 +59,6 @@ _MOST: Final = 20
 _LONGEST_LABEL: Final = 64
 _LONGEST_ANSWER: Final = 65_536
 _VERIFIED: Final = UserVerificationRequirement.REQUIRED
-
-
-class RelyingParty(msgspec.Struct, frozen=True, kw_only=True):
-    """The domain that passkeys are made for, the origins that may use them, and what people call us."""
-
-    id: str
-    origin: str
-    name: str = "Portreeve"
 
 
 class _Ceremony(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -203,6 +196,19 @@ class Passkeys:
         session = await self._sessions.get_signed_in(cookie)
         async with engine.reading(self._engine) as conn:
             return tuple(each.show() for each in await passkey_rows.list_of(conn, session.account_id))
+
+    async def rename(self, cookie: str, passkey_id: str, label: str, *, source: str) -> None:
+        _check_label(label)
+        session = await self._sessions.get_signed_in(cookie, recent=True)
+        async with self._changes.begin(person(session.account_id, source)) as change:
+            _, account = await self._factors.read_entitled(change.conn, Secret(cookie))
+            stored = await passkey_rows.find(change.conn, passkey_id)
+            if stored is None or stored.account_id != account.id:
+                raise UnknownPasskey
+            await passkey_rows.rename(change, passkey_id, label.strip())
+            await account_rows.update(change, account.id)
+            details: dict[str, object] = {"before": stored.label, "after": label.strip()}
+            await record(change, "account.passkey_renamed", account, details)
 
     async def remove(self, cookie: str, passkey_id: str, *, source: str) -> None:
         session = await self._sessions.get_signed_in(cookie, recent=True)

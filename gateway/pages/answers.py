@@ -16,7 +16,7 @@ from gateway.pages import guarding
 from gateway.pages.rendering import Templates
 
 _SEE_OTHER: Final = 303
-_HTML: Final = "text/html; charset=utf-8"
+_HTML: Final = "text/html"
 
 
 class Page(msgspec.Struct, frozen=True):

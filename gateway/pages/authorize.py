@@ -7,7 +7,7 @@ recently as we do. An unknown request is told to the person, and redirects nowhe
 
 from __future__ import annotations
 
-from auth.oauth.authorization import PendingAuthorization
+from auth.oauth.authorization import Denial, PendingAuthorization
 from auth.people.records import SignedIn
 from gateway.pages import consent, ways
 from gateway.pages.answers import Answer, Page, SeeOther
@@ -26,7 +26,7 @@ async def show(visit: Visit) -> Answer:
     person = visit.signed_in
     if "none" in pending.prompt:
         # A person is always asked, and may not be: so nobody can be asked.
-        error = "login_required" if person is None else "consent_required"
+        error: Denial = "login_required" if person is None else "consent_required"
         return SeeOther(await visit.services.flows.authorization.deny(pending, error))
     person = _require_present(visit, way, pending)
     return _page(visit, way, pending, person, "")

@@ -48,7 +48,7 @@ _SPOKEN: Final = (
     failures.UnknownPasskey,
     failures.UnknownSession,
 )
-EXCUSED: Final = (*_TABLE, *_SPOKEN)
+EXCUSED: Final[tuple[type[Exception], ...]] = (*_TABLE, *_SPOKEN)
 
 
 def find(failure: Exception) -> Excuse | None:

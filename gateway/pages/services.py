@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
 
-from auth.oauth.flows import Flows
+from auth.oauth import flows
 from auth.oauth.terms import Clients
-from gateway.people import People
+from gateway import composition
+from gateway.people import People, find_party
 from gateway.settings import Settings
+from keys.changes import Clock
 from keys.served_clients import ServedClient
 from policies.document import Policies
 
@@ -18,13 +21,13 @@ _REFRESH = "refresh_token"
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`origin`: what browsers name as where these pages come from. `passkeys`: whether there could be any: they are made
-    for a domain, and an address is none.
+    """`origin`: what browsers name as where these pages come from. `passkeys`: whether there could be any, since they
+    are made for a domain, and an address is none.
     """
 
     origin: str
     people: People
-    flows: Flows
+    flows: flows.Flows
     clients: Clients
     policies: Policies
     passkeys: bool
@@ -44,24 +47,31 @@ def origin_of(issuer: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def build(  # noqa: PLR0913  the composition names each part
+def build(
     settings: Settings,
-    *,
-    people: People,
-    flows: Flows,
-    clients: Clients,
-    clock: Callable[[], int],
+    node: composition.Node,
+    flows_: flows.Flows,
+    clock: Clock,
     entropy: Callable[[int], bytes],
 ) -> Services:
     return Services(
         origin=origin_of(settings.service.issuer),
-        people=people,
-        flows=flows,
-        clients=clients,
+        people=node.people,
+        flows=flows_,
+        clients=node.clients,
         policies=settings.policies,
+        passkeys=_is_domain(find_party(settings.service.issuer, settings.people.relying_party).id),
         step_up_ms=settings.people.step_up_ms,
         access_ms=settings.oauth.lifetime_ms,
         refresh_ms=settings.oauth.refresh_lifetime_ms,
         clock=clock,
         entropy=entropy,
     )
+
+
+def _is_domain(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return bool(name)
+    return False

@@ -56,8 +56,8 @@ class Serving:
         return litestar_route(path, http_method=["POST"], status_code=200, name=f"take {path}")(take_form)
 
     def asset(self) -> HTTPRouteHandler:
-        async def serve_asset(name: str) -> Response[bytes]:
-            found = self._assets.find(name)
+        async def serve_asset(request: Asked) -> Response[bytes]:
+            found = self._assets.find(request.path_params["name"])
             if found is None:
                 raise Refusal("no_route", "Nothing is served at this path.")
             return Response(found.content, media_type=found.media_type, headers=guarding.asset_headers())

@@ -14,6 +14,7 @@ from litestar.datastructures import Cookie
 from auth.people.records import HalfSignedIn, SignedIn, Step
 from gateway.pages import cookies, fields, forging, ways
 from gateway.pages.services import Services
+from gateway.sources import parse_source
 from gateway.trace import Trace
 
 
@@ -58,7 +59,8 @@ class Visit:
 
     @property
     def source(self) -> str:
-        return self.trace.source
+        """As limits count it."""
+        return parse_source(self.trace.source).network
 
     @property
     def signed_in(self) -> SignedIn | None:

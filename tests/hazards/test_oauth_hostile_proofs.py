@@ -16,7 +16,7 @@ from tests.support import jose_by_hand as jose
 from tests.support import oauth_wire, rawhttp
 from tests.support.browser import Browser
 from tests.support.gateway import wait_until
-from tests.support.oauth_flow import READING, Flow
+from tests.support.oauth_flow import READING, Flow, allow_device
 from tests.support.oauth_sites import DEVICE_GRANT, Site, base_of
 from tests.support.oauth_wire import HandClient, error, issued
 
@@ -130,8 +130,7 @@ def test_a_device_code_counts_once_on_all_nodes(
 ) -> None:
     """Fifty at once, after it was allowed: one succeeds."""
     told = client.post("/oauth/device_authorization", {"scope": READING}, proof=False).json()
-    page = person.open(told["verification_uri_complete"])
-    assert person.submit(page, page.form_with("decision"), ("decision", "allow")).status == 200
+    assert allow_device(person, told["verification_uri_complete"]).status == 200
     form = {"grant_type": DEVICE_GRANT, "device_code": told["device_code"]}
     answers = race(oauth_shared, client, lambda each: each.request_token(form))
     assert [answer.status for answer in answers].count(200) == 1

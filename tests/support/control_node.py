@@ -13,7 +13,7 @@ import gc
 import json
 import tempfile
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -24,7 +24,7 @@ from litestar import Litestar
 from uvicorn.server import ServerState
 
 from gateway import app as gateway_app
-from gateway import composition, initialise, settings
+from gateway import clocks, composition, initialise, settings
 from gateway.runtime import Gateway
 from gateway.server.limits import Limits
 from gateway.server.protocol import strict_protocol
@@ -134,13 +134,14 @@ async def control_node(
     storage: str | None = None,
     surfaces: tuple[str, ...] = SURFACES,
     changes: gateway_config.Table | None = None,
+    clock: Callable[[], int] = clocks.wall_ms,
 ) -> AsyncIterator[ControlNode]:
     """With the partners acme and borealis."""
     configured = settings.load(_write(place, policies, storage or "sqlite:portreeve.db", changes or {}))
     if storage is None:
         (place / "portreeve.db").write_bytes(_migrated())
         (place / "portreeve.db").chmod(0o600)
-    gateway = Gateway(configured)
+    gateway = Gateway(configured, clock)
     await initialise.initialise(configured, gateway.clock, token_bytes, author=AUTHOR)
     async with serving(gateway, surfaces) as node:
         for partner in ("acme", "borealis"):

@@ -39,7 +39,7 @@ async def test_a_code_is_redeemed_for_what_was_allowed(side: Side) -> None:
 async def test_point_8_a_verifier_that_cannot_be_one_is_refused(side: Side, verifier: str | None) -> None:
     """Before the code is looked at: it stays good."""
     code = await people.allow(side)
-    with pytest.raises(Refused, match="invalid_request"):
+    with pytest.raises(Refused, match="invalid_grant"):
         await side.flows.codes.redeem(CLIENT, people.show(code, verifier=verifier))
     await side.flows.codes.redeem(CLIENT, people.show(code))
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.pages import consent
 from keys.client_records import About
 from policies import document
-from tests.support.pages import served_client
+from tests.support.oauth_people import make_client as served_client
 
 POLICIES = document.parse(
     b"""

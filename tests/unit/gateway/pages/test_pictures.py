@@ -40,4 +40,4 @@ def test_a_picture_is_an_image_and_nothing_else() -> None:
     assert head == "data:image/svg+xml;base64"
     drawn = base64.b64decode(encoded)
     assert b"script" not in drawn
-    assert drawn.startswith(b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 41 41"')
+    assert drawn.startswith(b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 37 37"')

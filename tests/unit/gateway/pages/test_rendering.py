@@ -14,11 +14,12 @@ from gateway.pages.assets import Assets
 from gateway.pages.rendering import Templates, duration, moment, monogram, plain
 from keys.client_records import About
 from policies import document
-from tests.support.pages import served_client
+from tests.support.oauth_people import make_client as served_client
 
 TEMPLATES = Templates(Assets())
 PERSON = SimpleNamespace(name="<b>Ann</b>", email="ann@acme.example", partner="acme", roles=("trader",))
-SHARED = {"form_key": "k" * 64, "person": PERSON, "request_id": "r1"}
+KEY = "k" * 64
+SHARED = {"form_key": KEY, "person": PERSON, "request_id": "r1"}
 POLICIES = document.parse(b'[permissions."orders:read"]\ndescription = "See <orders>"\n', "policies")
 
 
@@ -46,7 +47,7 @@ def test_a_clients_name_is_text_wherever_it_stands(name: str) -> None:
     shown = page(name)
     assert "<script>" not in shown
     assert "<img src=x" not in shown
-    assert shown.count(SHARED["form_key"]) == page("Order Desk").count(SHARED["form_key"])
+    assert shown.count(KEY) == page("Order Desk").count(KEY)
 
 
 def test_a_permissions_description_is_text() -> None:
