@@ -87,7 +87,7 @@ async def _prepare(demo: _Demo) -> Credentials:
         file = demo.state_dir / seed.FILE_NAME
         people = partial(_seed_people, store)
         return await seed.seed(
-            store.custody, store.oauth_clients, file, demo.base_url, secrets.token_bytes, people
+            store.custody, store.oauth_clients, file, demo.base_url, secrets.token_bytes, people=people
         )
 
 

@@ -54,12 +54,13 @@ WANTED: Final = (
 )
 
 
-async def seed(
+async def seed(  # noqa: PLR0913  whose custody it is made in, and where it is told
     custody: Custody,
     clients: OAuthClients,
     file: Path,
     base_url: str,
     entropy: Callable[[int], bytes],
+    *,
     people: SeedPeople | None = None,
 ) -> Credentials:
     """Make what is missing, and write the file."""

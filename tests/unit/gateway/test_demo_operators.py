@@ -27,7 +27,8 @@ async def store(tmp_path: Path) -> AsyncIterator[composition.Store]:
     configured = settings.load(example.render(tmp_path, example.Ports(8080, 1, 2)))
     await initialise.initialise(configured, lambda: NOW_MS, token_bytes, author=Author("test"))
     async with composition.opened_store(configured, lambda: NOW_MS) as opened:
-        await seed.seed(opened.custody, tmp_path / "demo.json", "http://127.0.0.1:8080", token_bytes)
+        file = tmp_path / "demo.json"
+        await seed.seed(opened.custody, opened.oauth_clients, file, "http://127.0.0.1:8080", token_bytes)
         yield opened
 
 
