@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import jose_by_hand as jose
 from tests.support import js_clients, optional
-from tests.support.oauth_flow import READING, TRADING, consent
+from tests.support.oauth_flow import READING, TRADING, allow_device, consent
 from tests.support.oauth_sites import CALLBACK, Site
 
 ORDERS = "/paper/v1/orders"
@@ -100,9 +100,7 @@ def test_a_device_grant(start: Start, by_key: dict[str, Any], oauth_site: Site) 
     """A device shows a code, a person allows it, the device gets what it may have."""
     client = start(**by_key)
     told = client.ask("start_device", parameters={"scope": READING})
-    person = oauth_site.signed_in()
-    page = person.open(told["verification_uri_complete"])
-    allowed = person.submit(page, page.form_with("decision"), ("decision", "allow"))
+    allowed = allow_device(oauth_site.signed_in(), told["verification_uri_complete"])
     assert allowed.status == 200
     made = client.ask("redeem_device")
     there = oauth_site.issuer + ORDERS
