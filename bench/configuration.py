@@ -13,10 +13,10 @@ docs_base = "https://bench.example/docs"
 
 [server]
 port = {port}
-workers = {workers}
+workers = {workers}{proxies}
 
 [storage]
-url = "sqlite:portreeve.db"
+{storage}
 
 [kms]
 master_key = "file:master.key"
@@ -27,11 +27,20 @@ window_ms = 60000
 [source_limit]
 rate = 1000000
 burst = 1000000
+
+[oauth]
+source_limit = {{ rate = 1000000, burst = 1000000 }}
+client_limit = {{ rate = 1000000, burst = 1000000 }}
 {redis}{rhythm}
 [upstreams.fast]
 url = "http://127.0.0.1:{upstream}"
 environment = "paper"
 """
+
+_SQLITE = 'url = "sqlite:portreeve.db"'
+# The variable in which a deployment finds the password of its database.
+PASSWORD_VARIABLE = "PORTREEVE_BENCH_DB_PASSWORD"  # noqa: S105  a name, no password
+ISSUER = "https://bench.example"
 
 # What a node does by itself, as seldom as it may: where one request is counted, it would be counted as its part.
 _AT_REST = """
@@ -97,10 +106,18 @@ def configuration(  # noqa: PLR0913  what a deployment may differ in, each by it
     workers: int = 1,
     extra_routes: int = 0,
     at_rest: bool = False,
+    database: str | None = None,
+    behind_proxy: bool = False,
 ) -> str:
     redis = "" if redis_url is None else f'\n[redis]\nurl = "{redis_url}"\n'
     head = _CONFIG.format(
-        port=port, workers=workers, upstream=upstream_port, redis=redis, rhythm=_AT_REST if at_rest else ""
+        port=port,
+        workers=workers,
+        upstream=upstream_port,
+        redis=redis,
+        rhythm=_AT_REST if at_rest else "",
+        proxies='\ntrusted_proxies = ["127.0.0.0/8"]' if behind_proxy else "",
+        storage=_SQLITE if database is None else _database(database),
     )
     return head + "".join(
         [
@@ -113,6 +130,10 @@ def configuration(  # noqa: PLR0913  what a deployment may differ in, each by it
             *(_route(f"resource-{index}", _extra_pattern(index)) for index in range(extra_routes)),
         ]
     )
+
+
+def _database(url: str) -> str:
+    return f'url = "{url}"\npassword = "env:{PASSWORD_VARIABLE}"'
 
 
 def _extra_pattern(index: int) -> str:

@@ -33,7 +33,9 @@ def free_port() -> int:
 class Deployment:
     """Starts on entering, with an upstream unless it is given one's port; ends by process id on leaving.
 
-    `prepare` is called with the configuration's path when the store is there and nothing serves yet.
+    `behind_proxy`: whoever loads it may say where each request comes from. `database`: the URL of a PostgreSQL without
+    its password, in place of a SQLite file. `prepare` is called with the configuration's path when the store is there
+    and nothing serves yet.
     """
 
     def __init__(  # noqa: PLR0913  what differs from one deployment to another
@@ -45,6 +47,8 @@ class Deployment:
         upstream_port: int | None = None,
         extra_routes: int = 0,
         at_rest: bool = False,
+        database: str | None = None,
+        behind_proxy: bool = False,
         prepare: Callable[[Path], None] | None = None,
     ) -> None:
         self.port = free_port()
@@ -59,6 +63,8 @@ class Deployment:
                 workers=workers,
                 extra_routes=extra_routes,
                 at_rest=at_rest,
+                database=database,
+                behind_proxy=behind_proxy,
             )
         )
         (folder / "policies.toml").write_text(POLICIES)
@@ -117,6 +123,29 @@ class Deployment:
         asked = ["--partner", partner, "--environment", "paper", "--role", "reader", "--json", *arguments]
         key: dict[str, Any] = json.loads(self._command("keys", "create", *asked))
         return key
+
+    def create_client(self, jwk: dict[str, str], *arguments: str) -> str:
+        """An OAuth client with this public key; its id."""
+        file = self._config.parent / "client.jwk"
+        file.write_text(json.dumps(jwk))
+        told = self._command(
+            "clients",
+            "create",
+            "--partner",
+            "acme",
+            "--environment",
+            "paper",
+            "--name",
+            "bench",
+            "--role",
+            "reader",
+            "--jwks",
+            str(file),
+            "--json",
+            *arguments,
+        )
+        client_id: str = json.loads(told)["id"]
+        return client_id
 
     def _portreeve(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "gateway", "--config", str(self._config), *arguments]

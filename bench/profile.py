@@ -66,9 +66,16 @@ class Profile(msgspec.Struct, frozen=True):
     functions: dict[str, float]
 
 
-class _Watched(Deployment):
-    def __init__(self, folder: Path, redis_url: str | None, upstream_port: int, kind: str) -> None:
-        super().__init__(folder, redis_url, upstream_port=upstream_port, at_rest=True)
+class Watched(Deployment):
+    def __init__(
+        self,
+        folder: Path,
+        redis_url: str | None,
+        upstream_port: int,
+        kind: str,
+        database: str | None = None,
+    ) -> None:
+        super().__init__(folder, redis_url, upstream_port=upstream_port, at_rest=True, database=database)
         self._kind = kind
         self._out = folder / "counted.json"
 
@@ -95,14 +102,14 @@ def take(
     with tempfile.TemporaryDirectory(dir=ground.folder) as name:
         folder = Path(name)
         redis_url = ground.redis_url if on_redis else None
-        with _Watched(folder, redis_url, ground.upstream_port, kind) as watched:
+        with Watched(folder, redis_url, ground.upstream_port, kind) as watched:
             cpu_us = _drive(watched, requests, folder)
             counted = watched.read_counted()
     total = sum(count for *_, count in counted)
     return _laid_over(cpu_us if kind == "samples" else total / requests, counted)
 
 
-def _drive(watched: _Watched, requests: int, folder: Path) -> float:
+def _drive(watched: Watched, requests: int, folder: Path) -> float:
     key = watched.create_key("--algorithm", "hmac-sha256")
     sign = hmac_signer(key)
     time.sleep(1)

@@ -61,5 +61,7 @@ def all_of(quick: bool) -> list[Contender]:
         Portreeve("portreeve-hmac-redis", redis=True),
         Portreeve("portreeve-ed25519", algorithm="ed25519"),
         Portreeve("portreeve-ed25519-redis", algorithm="ed25519", redis=True),
+        Portreeve("portreeve-bearer", algorithm="bearer", redis=True),
+        Portreeve("portreeve-dpop", algorithm="dpop", redis=True),
     ]
     return contenders if quick else [*contenders, Portreeve("portreeve-hmac-redis-2", redis=True, workers=2)]

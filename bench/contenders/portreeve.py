@@ -7,22 +7,25 @@ from contextlib import ExitStack
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.contenders.requests import Signed
+from bench.contenders.requests import Maker, Signed
 from bench.contenders.server import Made, folder_of
 from bench.deployment import Deployment, hmac_signer
 from bench.ground import NO_REDIS, Ground
+from bench.oauth import OAuthClient
 
 # Every worker knows a new key by then.
 _NOTICED_S = 1.0
 
 
 class Portreeve:
-    checks = frozenset({"signature", "replay"})
+    """`algorithm`: what requests are signed with; `dpop`, or `bearer`, for those that carry an access token."""
 
     def __init__(
         self, name: str, *, algorithm: str = "hmac-sha256", redis: bool = False, workers: int = 1
     ) -> None:
         self.name = name
+        # A bearer token is presented again and again: nothing tells a copy of such a request.
+        self.checks = frozenset({"signature"} if algorithm == "bearer" else {"signature", "replay"})
         self._algorithm = algorithm
         self._redis = redis
         self._workers = workers
@@ -45,7 +48,7 @@ class Portreeve:
 
 
 class RunningPortreeve(Made):
-    def __init__(self, deployment: Deployment, signed: Signed, until_stopped: ExitStack) -> None:
+    def __init__(self, deployment: Deployment, signed: Maker, until_stopped: ExitStack) -> None:
         super().__init__(signed)
         self.port = deployment.port
         self.pid = deployment.gateway.pid
@@ -55,10 +58,13 @@ class RunningPortreeve(Made):
         self._until_stopped.close()
 
 
-def _signed(deployment: Deployment, algorithm: str) -> Signed:
-    if algorithm == "hmac-sha256":
-        key = deployment.create_key("--algorithm", algorithm)
-        return Signed(key["id"], hmac_signer(key))
+def _signed(deployment: Deployment, algorithm: str) -> Maker:
+    match algorithm:
+        case "dpop" | "bearer" as kind:
+            return OAuthClient(deployment, kind)
+        case "hmac-sha256":
+            key = deployment.create_key("--algorithm", algorithm)
+            return Signed(key["id"], hmac_signer(key))
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw().hex()
     key = deployment.create_key("--algorithm", algorithm, "--public-key", public)

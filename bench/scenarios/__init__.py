@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from bench.ground import Ground
-from bench.scenarios import bodies, floods, idle, latency, scale, soak, streams, workers
+from bench.scenarios import bodies, floods, idle, latency, logins, scale, soak, streams, tokens, workers
 
 
 class Scenario(Protocol):
@@ -26,5 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     "latency": latency.run,
     "scale": scale.run,
     "workers": workers.run,
+    "tokens": tokens.run,
+    "logins": logins.run,
     SOAK: soak.run,
 }

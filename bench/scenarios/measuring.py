@@ -121,13 +121,22 @@ def deployed(  # noqa: PLR0913  what differs from one deployment to another
     workers: int = 1,
     upstream_port: int | None = None,
     extra_routes: int = 0,
+    database: str | None = None,
+    behind_proxy: bool = False,
     prepare: Callable[[Path], None] | None = None,
 ) -> Iterator[Deployment]:
     """A gateway in a folder that goes with it, in front of the ground's upstream unless another is given."""
     with tempfile.TemporaryDirectory(dir=ground.folder) as name:
         port = upstream_port or ground.upstream_port
         deployment = Deployment(
-            Path(name), redis_url, workers, upstream_port=port, extra_routes=extra_routes, prepare=prepare
+            Path(name),
+            redis_url,
+            workers,
+            upstream_port=port,
+            extra_routes=extra_routes,
+            database=database,
+            behind_proxy=behind_proxy,
+            prepare=prepare,
         )
         with deployment:
             try:

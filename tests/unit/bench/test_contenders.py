@@ -27,6 +27,8 @@ def test_without_redis_those_who_need_it_say_so(tmp_path: Path) -> None:
         "nginx-lua",
         "portreeve-hmac-redis",
         "portreeve-ed25519-redis",
+        "portreeve-bearer",
+        "portreeve-dpop",
         "portreeve-hmac-redis-2",
     }
 

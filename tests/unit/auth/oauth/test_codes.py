@@ -116,6 +116,15 @@ async def test_point_8_a_code_is_bound_to_its_dpop_key(side: Side, bound: Bound)
     await require_dead(side, "an authorization code came with another key")
 
 
+async def test_a_code_gives_tokens_for_the_resource_that_was_allowed(side: Side) -> None:
+    """RFC 8707: another one is refused, and uses up nothing."""
+    code = await people.allow(side, resource=people.API)
+    with pytest.raises(Refused, match="invalid_target"):
+        await side.flows.codes.redeem(CLIENT, people.show(code, resource=people.ISSUER))
+    redeemed = await side.flows.codes.redeem(CLIENT, people.show(code, resource=people.API))
+    assert redeemed.grant.resource == people.API
+
+
 async def test_what_is_no_code_is_refused(side: Side) -> None:
     """Letters that no encoding can hold among it."""
     for code in ("", "x", "x" * 10_000, "\ud800"):
