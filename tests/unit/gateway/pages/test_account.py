@@ -134,6 +134,7 @@ async def test_whose_second_factor_is_a_passkey_confirms_by_it(site: Site) -> No
         await passkey_rows.insert(
             change, "key-1", account.id, public_key=b"k", sign_count=0, label="Key", backed_up=False
         )
+        await change.record("account.passkey_added", account.id)
     await visitor.open("/oauth/account/one-time-codes")
     await visitor.send("/oauth/account/one-time-codes/remove")
     assert visitor.location == "/oauth/account"
