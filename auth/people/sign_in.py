@@ -51,6 +51,8 @@ class SignIn:
         """`presented`: the cookie that came along, whatever it was: that session ends."""
         address = email_addresses.find(email) or ""
         await self._throttle.admit_password(source, address)
+        # Or a flood would hold every connection to the database.
+        self._hashes.require_room()
         async with engine.reading(self._engine) as conn:
             held = await account_rows.find_held(conn, address)
         verified = await self._verify(held, password)
