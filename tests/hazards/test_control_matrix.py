@@ -180,7 +180,7 @@ class Subjects:
             body["email"] = f"made-{next(self._numbers)}@acme.example"
         if operation.path.endswith("/roles"):
             # One that the caller has, and that the account has not.
-            body["roles"] = [case.role]
+            body["roles"] = [case.role or "trader"]
         return body
 
 
