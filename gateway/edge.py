@@ -27,6 +27,7 @@ from gateway.request_ids import request_ids
 from gateway.routes import MethodNotAllowed, NoRoute
 from gateway.server.exchange import ClientGone, Exchange, written
 from gateway.stages.admit import Admit, Admitted
+from gateway.stages.limit_sign_ins import LimitSignIns
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import LONGEST_PATH, Trace
 
@@ -66,6 +67,7 @@ class Edge:
         self._renderer = renderer
         self._observers = observers
         self._clock = clock
+        self._limit_sign_ins = LimitSignIns()
         self._ids = request_ids()
         # How a path begins that may be ours, or not be served on its port. Most paths are neither.
         self._looked_at = ("/",) if doors.are_divided else tuple(f"/{root}" for root in RESERVED_ROOTS)
@@ -132,6 +134,7 @@ class Edge:
         if admitted.target.path not in _PROBES:
             # A probe must not fail because of what its neighbours behind the same address send.
             self._limit_source(admitted.source)
+            self._limit_sign_ins(arrival.method, admitted.target.path, admitted.source)
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute

@@ -64,6 +64,12 @@ class PasswordHashes:
         self._places = threading.BoundedSemaphore(workers + waiting)
         self._pool = ThreadPoolExecutor(workers, "passwords", initializer=_be_polite)
 
+    def require_room(self) -> None:
+        """Before anything else is done for a password: whoever would be refused here costs nothing more."""
+        if not self._places.acquire(blocking=False):
+            raise HashingBusy
+        self._places.release()
+
     async def hash(self, password: bytes) -> str:
         salt = self._entropy(SALT_BYTES)
         return await self._work(lambda: self._hasher.hash(password, salt=salt))

@@ -51,6 +51,8 @@ class SignIn:
         """`presented`: the cookie that came along, whatever it was: that session ends."""
         address = email_addresses.find(email) or ""
         await self._throttle.admit_password(source, address)
+        # Or a flood would hold every connection to the database.
+        self._hashes.require_room()
         async with engine.reading(self._engine) as conn:
             held = await account_rows.find_held(conn, address)
         verified = await self._verify(held, password)
@@ -142,7 +144,7 @@ class SignIn:
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, account_id)
         totp_id = held.totp_id if held.account.has_totp else None
-        step = await self._one_time.find_step(totp_id, code, self._sessions.now_ms(), held.totp_step)
+        step = await self._one_time.find_step(totp_id, code, self._sessions.now_ms())
         async with self._changes.begin(person(account_id, source)) as change:
             again = await self._get_again(change.conn, cookie, found)
             account = await account_rows.get(change.conn, account_id)
