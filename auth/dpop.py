@@ -31,6 +31,7 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _URI: Final = re.compile(
     r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^?#\s\x00-\x1f\x7f-\U0010ffff]*)?"
+    r"(?:[?#][^\s\x00-\x1f\x7f-\U0010ffff]*)?"
 )
 _ESCAPED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -135,7 +136,9 @@ def check(  # noqa: PLR0913  each is a thing the caller must have decided, by ke
 
 
 def normalise_uri(uri: str) -> str:
-    """One spelling for what RFC 3986 calls equivalent. It has no query and no fragment, as RFC 9449 asks of a proof."""
+    """One spelling for what RFC 3986 calls equivalent. A proof should have no query and no fragment; where it has, they
+    take no part (RFC 9449, section 4.3).
+    """
     found = _URI.fullmatch(uri)
     if found is None:
         raise InvalidProof("wrong_uri")

@@ -68,7 +68,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     if "edge" in surfaces:
         handlers += [HelpController, identity_jwks]
     if "oauth" in surfaces:
-        handlers += [*oauth.handlers(), pages.build()]
+        handlers += [*oauth.handlers(registration=gateway.settings.oauth.registration), pages.build()]
     if "control" in surfaces:
         surface = control.build()
         handlers += [metrics_page, take_report, *surface.handlers]

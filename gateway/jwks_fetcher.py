@@ -1,7 +1,7 @@
 """Fetching key sets of others: of issuers that the configuration trusts, of clients that keep theirs at an address.
 
-Invariant: over https only; the host is looked up once, by us, each of its addresses must be one that a stranger may lead
-us to, and only those are dialled, with the name for the certificate to match. Nothing is followed: a redirect is a
+Invariant: over https only; the host is looked up once, by us, each of its addresses must be one that a stranger may
+lead us to, and only those are dialled, with the name for the certificate to match. Nothing is followed: a redirect is a
 failure like any other answer but 200. What comes is bounded in size, and all of it in time, whatever the other side
 does. Failures never say what came.
 """

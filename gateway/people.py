@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth.admission import AdmissionStore
 from auth.people import requirements
 from auth.people.accounts import Accounts, TicketTimes
+from auth.people.forgetting import Forgetting
 from auth.people.hashing import PasswordHashes
 from auth.people.mail import Links, Mailer
 from auth.people.one_time_passwords import OneTimePasswords
 from auth.people.own_passwords import OwnPasswords
-from auth.people.passkeys import Passkeys, RelyingParty
+from auth.people.records import RelyingParty
 from auth.people.requirements import NeedsSecondFactor
 from auth.people.second_factors import SecondFactors
 from auth.people.sessions import Sessions, SessionTimes
@@ -36,6 +37,9 @@ from keys.changes import Changes, Clock
 from keys.data_keys import DataKeys
 from keys.secret import Secret
 from keys.totp_secrets import TotpSecrets
+
+if TYPE_CHECKING:
+    from auth.people.passkeys import Passkeys  # noqa: TC004  nobody reads the annotations of what is never decoded
 
 _NAME = "Portreeve"
 
@@ -61,9 +65,10 @@ class People(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     factors: SecondFactors
     passkeys: Passkeys
     hashes: PasswordHashes
+    forgetting: Forgetting
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        return [self.passwords.run()]
+        return [self.passwords.run(), self.forgetting.run()]
 
 
 class StoredPeople:
@@ -81,6 +86,7 @@ class StoredPeople:
     ) -> None:
         self._engine = engine
         self._changes = changes
+        self._clock = clock
         self._entropy = entropy
         self._terms = terms
         self._secrets = TotpSecrets(engine, data_keys, entropy)
@@ -97,6 +103,8 @@ class StoredPeople:
         )
 
     def serve(self, admission: AdmissionStore, hashes: PasswordHashes) -> People:
+        from auth.people.passkeys import Passkeys  # noqa: PLC0415  a quarter of a second that commands do without
+
         engine, changes, sessions = self._engine, self._changes, self.sessions
         throttle = Throttle(admission)
         factors = SecondFactors(
@@ -134,6 +142,7 @@ class StoredPeople:
                 party=self._terms.party,
             ),
             hashes=hashes,
+            forgetting=Forgetting(engine, self._clock),
         )
 
 

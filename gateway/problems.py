@@ -128,11 +128,12 @@ class Renderer:
         members.update(problem.members)
         body = _ENCODER.encode(members)
         headers = [_CONTENT_TYPE, _NO_STORE, *problem.headers]
-        headers += [
-            (b"www-authenticate", f"{challenge}{self._told}".encode()) for challenge in problem.challenges
-        ]
+        challenges = [each + self._told for each in problem.challenges]
         # Whoever came with a token is not asked for a signature; whoever came with nothing may choose.
-        has_choice = not problem.challenges or kind.code == "missing_credentials"
+        has_choice = not challenges or kind.code == "missing_credentials"
         if kind.status == 401 and has_choice:  # noqa: PLR2004  the HTTP status itself is the clearest name
-            headers.append((b"www-authenticate", f'PORTREEVE1 error="{kind.code}"'.encode()))
+            challenges.insert(0, f'PORTREEVE1 error="{kind.code}"')
+        if challenges:
+            # In one line: there are clients that look at the first alone, and some that take two for a mistake.
+            headers.append((b"www-authenticate", ", ".join(challenges).encode()))
         return kind.status, headers, body

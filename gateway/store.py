@@ -23,6 +23,7 @@ from keys.break_glass import BreakGlass
 from keys.changes import Changes, Clock
 from keys.checkpoint_memory import Memory
 from keys.checkpoints import Checkpoints
+from keys.client_registration import ClientRegistration
 from keys.custody import Custody
 from keys.data_key_upkeep import DataKeyUpkeep
 from keys.data_keys import DataKeys, Lifetimes
@@ -58,6 +59,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     data_keys: DataKeys
     custody: Custody
     oauth_clients: OAuthClients
+    client_registration: ClientRegistration
     freezes: Freezes
     leaks: Leaks
     ring: Ring
@@ -123,6 +125,7 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         "webhook": WebhookSecrets(data_keys, entropy),
     }
     rotations = Rotations(engine, changes, clock, kinds, schedules)
+    clients = OAuthClients(engine, data_keys, changes, clock, entropy)
     rings = {
         each.name: RingRotation(each, changes, RingTimes(lifetime_ms=lifetime_ms, spread_ms=spread_ms))
         for each, lifetime_ms in signed_for_ms.items()
@@ -133,7 +136,8 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
         wakeup=wakeup_,
         data_keys=data_keys,
         custody=Custody(engine, data_keys, changes, clock, entropy),
-        oauth_clients=OAuthClients(engine, data_keys, changes, clock, entropy),
+        oauth_clients=clients,
+        client_registration=ClientRegistration(engine, changes, clients, entropy),
         freezes=Freezes(engine, changes),
         webhooks=Webhooks(engine, data_keys, changes, clock, entropy, examine=examine),
         ring=ring,
@@ -182,5 +186,6 @@ def build_operations(store: Store, settings: Settings) -> Operations:
         upstream_credentials=store.upstream_credentials,
         webhooks=store.webhooks,
         oauth_clients=store.oauth_clients,
+        client_registration=store.client_registration,
         people=store.people,
     )

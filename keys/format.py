@@ -4,6 +4,8 @@
     prs_<environment>_<43 base62><check>
     prc_<environment>_<22 base62><check>    an OAuth client's id
     pcs_<environment>_<43 base62><check>    an OAuth client's secret
+    pit_<environment>_<43 base62><check>    what lets its holder register OAuth clients
+    prt_<environment>_<43 base62><check>    what a client that was registered so leads itself by
 
 The check is the CRC32 of everything before it, as six base62 digits. It catches typing errors and lets
 scanners tell a leaked secret from noise; it proves nothing about who wrote it.
@@ -23,6 +25,7 @@ from keys.secret import Secret
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_ID_ENTROPY: Final = 16
 SECRET_ENTROPY: Final = 32
+CLIENT_SECRET_PREFIX: Final = "pcs_"  # noqa: S105  how one begins
 
 _KEY_ID_DIGITS: Final = 22
 _SECRET_DIGITS: Final = 43
@@ -45,6 +48,9 @@ _CLIENT_ID: Final = re.compile(
 )
 _CLIENT_SECRET: Final = re.compile(
     rf"(pcs_({_NAMES})_[0-9A-Za-z]{{{_SECRET_DIGITS}}})([0-9A-Za-z]{{{_CHECK_DIGITS}}})"
+)
+_REGISTRATION: Final = re.compile(
+    rf"(p(?:it|rt)_({_NAMES})_[0-9A-Za-z]{{{_SECRET_DIGITS}}})([0-9A-Za-z]{{{_CHECK_DIGITS}}})"
 )
 
 
@@ -81,6 +87,22 @@ def mint_client_secret(environment: Environment, entropy: bytes) -> Secret:
     return Secret(_mint("pcs", environment, entropy, SECRET_ENTROPY, _SECRET_DIGITS))
 
 
+def mint_initial_access(environment: Environment, entropy: bytes) -> Secret:
+    return Secret(_mint("pit", environment, entropy, SECRET_ENTROPY, _SECRET_DIGITS))
+
+
+def mint_registration_access(environment: Environment, entropy: bytes) -> Secret:
+    return Secret(_mint("prt", environment, entropy, SECRET_ENTROPY, _SECRET_DIGITS))
+
+
+def parse_registration(text: str) -> Environment:
+    """Of either kind: both are looked for by their digests, which say which it is."""
+    match = _REGISTRATION.fullmatch(text)
+    if match is None or _check(match[1]) != match[3]:
+        raise MalformedSecret
+    return cast("Environment", match[2])
+
+
 def parse_client_id(text: str) -> Environment:
     match = _CLIENT_ID.fullmatch(text)
     if match is None or _check(match[1]) != match[3]:
@@ -113,7 +135,7 @@ def holds_secret(text: str) -> bool:
     """Whether a secret, whole and rightly written, stands anywhere in it."""
     return any(
         _check(match[1]) == match[3]
-        for written in (_SECRET, _CLIENT_SECRET)
+        for written in (_SECRET, _CLIENT_SECRET, _REGISTRATION)
         for match in written.finditer(text)
     )
 

@@ -19,10 +19,10 @@ from keys.changes import Author, Changes
 from storage import engine, schema
 
 Kind = Literal["environment", "route"]
-AnyKind = Literal["environment", "route", "partner", "api-key"]
+AnyKind = Literal["environment", "route", "partner", "api-key", "oauth-client"]
 
 _TABLE: Final = schema.freezes
-_FREEZING: Final = ("api_key.frozen", "partner.frozen", "leak.found")
+_FREEZING: Final = ("api_key.frozen", "oauth_client.frozen", "partner.frozen", "leak.found")
 _ROUTE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 
 
@@ -86,11 +86,12 @@ class Freezes:
             return await read(conn)
 
     async def list_all(self) -> tuple[Freeze, ...]:
-        """Everything that is frozen: environments, routes, partners, keys."""
+        """Everything that is frozen: environments, routes, partners, keys, clients."""
         async with engine.reading(self._engine) as conn:
             partners = await _read_frozen(conn, schema.partners, "partner")
             api_keys = await _read_frozen(conn, schema.api_keys, "api-key")
-            return (*await read(conn), *partners, *api_keys)
+            clients = await _read_frozen(conn, schema.oauth_clients, "oauth-client")
+            return (*await read(conn), *partners, *api_keys, *clients)
 
     async def freeze_route(self, name: str, *, author: Author) -> Freeze:
         return await self._freeze("route", _check_route(name), author)

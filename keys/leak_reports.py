@@ -105,16 +105,17 @@ class Known(msgspec.Struct, frozen=True):
         return self.unfrozen_since and self.finds[-1].event.at <= at - REMEMBERED_MS
 
 
-async def read_known(conn: AsyncConnection, key_id: str, version: int, place: str) -> Known:
+async def read_known(conn: AsyncConnection, key_id: str, version: int, place: str, *, unfrozen: str) -> Known:
+    """`unfrozen`: by which action the ledger tells that it was."""
     told = await _search(conn, key_id, "leak.found")
     finds = tuple(
         each
         for each in told
         if each.event.details.get("version") == version and each.event.details.get("place") == place
     )
-    wanted = audit.Search(action="api_key.unfrozen", subject=key_id)
-    unfrozen = await audit.search(conn, wanted, limit=1)
-    return Known(finds, bool(finds and unfrozen) and unfrozen[0].seq > finds[0].seq)
+    wanted = audit.Search(action=unfrozen, subject=key_id)
+    thaws = await audit.search(conn, wanted, limit=1)
+    return Known(finds, bool(finds and thaws) and thaws[0].seq > finds[0].seq)
 
 
 def _standing(outcome: object) -> object:

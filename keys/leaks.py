@@ -2,7 +2,8 @@
 
 Invariant: what was found is looked for among all sealed secrets of its environment in work that depends on their
 number alone: whether it matched, and how nearly, shows in no time. A match that may still serve freezes its key in
-the transaction that records the find. What was found is stored nowhere, and named by its key and version only.
+the transaction that records the find; the secret of an OAuth client does the same to its client, which is meant here
+wherever a key is. What was found is stored nowhere, and named by its key and version only.
 One find, of one version at one place, is recorded once for as long as its key stands the same. A signed report that
 comes again is answered as it was, and nothing is looked for. Refuses: more than a batch holds.
 """
@@ -10,23 +11,34 @@ comes again is answered as it was, and nothing is looked for. Refuses: more than
 import asyncio
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from hmac import compare_digest, digest
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keys import api_keys, envelope, leak_reports, refusals, rotation, thawing
+from keys import (
+    api_keys,
+    envelope,
+    leak_reports,
+    oauth_client_rows,
+    oauth_client_secrets,
+    refusals,
+    rotation,
+    thawing,
+)
 from keys import format as key_format
 from keys.changes import Author, Change, Changes
+from keys.client_records import OAuthClient
 from keys.data_keys import DataKeys
 from keys.environment import Environment
 from keys.leak_reports import Outcome, SignedReport, Verdict
 from keys.records import ApiKey
-from keys.secret import Secret
+from keys.secret import Secret, SecretBytes
 from storage import engine, revision, schema
 
 LARGEST_BATCH: Final = 100
@@ -38,7 +50,8 @@ _VERSIONS: Final = schema.secret_versions
 _SECRETS: Final = schema.secrets
 # The part by chance tells, however the rest is written. Digests in links (40 or 64 of hex) are let be.
 _SECRET_SHAPED: Final = re.compile(
-    r"pr[a-z]_(?:paper|live)_[0-9A-Za-z]{20,}|(?![0-9a-f]+(?![0-9A-Za-z]))[0-9A-Za-z]{40,}", re.ASCII
+    r"(?:pr[a-z]|pcs|pit)_(?:paper|live)_[0-9A-Za-z]{20,}|(?![0-9a-f]+(?![0-9A-Za-z]))[0-9A-Za-z]{40,}",
+    re.ASCII,
 )
 # Whoever escapes an escape more often than this has lost the place, too.
 _MOST_ESCAPES: Final = 4
@@ -58,6 +71,7 @@ class Suspect(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Row(NamedTuple):
+    kind: str
     secret_id: str
     version: int
     ciphertext: bytes
@@ -66,8 +80,19 @@ class _Row(NamedTuple):
 
 
 class _Match(NamedTuple):
+    kind: str
     key_id: str
     version: int
+
+
+class _Holder(NamedTuple):
+    """How a kind of secret is looked through, and whom a find stops."""
+
+    open_: Callable[[SecretBytes, _Row], bytes]
+    get: Callable[[AsyncConnection, str], Awaitable[ApiKey | OAuthClient]]
+    freeze: Callable[[Change, str], Awaitable[None]]
+    frozen: str
+    unfrozen: str
 
 
 class Leaks:
@@ -134,7 +159,7 @@ class Leaks:
         # Digests under a salt of this report: a look-up by them tells nothing about what is looked for.
         salt = self._entropy(_SALT_SIZE)
         wanted = {
-            _digest(salt, suspect.secret.reveal().encode()): suspect
+            _digest(salt, _kept(suspect)): suspect
             for suspect in suspects
             if _environment_of(suspect) is not None
         }
@@ -143,25 +168,19 @@ class Leaks:
         async for row, opened in self._opened(sorted(filter(None, environments))):
             key = _digest(salt, opened)
             suspect = wanted.get(key)
-            if suspect is not None and compare_digest(suspect.secret.reveal().encode(), opened):
-                found[key] = _Match(row.secret_id, row.version)
-        return [found.get(_digest(salt, suspect.secret.reveal().encode())) for suspect in suspects]
+            if suspect is not None and compare_digest(_kept(suspect), opened):
+                found[key] = _Match(row.kind, row.secret_id, row.version)
+        return [found.get(_digest(salt, _kept(suspect))) for suspect in suspects]
 
     async def _opened(self, environments: Iterable[str]) -> AsyncIterator[tuple[_Row, bytes]]:
-        """Every sealed secret of an API key. One that does not open is not what was found."""
+        """Every sealed secret of an API key or a client. One that does not open is not what was found."""
         for environment in environments:
             after = ("", 0)
             while rows := await self._read_page(environment, after):
                 for row in rows:
                     data_key = await self._data_keys.get(row.data_key_id)
                     try:
-                        opened = api_keys.open_secret(
-                            data_key,
-                            row.ciphertext,
-                            key_id=row.secret_id,
-                            version=row.version,
-                            environment=row.environment,
-                        )
+                        opened = _HOLDERS[row.kind].open_(data_key, row)
                     except envelope.EnvelopeRefused:
                         continue
                     yield row, opened
@@ -173,6 +192,7 @@ class Leaks:
         place = sa.tuple_(_VERSIONS.c.secret_id, _VERSIONS.c.version)
         query = (
             sa.select(
+                _SECRETS.c.kind,
                 _VERSIONS.c.secret_id,
                 _VERSIONS.c.version,
                 _VERSIONS.c.ciphertext,
@@ -181,7 +201,7 @@ class Leaks:
             )
             .join(_SECRETS, _SECRETS.c.id == _VERSIONS.c.secret_id)
             .where(
-                _SECRETS.c.kind == "api-key",
+                _SECRETS.c.kind.in_(list(_HOLDERS)),
                 _SECRETS.c.environment == environment,
                 _VERSIONS.c.ciphertext.is_not(None),
                 place > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])),
@@ -209,14 +229,15 @@ class _Finds:
 
 
 async def _judge(change: Change, match: _Match, place: str, *, is_signed: bool) -> Verdict:
-    key = await api_keys.get(change.conn, match.key_id)
-    known = await leak_reports.read_known(change.conn, key.id, match.version, place)
+    holder = _HOLDERS[match.kind]
+    key = await holder.get(change.conn, match.key_id)
+    known = await leak_reports.read_known(change.conn, key.id, match.version, place, unfrozen=holder.unfrozen)
     outcome = _weigh(key, match.version)
     if outcome == "frozen" and is_signed and known.may_be_replayed(change.at):
         outcome = "handled"
     if outcome == "frozen":
-        await api_keys.freeze(change, key.id)
-        await change.record(thawing.FROZEN, key.id, environment=key.environment, partner=key.partner)
+        await holder.freeze(change, key.id)
+        await change.record(holder.frozen, key.id, environment=key.environment, partner=key.partner)
     if outcome == "frozen" or not (outcome == "handled" or known.says(outcome)):
         details = {"version": match.version, "outcome": outcome, "place": place}
         await change.record(
@@ -225,7 +246,7 @@ async def _judge(change: Change, match: _Match, place: str, *, is_signed: bool) 
     return Verdict(outcome, key.id, match.version, key.partner)
 
 
-def _weigh(key: ApiKey, version: int) -> Outcome:
+def _weigh(key: ApiKey | OAuthClient, version: int) -> Outcome:
     if key.revoked_at is not None:
         return "was-revoked"
     if rotation.get(key.versions, version).state not in rotation.LIVING:
@@ -234,10 +255,46 @@ def _weigh(key: ApiKey, version: int) -> Outcome:
 
 
 def _environment_of(suspect: Suspect) -> Environment | None:
-    try:
-        return key_format.parse_secret(suspect.secret.reveal())
-    except key_format.MalformedSecret:
-        return None
+    for parse in (key_format.parse_secret, key_format.parse_client_secret):
+        try:
+            return parse(suspect.secret.reveal())
+        except key_format.MalformedSecret:
+            continue
+    return None
+
+
+def _kept(suspect: Suspect) -> bytes:
+    """What would be sealed of it, if it is one of ours: of a client's secret its digest alone."""
+    if suspect.secret.reveal().startswith(key_format.CLIENT_SECRET_PREFIX):
+        return oauth_client_secrets.digest(suspect.secret)
+    return suspect.secret.reveal().encode()
+
+
+def _open_api_key(data_key: SecretBytes, row: _Row) -> bytes:
+    return api_keys.open_secret(
+        data_key, row.ciphertext, key_id=row.secret_id, version=row.version, environment=row.environment
+    )
+
+
+def _open_client(data_key: SecretBytes, row: _Row) -> bytes:
+    digest_ = oauth_client_secrets.open_digest(
+        data_key, row.ciphertext, client_id=row.secret_id, version=row.version, environment=row.environment
+    )
+    return digest_.reveal()
+
+
+_HOLDERS: Final = MappingProxyType(
+    {
+        "api-key": _Holder(_open_api_key, api_keys.get, api_keys.freeze, thawing.FROZEN, thawing.UNFROZEN),
+        "oauth-client": _Holder(
+            _open_client,
+            oauth_client_rows.get,
+            oauth_client_rows.freeze,
+            thawing.CLIENT_FROZEN,
+            thawing.CLIENT_UNFROZEN,
+        ),
+    }
+)
 
 
 def _digest(salt: bytes, secret: bytes) -> bytes:

@@ -83,6 +83,12 @@ async def find_revision(conn: AsyncConnection, client_id: str) -> int | None:
     return found
 
 
+async def find_partners(conn: AsyncConnection, client_ids: Sequence[str]) -> dict[str, str]:
+    """Whose each of these is; one that is not there is left out."""
+    query = sa.select(_CLIENTS.c.id, _CLIENTS.c.partner_id).where(_CLIENTS.c.id.in_(client_ids))
+    return {row.id: row.partner_id for row in await conn.execute(query)}
+
+
 async def list_page(
     conn: AsyncConnection, *, partner: str | None, environment: str | None, after: str | None, limit: int
 ) -> list[OAuthClient]:
@@ -99,7 +105,12 @@ async def list_page(
     return await _with_versions(conn, (await conn.execute(query)).mappings().all())
 
 
-async def insert(change: Change, client: OAuthClient, held: versions.Material | None) -> None:
+async def insert(
+    change: Change,
+    client: OAuthClient,
+    held: versions.Material | None,
+    registration_digest: str | None = None,
+) -> None:
     """With its first version, which holds that, where it has one."""
     await register.enter(
         change,
@@ -111,7 +122,7 @@ async def insert(change: Change, client: OAuthClient, held: versions.Material | 
     )
     own = {name: getattr(client, name) for name in _OWN_FIELDS}
     row = own | _plain(client) | {"partner_id": client.partner, "revision": change.revision}
-    await change.conn.execute(sa.insert(_CLIENTS).values(**row))
+    await change.conn.execute(sa.insert(_CLIENTS).values(**row, registration_digest=registration_digest))
     if held is not None:
         await versions.write(change, await versions.get(change.conn, client.id), client.versions, held)
 

@@ -54,11 +54,15 @@ class OAuthClients:
         after = changing.change_client(seen, asked)
         return client_requests.check_changed(seen, after, self._clock())
 
-    async def create(self, request: ClientRequest, *, author: Author) -> CreatedClient:
+    async def create(
+        self, request: ClientRequest, *, author: Author, registration_digest: str | None = None
+    ) -> CreatedClient:
+        """`registration_digest`: of what a client that registered itself leads itself by."""
         client, draft = await self._draft(self.check_request(request))
         async with self._changes.begin(author) as change:
             await partners.get(change.conn, client.partner)
-            await rows.insert(change, client, None if draft is None else draft.seal(_FIRST_VERSION))
+            held = None if draft is None else draft.seal(_FIRST_VERSION)
+            await rows.insert(change, client, held, registration_digest)
             await _recorded(change, CREATED, client.id, describe(client))
             client = msgspec.structs.replace(client, revision=change.revision)
         if draft is None:

@@ -33,12 +33,8 @@ _COORDINATE: Final = 32
 _EXPONENT: Final = 65_537
 _RSA_BITS: Final = (2_048, 4_096)
 # What an `alg` member may say, by the algorithm that the key fixes.
-_NAMES: Final = MappingProxyType[Algorithm, frozenset[str]](
-    {
-        "ES256": frozenset({"ES256"}),
-        "EdDSA": frozenset({"EdDSA", "Ed25519"}),
-        "PS256": frozenset({"PS256"}),
-    }
+_NAMES: Final = MappingProxyType[Algorithm, tuple[str, ...]](
+    {"ES256": ("ES256",), "EdDSA": ("EdDSA", "Ed25519"), "PS256": ("PS256",)}
 )
 
 

@@ -11,7 +11,7 @@ HIDDEN: Final = "(not repeated)"
 
 # As long as what is quoted goes on, and be its end cut off. Addresses and paths may be long, and are nobody's secret.
 _QUOTED: Final = re.compile(r"""(['"`])(?![./~]|[a-z][a-z0-9+.-]*://)[^\s'"`]{64,}(?:\1|$)?""")
-_CREDENTIAL: Final = re.compile(r"(?:prs_|whsec_)[0-9A-Za-z+/_=-]{8,}", re.IGNORECASE)
+_CREDENTIAL: Final = re.compile(r"(?:p(?:rs|cs|it|rt)_|whsec_)[0-9A-Za-z+/_=-]{8,}", re.IGNORECASE)
 
 
 _LONGEST_NAME: Final = 63

@@ -42,6 +42,7 @@ ALL: Final = (
     | TAKING_BACK
     | {
         "account.invite",
+        "account.remove-factors",
         "account.reset",
         "account.roles",
         "break-glass",
@@ -71,7 +72,7 @@ ALL: Final = (
 # By which somebody could be made who lets their own requests pass.
 GUARDED_PERMISSIONS: Final = frozenset({"control:approve", "control:break-glass"})
 HANDING_OUT: Final = frozenset(
-    {"account.invite", "account.roles", "key.create", "key.widen", "secret.rotate"}
+    {"account.invite", "account.remove-factors", "account.roles", "key.create", "key.widen", "secret.rotate"}
 )
 
 

@@ -16,7 +16,7 @@ from auth.oauth.ground import Ground
 from auth.oauth.pushed_requests import Prompt, PushedRequests
 from auth.oauth.standing import find_account
 from auth.oauth.terms import Person
-from keys.changes import Author, Change
+from keys.changes import Change
 from keys.served_clients import ServedClient
 from storage import engine
 
@@ -96,12 +96,19 @@ class Authorization:
         """What of what is asked for this person could allow: nothing, if they act for no partner that is served."""
         return self._standing.givable(pending.client, person, pending.scope)
 
-    async def approve(self, pending: PendingAuthorization, person: Person, scope: Iterable[str]) -> str:
+    async def approve(
+        self,
+        pending: PendingAuthorization,
+        person: Person,
+        scope: Iterable[str],
+        *,
+        source: str | None = None,
+    ) -> str:
         """Where to send the browser (303): with a code, or with an error where there was nothing to give."""
         given = self.givable(pending, person) & frozenset(scope)
         if not given:
             return await self.deny(pending, description=NOTHING_TO_GIVE)
-        async with self._changes.begin(Author(f"account:{person.account_id}")) as change:
+        async with self._changes.begin(grants.author_of(person, source)) as change:
             if not await pushed_requests.consume(change.conn, pending.digest, change.at):
                 raise NoSuchRequest
             account = await find_account(change.conn, person.account_id)

@@ -138,6 +138,11 @@ def draft(  # noqa: PLR0913  what a grant says
     )
 
 
+def author_of(person: Person, source: str | None) -> Author:
+    """As whoever they are stands in the ledger. `source`: the address that they came from."""
+    return Author(f"person:{person.account_id}", source=source)
+
+
 async def insert(change: Change, grant: Grant) -> None:
     """In the change in which somebody allows it; cleans up after those that ended long ago."""
     await _clean(change.conn, change.at)

@@ -28,7 +28,8 @@ def parse_challenge(challenge: str | None, method: str | None) -> str:
 
 def parse_verifier(verifier: str | None) -> str:
     if verifier is None or _VERIFIER.fullmatch(verifier) is None:
-        raise Refused("invalid_request", "code_verifier has to be 43 to 128 unreserved letters")
+        # Missing or malformed, it is one that did not make the challenge.
+        raise Refused("invalid_grant", "code_verifier has to be 43 to 128 unreserved letters")
     return verifier
 
 

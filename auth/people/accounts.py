@@ -13,7 +13,15 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth.people import account_rows, email_addresses, mail, session_rows, tickets
+from auth.people import (
+    account_rows,
+    email_addresses,
+    mail,
+    passkey_rows,
+    recovery_codes,
+    session_rows,
+    tickets,
+)
 from auth.people.failures import (
     AccountAlreadyDisabled,
     AccountExists,
@@ -29,7 +37,7 @@ from auth.people.mail import Links, Mailer
 from auth.people.records import Account
 from auth.people.sessions import record
 from keys import format as key_format
-from keys import partners
+from keys import partners, totp_secrets
 from keys.changes import Author, Change, Changes
 from keys.secret import Secret
 from storage import engine
@@ -115,31 +123,47 @@ class Accounts:
             await record(change, "account.invited", account, {"roles": list(account.roles)})
         return account, ticket
 
-    async def invite_again(self, account_id: str, *, author: Author) -> Account:
-        """Another ticket for somebody who has not come yet; the one before is worth nothing."""
-        ticket = tickets.draw(self._entropy(tickets.BYTES))
-        async with self._changes.begin(author) as change:
-            account = await account_rows.get(change.conn, account_id)
-            if account.state != "invited":
-                raise AccountNotActive(account_id)
-            await self._issue(change, ticket, account_id, "invitation")
-            await record(change, "account.invited", account, {"roles": list(account.roles), "again": True})
-        await self._send_invitation(account, ticket)
+    async def send_link(self, account_id: str, *, author: Author) -> Account:
+        """A way to a new password; to who has not come yet, another invitation. The link before is worth nothing."""
+        account, ticket = await self.prepare_link(account_id, author=author)
+        if account.state == "invited":
+            await self._send_invitation(account, ticket)
+        else:
+            await self._send_reset(account, ticket)
         return account
 
-    async def send_reset(self, account_id: str, *, author: Author) -> Account:
-        """A way to a new password, for somebody who is there."""
+    async def prepare_link(self, account_id: str, *, author: Author) -> tuple[Account, Secret]:
         ticket = tickets.draw(self._entropy(tickets.BYTES))
         async with self._changes.begin(author) as change:
             account = await account_rows.get(change.conn, account_id)
-            if account.state != "active":
+            if account.state == "disabled":
                 raise AccountNotActive(account_id)
-            await self._issue(change, ticket, account_id, "reset")
-            await record(change, "account.reset_requested", account)
+            is_new = account.state == "invited"
+            await self._issue(change, ticket, account_id, "invitation" if is_new else "reset")
+            await record(change, "account.invited_again" if is_new else "account.reset_requested", account)
+        return account, ticket
+
+    async def remove_factors(self, account_id: str, *, author: Author) -> Account:
+        """For somebody who has lost all that they had: their password is left, and whoever has it enrols anew. So every
+        session and every grant ends.
+        """
+        async with self._changes.begin(author) as change:
+            held = await account_rows.get_held(change.conn, account_id)
+            ended = await session_rows.sign_out_everywhere(change, account_id, "second factors were removed")
+            await recovery_codes.clear(change, account_id)
+            await passkey_rows.delete_all(change, account_id)
+            await account_rows.update(
+                change, account_id, totp_id=None, totp_confirmed_at=None, totp_step=None
+            )
+            if held.totp_id is not None:
+                await totp_secrets.end(change, held.totp_id)
+            await record(change, "account.factors_removed", held.account, ended)
+            return await account_rows.get(change.conn, account_id)
+
+    async def _send_reset(self, account: Account, ticket: Secret) -> None:
         minutes = self._times.reset_ms // _MINUTE_MS
         written = mail.reset(account.shown_email, account.name, self._links.reset(ticket), minutes)
         await self._mailer.send(written)
-        return account
 
     async def list_all(self, partner: str | None = None) -> tuple[Account, ...]:
         async with engine.reading(self._engine) as conn:

@@ -148,9 +148,11 @@ class OwnPasswords:
     async def _answer(self, address: str, source: str) -> None:
         try:
             account = await self._accounts.get_by(address or "nobody")
-            await self._accounts.send_reset(account.id, author=Author("anybody", source=source))
+            if account.state == "active":
+                # Not theirs: anybody can type an address.
+                await self._accounts.send_link(account.id, author=Author("anybody", source=source))
         except (UnknownAccount, AccountNotActive):
-            _LOG.info("a reset was asked for from %s for nobody who could be sent one", source)
+            _LOG.info("a reset was asked for from %s, for nobody who could be sent one", source)
         except (MailNotSent, engine.StorageUnavailable) as failure:
             _LOG.warning("a reset that was asked for could not be sent: %s", failure)
 

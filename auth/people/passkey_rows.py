@@ -94,6 +94,10 @@ async def delete(change: Change, passkey_id: str) -> None:
     await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.id == passkey_id))
 
 
+async def delete_all(change: Change, account_id: str) -> None:
+    await change.conn.execute(sa.delete(_TABLE).where(_TABLE.c.account_id == account_id))
+
+
 def _read(row: sa.RowMapping) -> StoredPasskey:
     fields = dict(row)
     fields["backed_up"] = bool(fields["backed_up"])

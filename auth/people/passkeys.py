@@ -39,6 +39,7 @@ from auth.people.records import (
     Account,
     Passkey,
     PasskeyOptions,
+    RelyingParty,
     SignedIn,
     Step,
 )
@@ -58,14 +59,6 @@ _MOST: Final = 20
 _LONGEST_LABEL: Final = 64
 _LONGEST_ANSWER: Final = 65_536
 _VERIFIED: Final = UserVerificationRequirement.REQUIRED
-
-
-class RelyingParty(msgspec.Struct, frozen=True, kw_only=True):
-    """The domain that passkeys are made for, the origins that may use them, and what people call us."""
-
-    id: str
-    origin: str
-    name: str = "Portreeve"
 
 
 class _Ceremony(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

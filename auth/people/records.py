@@ -128,6 +128,14 @@ class PasskeyOptions(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cookie: Secret | None = None
 
 
+class RelyingParty(msgspec.Struct, frozen=True, kw_only=True):
+    """The domain that passkeys are made for, the origin that may use them, and what people call us."""
+
+    id: str
+    origin: str
+    name: str = "Portreeve"
+
+
 class TotpEnrolment(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A one-time password's secret, shown this once: as text to type and as the address that a QR code holds."""
 

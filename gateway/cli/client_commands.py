@@ -12,7 +12,16 @@ import msgspec
 from msgspec import UNSET
 
 from gateway import clocks, operations, spread
-from gateway.cli import client_options, consent, context, jwk_files, moments, output, spreading
+from gateway.cli import (
+    client_options,
+    consent,
+    context,
+    jwk_files,
+    moments,
+    output,
+    registration_commands,
+    spreading,
+)
 from keys import client_requests, public_jwks
 from keys.client_records import Authentication, ClientChange, ClientRequest, CreatedClient, OAuthClient
 from keys.environment import ENVIRONMENTS
@@ -28,6 +37,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 @click.group()
 def clients() -> None:
     """Partners' OAuth clients."""
+
+
+clients.add_command(registration_commands.registration_tokens)
 
 
 @clients.command()

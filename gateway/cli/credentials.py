@@ -46,12 +46,21 @@ class DemoClient(msgspec.Struct, frozen=True, omit_defaults=True):
     redirect_uris: tuple[str, ...] = ()
 
 
+class DemoOperator(msgspec.Struct, frozen=True, omit_defaults=True):
+    email: str
+    password: str
+    totp_secret: str
+    roles: tuple[str, ...]
+    partner: str | None = None
+
+
 class Credentials(msgspec.Struct, frozen=True):
     """The shape of `demo.json`. Unknown members are left alone: other features keep theirs there."""
 
     base_url: str
     keys: tuple[DemoKey, ...] = ()
     oauth_clients: tuple[DemoClient, ...] = ()
+    operators: tuple[DemoOperator, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -62,5 +62,7 @@ def explain(error: Exception) -> str:
             return f"{shown.mask(str(error))}: restore it, or, if it is a new one, let `portreeve kms create` make it"
         case evidence.StillUsed():
             return f"{shown.mask(str(error))}. `--even-if-used` ends it all the same"
+        case mail.MailNotSent():
+            return f"{error}: the account is there, and `portreeve people reset` sends its link again"
         case _:
             return shown.mask(str(error)) or type(error).__name__

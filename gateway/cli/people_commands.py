@@ -97,7 +97,9 @@ def _change(command: str, method: str, summary: str) -> None:
 _change("disable", "disable", "Shut somebody out: every session and every grant of theirs ends.")
 _change("enable", "enable", "Let somebody in again who was shut out.")
 _change("sign-out", "sign_out", "End every session and every grant of somebody.")
-_change("reset", "send_reset", "Send somebody a new link: to another password, or their invitation again.")
+_change("reset", "reset", "Send somebody a new link: to another password, or their invitation again.")
+
+_change("remove-factors", "remove_factors", "Take away every second factor of somebody who has lost them.")
 
 
 def _act(action: Act, *, as_json: bool) -> None:

@@ -14,14 +14,15 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from gateway import clocks, composition, initialise, settings
-from gateway.cli.credentials import Credentials
-from gateway.demo import children, example, seed, welcome
+from gateway.cli.credentials import Credentials, DemoOperator
+from gateway.demo import children, example, operators, seed, welcome
 
 HOST: Final = "127.0.0.1"
 PREFERRED_PORTS: Final = {"paper": 8081, "live": 8082}
@@ -84,7 +85,16 @@ async def _prepare(demo: _Demo) -> Credentials:
     await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, author=seed.AUTHOR)
     async with composition.opened_store(demo.settings, clocks.wall_ms) as store:
         file = demo.state_dir / seed.FILE_NAME
-        return await seed.seed(store.custody, store.oauth_clients, file, demo.base_url, secrets.token_bytes)
+        people = partial(_seed_people, store)
+        return await seed.seed(
+            store.custody, store.oauth_clients, file, demo.base_url, secrets.token_bytes, people=people
+        )
+
+
+async def _seed_people(store: composition.Store, known: tuple[DemoOperator, ...]) -> tuple[DemoOperator, ...]:
+    return await operators.find_or_create(
+        store.people, known, clocks.wall_ms, secrets.token_bytes, author=seed.AUTHOR
+    )
 
 
 async def _start(demo: _Demo, listeners: dict[str, socket.socket], started: children.Children) -> None:

@@ -5,14 +5,14 @@ for as long as it is there and works; one that is gone or revoked gets a success
 are: somebody froze them to see what happens.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from gateway.cli.credentials import Credentials, DemoKey
+from gateway.cli.credentials import Credentials, DemoKey, DemoOperator
 from gateway.demo import oauth_clients, private_file
 from keys import refusals
 from keys.changes import Author
@@ -30,6 +30,9 @@ PARTNERS: Final = (
     # Whoever keeps this gateway: their keys are a partner's like any other, with roles that reach all partners.
     ("operations", "Gateway Operations"),
 )
+
+# Those who are known, and those who then sign in.
+SeedPeople = Callable[[tuple[DemoOperator, ...]], Awaitable[tuple[DemoOperator, ...]]]
 
 
 class WantedKey(msgspec.Struct, frozen=True):
@@ -51,8 +54,14 @@ WANTED: Final = (
 )
 
 
-async def seed(
-    custody: Custody, clients: OAuthClients, file: Path, base_url: str, entropy: Callable[[int], bytes]
+async def seed(  # noqa: PLR0913  whose custody it is made in, and where it is told
+    custody: Custody,
+    clients: OAuthClients,
+    file: Path,
+    base_url: str,
+    entropy: Callable[[int], bytes],
+    *,
+    people: SeedPeople | None = None,
 ) -> Credentials:
     """Make what is missing, and write the file."""
     existing = {partner.id for partner in await custody.list_partners()}
@@ -62,7 +71,8 @@ async def seed(
     known = _read_known(file)
     keys = tuple([await _find_or_create(custody, wanted, known.keys, entropy) for wanted in WANTED])
     made = await oauth_clients.seed(clients, known.oauth_clients, entropy, AUTHOR)
-    credentials = Credentials(base_url=base_url, keys=keys, oauth_clients=made)
+    operators = known.operators if people is None else await people(known.operators)
+    credentials = Credentials(base_url=base_url, keys=keys, oauth_clients=made, operators=operators)
     private_file.write(file, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
     return credentials
 
@@ -71,7 +81,7 @@ def _read_known(file: Path) -> Credentials:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Credentials)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return Credentials("")  # nothing there to be used again: every key gets a successor
+        return Credentials(base_url="")  # nothing there to be used again: every key gets a successor
 
 
 async def _find_or_create(

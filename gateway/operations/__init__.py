@@ -31,6 +31,7 @@ from gateway.operations.operator import (
 )
 from gateway.operations.partner_operations import PartnerOperations
 from gateway.operations.people_operations import PeopleOperations
+from gateway.operations.registration_operations import RegistrationOperations
 from gateway.operations.ring_operations import RingOperations
 from gateway.operations.secret_operations import Holders, SecretOperations
 from gateway.operations.upstream_operations import UpstreamOperations
@@ -38,6 +39,7 @@ from gateway.operations.webhook_operations import WebhookOperations
 from gateway.people import StoredPeople
 from keys.approvals import Approvals
 from keys.break_glass import BreakGlass
+from keys.client_registration import ClientRegistration
 from keys.conditions import OnlyOnce
 from keys.custody import Custody
 from keys.data_keys import DataKeys
@@ -91,6 +93,7 @@ class Operations:
         upstream_credentials: UpstreamCredentials,
         webhooks: Webhooks,
         oauth_clients: OAuthClients,
+        client_registration: ClientRegistration,
         people: StoredPeople,
     ) -> None:
         """`lost_after_ms`: a node that has said nothing for so long is lost."""
@@ -101,6 +104,9 @@ class Operations:
         self.clients = ClientOperations(oauth_clients, custody, policies, self.gate)
         self.secrets = SecretOperations(
             rotations, secret_pages, Holders(custody, oauth_clients, policies), self.gate, upkeep
+        )
+        self.registrations = RegistrationOperations(
+            client_registration, self.secrets, self.clients, policies, self.gate
         )
         self.leaks = LeakOperations(leaks)
         self.audit = AuditOperations(engine_)

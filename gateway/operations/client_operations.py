@@ -51,6 +51,18 @@ def find_granted(
     return frozenset(name for name in granted if not name.startswith(control.SCOPE))
 
 
+def get_grantable(policies: Policies, asked: ClientRequest | OAuthClient) -> frozenset[str]:
+    """What tokens for it may carry at most, where that is something that it may be given."""
+    for role in asked.roles:
+        policies.get_role(role)
+    policies.check_narrowing(asked.roles, asked.permissions or ())
+    granted = find_granted(policies, asked.roles, asked.permissions)
+    for permission in sorted(granted):
+        if asked.exceptions and policies.is_trading(frozenset({permission})):
+            raise TradingRefused(asked.exceptions[0], permission)
+    return granted
+
+
 class ClientOperations:
     def __init__(self, clients: OAuthClients, custody: Custody, policies: Policies, gate: Gate) -> None:
         self._clients = clients
@@ -180,14 +192,7 @@ class ClientOperations:
         return client
 
     def _get_grantable(self, asked: ClientRequest | OAuthClient) -> frozenset[str]:
-        for role in asked.roles:
-            self._policies.get_role(role)
-        self._policies.check_narrowing(asked.roles, asked.permissions or ())
-        granted = find_granted(self._policies, asked.roles, asked.permissions)
-        for permission in sorted(granted):
-            if asked.exceptions and self._policies.is_trading(frozenset({permission})):
-                raise TradingRefused(asked.exceptions[0], permission)
-        return granted
+        return get_grantable(self._policies, asked)
 
 
 def _within(by: Operator) -> str | None:

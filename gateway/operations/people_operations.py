@@ -107,7 +107,7 @@ class PeopleOperations:
         author = await self._pass(by, "account.sign-out", seen, reason)
         return await self._sessions.end_all(seen.id, author=author)
 
-    async def send_reset(self, by: Operator, named: str, *, reason: str | None = None) -> Account:
+    async def reset(self, by: Operator, named: str, *, reason: str | None = None) -> Account:
         """A mail to their own address, so whoever asks for it learns nothing; to who has not come yet, their invitation
         again.
         """
@@ -115,9 +115,14 @@ class PeopleOperations:
         if seen.state == "disabled":
             raise AccountNotActive(seen.id)
         author = await self._pass(by, "account.reset", seen, reason)
-        if seen.state == "invited":
-            return await self._accounts.invite_again(seen.id, author=author)
-        return await self._accounts.send_reset(seen.id, author=author)
+        return await self._accounts.send_link(seen.id, author=author)
+
+    async def remove_factors(self, by: Operator, named: str, *, reason: str | None = None) -> Account:
+        """For whoever has lost them all. What their roles allow is then a password away, until they enrol anew."""
+        seen = await self._get_own(by, named)
+        self._get_grantable(by, seen.roles, seen.roles)
+        author = await self._pass(by, "account.remove-factors", seen, reason)
+        return await self._accounts.remove_factors(seen.id, author=author)
 
     async def _pass(self, by: Operator, action: str, seen: Account, reason: str | None) -> Author:
         return await self._gate.pass_(

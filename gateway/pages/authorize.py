@@ -44,7 +44,7 @@ async def decide(visit: Visit) -> Answer:
         scope = _compose(visit, pending, person).chosen(visit.asked)
     except consent.NothingChosen:
         return _page(visit, way, pending, person, NOTHING_CHOSEN)
-    return SeeOther(await authorization.approve(pending, person, scope))
+    return SeeOther(await authorization.approve(pending, person, scope, source=visit.source))
 
 
 def is_denied(visit: Visit) -> bool:

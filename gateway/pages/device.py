@@ -55,7 +55,8 @@ async def _allow(visit: Visit, user_code: str, pending: PendingDevice, person: S
     if shown.is_trading and not visit.is_recent(person):
         raise StepUpNeeded(_way(user_code))
     try:
-        await visit.services.flows.devices.approve(pending, person, shown.chosen(visit.asked))
+        chosen = shown.chosen(visit.asked)
+        await visit.services.flows.devices.approve(pending, person, chosen, source=visit.source)
     except (consent.NothingChosen, Refused):
         return _page(visit, user_code, pending, person, NOTHING_CHOSEN)
     return _notice("Your device is connected", "You can go back to it now.")

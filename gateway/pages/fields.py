@@ -1,6 +1,6 @@
 """Reading what a page is asked with: its query, or a form.
 
-Invariant: it can be read in one way only, as `gateway.api.oauth.forms` has it: a field comes once, in UTF-8 without
+Invariant: it can be read in one way only, as `gateway.forms` has it: a field comes once, in UTF-8 without
 controls, within bounds. What was left empty counts as not sent. Nothing that was sent is repeated in a refusal.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from auth.oauth.errors import OAuthError
-from gateway.api.oauth import forms
+from gateway import forms
 
 
 class MalformedFields(ValueError):

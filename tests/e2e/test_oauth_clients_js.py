@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import jose_by_hand as jose
 from tests.support import js_clients, optional
-from tests.support.oauth_flow import READING, TRADING, consent
+from tests.support.oauth_flow import READING, TRADING, allow_device, consent
 from tests.support.oauth_sites import CALLBACK, Site
 
 ORDERS = "/paper/v1/orders"
@@ -38,20 +38,21 @@ def start(request: pytest.FixtureRequest, oauth_site: Site) -> Iterator[Start]:
         yield begin
 
 
-@pytest.fixture(params=["ES256", "EdDSA"])
-def by_key(request: pytest.FixtureRequest, oauth_site: Site) -> dict[str, Any]:
-    """What a client by private_key_jwt and DPoP brings, in both kinds of key."""
-    name = f"js-{request.param}"
-    key = jose.Key.generate(request.param, name)
-    made = oauth_site.client(name, key=key)
-    return {"client_id": made.client_id, "private_jwk": made.key.private_jwk(), "dpop_alg": "ES256"}
+def by_key_of(site: Site, alg: str) -> dict[str, Any]:
+    """What a client by private_key_jwt and DPoP brings."""
+    made = site.client(f"js-{alg}", key=jose.Key.generate(alg, alg))
+    return {"client_id": made.client_id, "private_jwk": made.key.private_jwk(), "dpop_alg": alg}
 
 
-def test_client_credentials_with_a_key_and_dpop(
-    start: Start, by_key: dict[str, Any], oauth_site: Site
-) -> None:
+@pytest.fixture
+def by_key(oauth_site: Site) -> dict[str, Any]:
+    return by_key_of(oauth_site, "ES256")
+
+
+@pytest.mark.parametrize("alg", ["ES256", "EdDSA", "PS256"])
+def test_client_credentials_with_a_key_and_dpop(start: Start, oauth_site: Site, alg: str) -> None:
     """Discovered, authenticated by key, bound by DPoP with a nonce that it was told; then an order is placed."""
-    client = start(**by_key)
+    client = start(**by_key_of(oauth_site, alg))
     made = client.ask("client_credentials", parameters={"scope": TRADING})
     assert made["token_type"].lower() == "dpop"
     assert set(made["scope"].split()) == set(TRADING.split())
@@ -97,12 +98,12 @@ def test_a_person_who_refuses_is_told_to_the_client(
 
 
 def test_a_device_grant(start: Start, by_key: dict[str, Any], oauth_site: Site) -> None:
-    """A device shows a code, a person allows it, the device gets what it may have."""
+    """A device shows a code, a person allows it, the device gets what it may have. One of the libraries waits for the
+    interval that it was told, which nothing can hurry.
+    """
     client = start(**by_key)
     told = client.ask("start_device", parameters={"scope": READING})
-    person = oauth_site.signed_in()
-    page = person.open(told["verification_uri_complete"])
-    allowed = person.submit(page, page.form_with("decision"), ("decision", "allow"))
+    allowed = allow_device(oauth_site.signed_in(), told["verification_uri_complete"])
     assert allowed.status == 200
     made = client.ask("redeem_device")
     there = oauth_site.issuer + ORDERS

@@ -55,9 +55,13 @@ def test_no_secret_is_said_again_by_anything(watched: tuple[Deployment, Watched]
     node.ask(signer.request("GET", ORDERS + b"?secret=" + made["secret"].encode()))
     node.ask(Signer(made["id"], "hmac-sha256", "wrong").request("GET", ORDERS))
     seen.show("second", "secrets", "rotate", made["id"], "--overlap", "1h")
+    client = seen.show("client", "clients", "create", "--partner", "acme", "--environment", "paper", "--name", "a",
+                       "--role", "viewer", "--authentication", "client_secret_basic", "--exception",
+                       "client-secret")  # fmt: skip
+    seen.show("client, rotated", "secrets", "rotate", client["id"], "--overlap", "1h")
     seen.show("webhook", "webhooks", "create", "--partner", "acme", "--url", "https://hooks.example.com/a")
     found = tmp_path / "found.txt"
-    found.write_text(seen.canaries["second"] + "\nprs_paper_nothing\n")
+    found.write_text("\n".join((seen.canaries["second"], seen.canaries["client"], "prs_paper_nothing", "")))
     for command in (
         ("leaks", "report", str(found), "--place", f"https://code.example/{seen.canaries['first']}"),
         ("rings", "announce"),
@@ -68,6 +72,10 @@ def test_no_secret_is_said_again_by_anything(watched: tuple[Deployment, Watched]
         ("kms", "rewrap"),
         ("kms", "status"),
         ("keys", "show", made["id"]),
+        ("clients", "show", client["id"]),
+        ("clients", "list", "--json"),
+        ("clients", "show", seen.canaries["client"]),
+        ("clients", "change", client["id"], "--name", seen.canaries["client"]),
         ("keys", "create", "--partner", seen.canaries["first"], "--environment", "paper"),
         ("secrets", "revoke", seen.canaries["first"]),
         ("secrets", "list", "--json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from tests.support.control_node import ControlNode, control_node
 from tests.support.signing import Signer, plain_request
 
 KEYS = "/control/v1/keys"
+CLIENTS = "/control/v1/clients"
 # Nobody's, and in the form that all have.
 STRAY = written.mint_secret("live", os.urandom(32)).reveal()
 SEED = os.urandom(32).hex()
@@ -42,7 +44,7 @@ class Overheard:
     async def everything(self) -> str:
         await asyncio.to_thread(self.node.gateway.log.stop)
         access = self.lines.getvalue().decode()
-        assert f'"path":"{KEYS}"' in access
+        assert f'"path":"{KEYS}"' in access or f'"path":"{CLIENTS}"' in access
         async with engine.reading(self.node.store.engine) as conn:
             entries = await audit.search(conn, audit.Search(), limit=1_000)
         ledger = [msgspec.json.encode(view(entry)).decode() for entry in entries]
@@ -79,6 +81,40 @@ async def test_what_was_handed_out_is_never_said_again(
     stored = await asyncio.to_thread(stored_bytes, overheard.node)
     assert key_id.encode() in stored
     assert secret.encode() not in stored
+
+
+async def test_a_client_s_secret_is_never_said_again(
+    overheard: Overheard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of it the store has a sealed digest, and nothing else has anything."""
+    asked = {
+        "partner": "acme",
+        "environment": "live",
+        "name": "Acme settlement",
+        "authentication": "client_secret_basic",
+        "exceptions": ["client-secret"],
+        "roles": ["viewer"],
+    }
+    made = await overheard.node.ask(
+        overheard.officer, "POST", CLIENTS, asked, Idempotency_Key="once-0123456789abcdef"
+    )
+    assert made.status == 201, made.body
+    secret, client_id = made.json()["secret"], made.json()["client"]["id"]
+    again = await overheard.ask("POST", CLIENTS, asked, Idempotency_Key="once-0123456789abcdef")
+    assert (again["secret"], again["secret_shown"], again["client"]["id"]) == (None, True, client_id)
+    await overheard.ask("GET", f"{CLIENTS}/{client_id}")
+    await overheard.ask("GET", CLIENTS)
+    await overheard.ask("GET", f"{CLIENTS}/{secret}")
+    finding = {"secret": secret, "place": f"https://code.example/{secret}"}
+    reported = await overheard.ask("POST", "/control/v1/leaks", {"findings": [finding]})
+    assert "frozen" in json.dumps(reported)
+    await overheard.ask("GET", "/control/v1/audit")
+    told = caplog.text + await overheard.everything()
+    assert client_id in told
+    assert [line for line in told.splitlines() if secret in line] == []
+    stored = await asyncio.to_thread(stored_bytes, overheard.node)
+    assert secret.encode() not in stored
+    assert hashlib.sha256(secret.encode()).digest() not in stored
 
 
 @pytest.mark.parametrize("typed", [STRAY, SEED], ids=["secret", "seed"])

@@ -341,6 +341,7 @@ async def test_what_is_listed_is_what_is_reached(
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     theirs = await node.make_key("trader", partner=OTHER, environment="paper")
     await node.store.rotations.rotate(theirs.key_id, author=AUTHOR)
+    await oauth_clients.made(node.store.oauth_clients, partner=OTHER)
     await Subjects(node).approval(OTHER, "paper")
     await webhooks.replaced(node.store.webhooks, OTHER, "listed")
     for operation in operations(document):
@@ -362,6 +363,7 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
     subjects = Subjects(node)
     unknown = {
         "approval_id": "apr_0000000000000000",
+        "client_id": "prc_paper_0000000000000000000000000000",
         "delivery_id": "msg_000000000000000000000000",
         "key_id": "prk_paper_0000000000000000000000000000",
         "partner_id": "nobody-01",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support import jose_by_hand as jose
 from tests.support import rawhttp
+from tests.support.gateway import wait_until
 from tests.support.oauth_flow import Flow
 from tests.support.oauth_sites import Site
 from tests.support.oauth_wire import HandClient, error, given, issued, post_form
@@ -21,6 +22,8 @@ from tests.support.oauth_yes import Yes
 
 ROUTE = "/paper/v1/orders"
 AT_ONCE = 50
+# Nobody wakes the nodes here: they find it by themselves.
+FOLLOWED_S = 5.0
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 LOOPBACK = "http://127.0.0.1/callback"
 
@@ -41,9 +44,9 @@ def client(oauth_shared: Site) -> HandClient:
 @pytest.fixture(scope="module")
 def phone(oauth_shared: Site) -> str:
     """A public client's id, whose tokens are bound to nothing."""
-    terms = ("--authentication", "none", "--exception", "public-client", "--exception", "bearer-tokens")
-    terms += ("--binding", "none", "--role", "viewer", "--redirect-uri", LOOPBACK)
-    terms += ("--grant", "authorization_code", "--grant", "refresh_token")
+    weaker = ["--authentication", "none", "--exception", "public-client", "--exception", "bearer-tokens"]
+    used = ["--redirect-uri", LOOPBACK, "--grant", "authorization_code", "--grant", "refresh_token"]
+    terms = [*weaker, "--binding", "none", "--role", "viewer", *used]
     return str(oauth_shared.make_client("phone", *terms)["id"])
 
 
@@ -62,7 +65,7 @@ def one_success(answers: list[rawhttp.Answer]) -> rawhttp.Answer:
     return next(answer for answer in answers if answer.status == 200)
 
 
-def by_phone(base: str, phone: str, form: dict[str, str | None]) -> rawhttp.Answer:
+def by_phone(base: str, phone: str, form: Mapping[str, str | None]) -> rawhttp.Answer:
     return post_form(base, "/oauth/token", given({"client_id": phone, **form}))
 
 
@@ -178,12 +181,19 @@ def test_another_resource_than_the_one_allowed(client: HandClient, yes: Yes) -> 
 
 
 def test_a_person_who_ends_everything_ends_it(oauth_shared: Site, client: HandClient, yes: Yes) -> None:
-    """Revoked grants refresh nothing; nor do those of an account that is disabled, which stay dead."""
+    """Revoked grants refresh nothing, and their access tokens open nothing on any node. Those of an account that is
+    disabled stay dead when it is there again.
+    """
     flow = Flow(client)
     won = issued(flow.redeem(yes.code(flow.pushed(), client.client_id)))
     refreshing = {"grant_type": "refresh_token", "refresh_token": won.body["refresh_token"]}
     assert client.request_token(refreshing).status == 200
+    there = [client.at(base) for base in oauth_shared.bases()]
+    assert [each.use("GET", ROUTE, won.access_token).status for each in there] == [200, 200]
     yes.revoke_all()
+    for each in there:
+        refused = lambda each=each: each.use("GET", ROUTE, won.access_token).status == 401  # noqa: E731
+        wait_until(refused, FOLLOWED_S, "the grant's revocation is followed")
     assert error(client.request_token(refreshing)) == "invalid_grant"
     other = issued(flow.redeem(yes.code(flow.pushed(), client.client_id)))
     refreshing = {"grant_type": "refresh_token", "refresh_token": other.body["refresh_token"]}

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keys import kms, register
 from keys.api_key_secrets import ApiKeySecrets
 from keys.changes import Author, Changes
+from keys.client_registration import ClientRegistration
 from keys.custody import Custody
 from keys.data_keys import FOR_EVER, DataKeys, Lifetimes
 from keys.directory import Companion, Directory
@@ -118,6 +119,7 @@ class Room(msgspec.Struct, frozen=True):
     custody: Custody
     rotations: Rotations
     oauth_clients: OAuthClients
+    client_registration: ClientRegistration
 
     def another_node(self) -> "Room":
         return build_room(self.engine, clock=self.clock, backend=self.kms)
@@ -175,4 +177,7 @@ def build_room(
     }
     rotations = Rotations(engine, changes, clock, kinds, Schedules())
     oauth_clients = OAuthClients(engine, data_keys, changes, clock, os.urandom)
-    return Room(engine, clock, backend, wakeup, changes, data_keys, custody, rotations, oauth_clients)
+    registration = ClientRegistration(engine, changes, oauth_clients, os.urandom)
+    return Room(
+        engine, clock, backend, wakeup, changes, data_keys, custody, rotations, oauth_clients, registration
+    )

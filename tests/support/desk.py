@@ -31,7 +31,7 @@ from keys.wrappers import Wrappers
 from policies import control, document
 from storage import audit
 from storage import engine as sql
-from tests.support import webhooks
+from tests.support import people, webhooks
 from tests.support.custody import Room, build_room, make_request
 
 POLICIES = """
@@ -120,11 +120,12 @@ def _build_operations(
         "oauth-client": OAuthClientSecrets(engine, room.data_keys, os.urandom),
     }
     ring = RingRotation(room.ring(), room.changes, RingTimes(lifetime_ms=30_000))
+    parsed = document.parse(policies.encode(), "policies.toml")
     return Operations(
         engine,
         room.custody,
         Leaks(engine, room.data_keys, room.changes, os.urandom),
-        document.parse(policies.encode(), "policies.toml"),
+        parsed,
         approvals,
         break_glass,
         Freezes(engine, room.changes),
@@ -140,6 +141,8 @@ def _build_operations(
         upstream_credentials=UpstreamCredentials(engine, room.data_keys, room.changes, os.urandom),
         webhooks=hooks,
         oauth_clients=room.oauth_clients,
+        client_registration=room.client_registration,
+        people=people.build_stored(room, people.KeptMails(), parsed),
     )
 
 

@@ -260,10 +260,16 @@ class Deployment:
                 wait_until(lambda node=node: not _is_unknown(node, signer), 5, "a new key is served")
         return signer
 
-    def serve(self, *, changes: gateway_config.Table | None = None, clock_seconds: int = 0) -> Node:
+    def serve(
+        self,
+        *,
+        changes: gateway_config.Table | None = None,
+        clock_seconds: int = 0,
+        port: int | None = None,
+    ) -> Node:
         """One more node, ready; its own changes, and its clock that many seconds off."""
         name = f"node-{len(self.nodes) + 1}"
-        port = free_port()
+        port = port or free_port()
         place = {"server": {"host": "127.0.0.1", "port": port}}
         config = self.write(f"{name}.toml", gateway_config.merged(place, changes or {}))
         log = self.directory / f"{name}.log"

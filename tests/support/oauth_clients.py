@@ -5,7 +5,7 @@ key pairs are made once and shared: to make an RSA pair takes long, and no test 
 """
 
 import functools
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,7 +22,7 @@ AUTHOR = Author("operator")
 SUBJECT_DN = "CN=client.acme.example,O=Acme Trading,C=CH"
 # SHA-256 of nothing, as base64url: the form of a thumbprint.
 THUMBPRINT = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
-DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class MadeClient(msgspec.Struct, frozen=True, eq=False, kw_only=True):

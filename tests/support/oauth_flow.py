@@ -88,3 +88,10 @@ def consent(person: Browser, url: str, *, allow: bool = True) -> Page:
     wanted = ("decision", "allow" if allow else "deny")
     assert wanted in form.buttons, form
     return person.submit(page, form, wanted)
+
+
+def allow_device(person: Browser, url: str) -> Page:
+    """Confirm the code that the address brings along, then allow what the device asks for."""
+    page = person.open(url)
+    page = person.submit(page, page.form_to("/oauth/device"))
+    return person.submit(page, page.form_with("decision"), ("decision", "allow"))

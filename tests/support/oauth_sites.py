@@ -166,7 +166,7 @@ def link_in(directory: Path) -> str:
     """The link of the last mail that was written there."""
     last = max(directory.rglob("outbox/*.eml"), key=lambda path: path.stat().st_mtime_ns)
     text = email.message_from_bytes(last.read_bytes(), policy=email.policy.default).get_content()
-    found = re.search(r"^http\S+$", text, re.MULTILINE)
+    found = re.search(r"http\S+/oauth/\S+", text)
     assert found is not None, text
     return found[0]
 

@@ -28,7 +28,7 @@ from tests.support import databases, oauth_people
 from tests.support.gateway import Deployment
 from tests.support.oauth_people import KnownClients, Somebody
 
-ASKER = Author("account:ann")
+ASKER = Author("person:ann")
 _T = TypeVar("_T")
 
 

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import cbor2
 import msgspec
@@ -20,8 +20,7 @@ from auth.people import one_time_passwords, requirements
 from auth.people.accounts import Invitation, TicketTimes
 from auth.people.hashing import Parameters, PasswordHashes
 from auth.people.mail import Links, Mail, MailNotSent
-from auth.people.passkeys import RelyingParty
-from auth.people.records import Account, HalfSignedIn, SignedIn, Step
+from auth.people.records import Account, HalfSignedIn, RelyingParty, SignedIn, Step
 from auth.people.sessions import SessionTimes
 from gateway.people import People, PeopleTerms, StoredPeople
 from keys.changes import Author
@@ -137,23 +136,28 @@ class House(msgspec.Struct, frozen=True, eq=False):
         return [event.action for event in await self.ledger()]
 
 
-def build_house(engine: AsyncEngine, *, room: Room | None = None, hashes_: CountedHashes | None = None) -> House:
+def build_house(
+    engine: AsyncEngine, *, room: Room | None = None, hashes_: CountedHashes | None = None
+) -> House:
     """`room`: another node of the same store has the same clock, and shares nothing else."""
     room = room or build_room(engine)
     mails, counted = KeptMails(), hashes_ or CountedHashes()
+    stored = build_stored(room, mails, document.parse(POLICIES.encode(), "policies.toml"))
+    admission = MemoryAdmission(lambda: room.clock() * 1000, 60_000)
+    return House(room, stored.serve(admission, counted), mails, counted)
+
+
+def build_stored(room: Room, mails: KeptMails, policies: document.Policies) -> StoredPeople:
+    """What commands have of people."""
     terms = PeopleTerms(
         sessions=SessionTimes(),
         tickets=TicketTimes(),
         mailer=mails,
         links=Links(invitation=_link, reset=_link),
         party=RelyingParty(id="gate.example", origin=ORIGIN),
-        needs_second_factor=requirements.from_policies(
-            document.parse(POLICIES.encode(), "policies.toml")
-        ),
+        needs_second_factor=requirements.from_policies(policies),
     )
-    stored = StoredPeople(engine, room.changes, room.data_keys, room.clock, os.urandom, terms=terms)
-    admission = MemoryAdmission(lambda: room.clock() * 1000, 60_000)
-    return House(room, stored.serve(admission, counted), mails, counted)
+    return StoredPeople(room.engine, room.changes, room.data_keys, room.clock, os.urandom, terms=terms)
 
 
 def _link(ticket: Secret) -> Secret:
@@ -180,7 +184,9 @@ def whole(step: Step) -> SignedIn:
     return step.session
 
 
-async def count_successes(tries: list[Awaitable[object]], expected: type[Exception]) -> int:
+async def count_successes(
+    tries: Sequence[Awaitable[object]], expected: type[Exception] | tuple[type[Exception], ...]
+) -> int:
     """How many of those that run at once pass; the others have to be refused just so."""
     found = await asyncio.gather(*tries, return_exceptions=True)
     failures = [each for each in found if isinstance(each, BaseException)]
@@ -234,5 +240,3 @@ class SoftPasskey:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-

@@ -53,7 +53,7 @@ def _sample(kind: Kind, name: str, status: Literal["frozen", "active"] = "frozen
     )
 
 
-_ORDER: Final[tuple[freezes.AnyKind, ...]] = ("environment", "route", "partner", "api-key")
+_ORDER: Final[tuple[freezes.AnyKind, ...]] = ("environment", "route", "partner", "api-key", "oauth-client")
 _ROUTE: Final = "orders-create"
 _WHY: Final = types.Why(reason="orders are filled twice")
 _OVER: Final = types.Why(reason="the upstream is mended")
@@ -68,7 +68,7 @@ class FreezeController(Controller):
             method="GET",
             path="/freezes",
             tag=TAG,
-            summary="List everything that is frozen: environments, routes, partners, keys",
+            summary="List everything that is frozen: environments, routes, partners, keys, clients",
             permission=control.FREEZES_READ,
             reach="all",
             query=FreezeQuery,

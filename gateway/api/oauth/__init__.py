@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.api.oauth import register
 from gateway.api.oauth.device_authorization import authorize_device
 from gateway.api.oauth.introspect import introspect
 from gateway.api.oauth.par import push_request
@@ -12,8 +13,11 @@ from gateway.api.oauth.token import issue_tokens
 from gateway.api.oauth.well_known import describe_resource, describe_server, show_keys
 
 
-def handlers() -> list[Any]:
+def handlers(*, registration: bool) -> list[Any]:
+    """`registration`: whether clients may register themselves."""
+    registering = register.HANDLERS if registration else ()
     return [
+        *registering,
         push_request,
         authorize_device,
         issue_tokens,

@@ -16,8 +16,7 @@ from litestar.exceptions import HTTPException
 from auth.oauth import errors, metadata
 from auth.oauth.refusals import Refused
 from auth.oauth.requests import TokenRequest
-from gateway import client_certificates
-from gateway.api.oauth import forms
+from gateway import client_certificates, forms
 from gateway.authorization_server import AuthorizationServer
 from gateway.runtime import Gateway
 from gateway.sources import parse_source

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.datastructures import State
+from litestar.params import FromPath
 
 from auth.oauth import metadata
 from gateway.authorization_server import AuthorizationServer
@@ -16,7 +17,7 @@ Document = Response[dict[str, Any]]
 
 
 @get([metadata.SERVER, metadata.SERVER + "/{rest:path}"], sync_to_thread=False)
-def describe_server(state: State, rest: str = "") -> Document:
+def describe_server(state: State, rest: FromPath[str] = "") -> Document:
     offer = _server(state).offer
     if metadata.find_by_path((offer.issuer,), rest) is None:
         raise NoRoute
@@ -24,7 +25,7 @@ def describe_server(state: State, rest: str = "") -> Document:
 
 
 @get([metadata.RESOURCE, metadata.RESOURCE + "/{rest:path}"], sync_to_thread=False)
-def describe_resource(state: State, rest: str = "") -> Document:
+def describe_resource(state: State, rest: FromPath[str] = "") -> Document:
     offer = _server(state).offer
     identifier = metadata.find_by_path(offer.resources, rest)
     if identifier is None:

@@ -287,6 +287,7 @@ def _create_oauth_codes() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_codes")),
     )
     op.create_index(op.f("ix_oauth_codes_expires_at"), "oauth_codes", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_oauth_codes_grant_id"), "oauth_codes", ["grant_id"], unique=False)
 
 
 def _create_oauth_device_codes() -> None:
@@ -320,6 +321,7 @@ def _create_oauth_device_codes() -> None:
     op.create_index(
         op.f("ix_oauth_device_codes_expires_at"), "oauth_device_codes", ["expires_at"], unique=False
     )
+    op.create_index(op.f("ix_oauth_device_codes_grant_id"), "oauth_device_codes", ["grant_id"], unique=False)
 
 
 def _create_oauth_refresh_tokens() -> None:

@@ -14,9 +14,11 @@ from gateway.stages.admit_once import AdmitOnce
 from gateway.stages.authenticate import EMPTY_SHA256, Authenticated
 from gateway.stages.authorize import Authorized
 from gateway.stages.match_route import Routed
+from keys import usage
 from keys.served import ServedKey
 from policies import document
 from policies.gcra import Limit
+from tests.support.access_tokens import CLIENT_ID, World
 from tests.support.served_keys import make_hmac_key
 from tests.support.stage_values import PUBLIC, READ, SOURCE, admitted
 
@@ -146,3 +148,22 @@ async def test_a_known_caller_without_a_grant_is_never_admitted() -> None:
     with pytest.raises(TypeError):
         await stage.admit_once.ask(Authorized(authenticated, None))
     assert stage.store.asked == []
+
+
+async def test_a_token_brings_its_proof_in_place_of_a_nonce_and_is_no_secrets_use() -> None:
+    """It counts for its client; a token without a proof is charged all the same, and takes nothing."""
+    world, stage = World(), Stage()
+    bound = world.verify(world.present(world.token()))
+    for caller in (bound, msgspec.structs.replace(bound, nonce=None)):
+        authenticated = Authenticated(Routed(admitted(), READ), caller, caller.nonce, b"", EMPTY_SHA256)
+        grant = stage.grants.find(caller.key.entitlement, READ.terms)
+        await stage.admit_once.ask(Authorized(authenticated, grant))
+        assert stage.store.asked[-1].nonce == caller.nonce
+    assert stage.store.asked[-1].charges.buckets[0].key == f"key:{CLIENT_ID}"
+
+
+def test_the_use_of_a_token_is_no_use_of_a_version() -> None:
+    """Which secret its client showed for it is not known here, so none is written as used."""
+    noted = usage.Usage()
+    noted.note(CLIENT_ID, usage.NO_VERSION, SOURCE, 1)
+    assert len(noted) == 0

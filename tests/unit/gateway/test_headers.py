@@ -233,3 +233,27 @@ def test_no_header_of_the_connection_goes_on(name: bytes) -> None:
     sent = [] if name == b"host" else [(name, b"chunked" if name == b"transfer-encoding" else b"1")]
     for written in (name, name.title()):
         assert passed([HOST, *[(written, value) for _, value in sent]]) == []
+
+
+def test_a_token_is_presented_once_and_goes_no_further() -> None:
+    """With its proof; what signs beside it is told of, and no longer claimed."""
+    sent = [(b"Authorization", b"DPoP a.b.c"), (b"DPoP", b"d.e.f")]
+    found = read([HOST, *sent])
+    assert found.presented is not None
+    assert (found.presented.access_token, found.presented.proof) == (b"a.b.c", b"d.e.f")
+    assert (found.presented.signed, found.passed_count) == (False, 0)
+    both = read([HOST, *sent, (b"portreeve-key", b"k")])
+    assert both.presented is not None
+    assert (both.presented.signed, both.claimed) == (True, (None, None, None, None))
+
+
+@pytest.mark.parametrize("name", [b"Dp_oP", b"d_pop", b"authorizatio_n"])
+def test_no_other_spelling_presents_a_token(name: bytes) -> None:
+    """Only the names themselves, in any case of letters."""
+    assert read([HOST, (name, b"Bearer a")]).presented is None
+
+
+def test_another_scheme_presents_nothing_and_leaves_the_signature() -> None:
+    """The request is as if the header were not there."""
+    found = read([HOST, (b"authorization", b"Basic a"), (b"portreeve-key", b"k")])
+    assert (found.presented, found.claimed[0]) == (None, b"k")

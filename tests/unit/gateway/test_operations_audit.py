@@ -8,6 +8,7 @@ from gateway.operations import Operator
 from keys.changes import Author
 from policies import control
 from storage import audit
+from tests.support import oauth_clients
 from tests.support.desk import Desk, live_trader, needed, person
 
 ALICE, BOB = person("alice"), person("bob")
@@ -72,3 +73,13 @@ async def test_what_concerns_another_partner_is_not_there(desk: Desk, other: Ope
     assert await desk.ops.audit.search(other, ASKED) == []
     assert (await desk.ops.keys.find_page(other)).keys == ()
     assert (await desk.ops.approvals.find_page(other)).approvals == ()
+
+
+async def test_a_partner_sees_what_its_own_client_ended(desk: Desk) -> None:
+    """A token that one revoked, by the client's id; what another partner's did stays somebody else's."""
+    client = await oauth_clients.made(desk.room.oauth_clients)
+    for actor in (f"client:{client.id}", "client:prc_paper_0000000000000000000000000000"):
+        async with desk.room.changes.begin(Author(actor)) as change:
+            await change.record("access_token.revoked", client.id, environment="paper", partner="acme")
+    entries = await desk.ops.audit.search(ACME, audit.Search(action="access_token.revoked"))
+    assert {entry.event.actor for entry in entries} == {f"client:{client.id}", "operator"}

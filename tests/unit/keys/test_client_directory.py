@@ -137,9 +137,11 @@ async def test_a_restored_store_is_read_anew(room: Room) -> None:
 
 
 async def test_a_row_that_cannot_be_read_is_not_served(room: Room) -> None:
-    """Rather nobody than somebody whose limits are unknown; the others are served."""
+    """Rather nobody than somebody whose limits are unknown, nor as it was before; the others are served."""
     broken = await oauth_clients.made(room.oauth_clients)
     whole = await oauth_clients.made(room.oauth_clients, number=2)
+    followed = await follow(room)
+    assert followed.find(broken.id) is not None
     async with room.engine.begin() as conn:
         await conn.execute(
             sa.update(schema.oauth_clients)
@@ -150,3 +152,6 @@ async def test_a_row_that_cannot_be_read_is_not_served(room: Room) -> None:
     assert served.find(broken.id) is None
     assert served.incomplete == {broken.id}
     assert served.find(whole.id) is not None
+    await room.custody.freeze_partner("acme", author=BY)
+    await followed.refresh()
+    assert followed.find(broken.id) is None

@@ -7,6 +7,7 @@ from keys import environment, freezes
 from keys.changes import Author
 from storage import audit
 from storage.engine import reading
+from tests.support import oauth_clients
 from tests.support.custody import START_MS, Room
 
 OFFICER = Author("officer", "odd orders")
@@ -97,7 +98,9 @@ async def test_what_cannot_be_there_is_refused(switch: freezes.Freezes) -> None:
         await switch.freeze_route("Orders/../x", author=OFFICER)
 
 
-async def test_the_whole_list_tells_of_partners_and_keys_too(switch: freezes.Freezes, room: Room) -> None:
+async def test_the_whole_list_tells_of_partners_keys_and_clients_too(
+    switch: freezes.Freezes, room: Room
+) -> None:
     """One place to see everything that is stopped, and nothing that is not."""
     frozen, other = await room.create_key(), await room.create_key()
     await room.custody.freeze_key(frozen.key.id, author=OFFICER)
@@ -106,11 +109,14 @@ async def test_the_whole_list_tells_of_partners_and_keys_too(switch: freezes.Fre
     await room.custody.freeze_key(frozen.key.id, author=Author("night shift", "odd orders"))
     await room.custody.freeze_partner("acme", author=Author("officer"))
     await switch.freeze_environment("paper", author=OFFICER)
+    client = await oauth_clients.made(room.oauth_clients)
+    await room.oauth_clients.freeze(client.id, author=Author("day shift"))
     listed = await switch.list_all()
-    assert [each.frozen_by for each in listed] == ["officer", "officer", "night shift"]
+    assert [each.frozen_by for each in listed] == ["officer", "officer", "night shift", "day shift"]
     assert [(each.kind, each.name, each.reason) for each in listed] == [
         ("environment", "paper", "odd orders"),
         ("partner", "acme", None),
         ("api-key", frozen.key.id, "odd orders"),
+        ("oauth-client", client.id, None),
     ]
     assert other.key.id not in {each.name for each in listed}

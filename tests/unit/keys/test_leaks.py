@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from keys import format as key_format
-from keys import leaks
+from keys import leaks, oauth_client_secrets
 from keys.changes import Author
 from keys.leaks import Leaks, Suspect
 from keys.secret import Secret
 from storage import engine, schema
+from tests.support import oauth_clients
 from tests.support.custody import Room
 
 REPORTER = Author("scanner:github", "found in public", "192.0.2.7", "req-1")
@@ -180,3 +181,27 @@ async def test_a_batch_is_bounded(room: Room) -> None:
     """More than a batch is refused whole."""
     with pytest.raises(leaks.BatchTooLarge):
         await report(room, *["x"] * (leaks.LARGEST_BATCH + 1))
+
+
+async def test_a_client_s_secret_freezes_its_client(room: Room) -> None:
+    """Only its digest is kept, and that is enough to know it again; other clients and keys go on."""
+    other = await oauth_clients.made_with_secret(room.oauth_clients)
+    key_id, _ = await leaked(room)
+    made = await oauth_clients.made_with_secret(room.oauth_clients)
+    assert made.secret is not None
+    (verdict,) = await report(room, made.secret.reveal(), place="https://code.example/a")
+    assert verdict == leaks.Verdict("frozen", made.id, 1, "acme")
+    assert (await room.oauth_clients.get(made.id)).frozen_at is not None
+    assert (await room.oauth_clients.get(other.id)).frozen_at is None
+    assert (await room.custody.get_key(key_id)).frozen_at is None
+    assert [each["subject"] for each in await events(room, "oauth_client.frozen")] == [made.id]
+    (again,) = await report(room, made.secret.reveal(), place="https://code.example/a")
+    assert again.outcome == "was-frozen"
+
+
+async def test_the_digest_of_a_client_s_secret_is_not_the_secret(room: Room) -> None:
+    """Whoever has read the store has nothing to report."""
+    made = await oauth_clients.made_with_secret(room.oauth_clients)
+    assert made.secret is not None
+    (verdict,) = await report(room, oauth_client_secrets.digest(made.secret).hex())
+    assert verdict.outcome == "unknown"

@@ -137,12 +137,15 @@ async def test_an_account_that_ended_meanwhile_allows_nothing(side: Side, change
 
 async def test_what_was_allowed_stands_in_the_ledger(side: Side) -> None:
     """Who, to which client, what; and nothing that anybody could present."""
-    await people.allow(side)
+    pending = await people.push(side)
+    scope = frozenset(pending.scope)
+    await side.flows.authorization.approve(pending, ANN, scope, source="192.0.2.7")
     async with engine.reading(side.engine) as conn:
         event = (await audit.tail(conn, 1))[0].event
-    assert (event.action, event.actor, event.partner, event.environment) == (
+    assert (event.action, event.actor, event.source, event.partner, event.environment) == (
         "grant.allowed",
-        "account:ann",
+        "person:ann",
+        "192.0.2.7",
         "acme",
         "paper",
     )

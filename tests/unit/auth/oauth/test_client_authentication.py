@@ -4,16 +4,18 @@ import base64
 import hmac
 from typing import Any
 
+import msgspec
 import pytest
 
 from auth import jose
 from auth.oauth import assertions
-from keys.client_records import Certificate
+from keys.client_records import Authentication, Certificate
 from keys.kinds import Offer
 from tests.support import jws, oauth_clients, oauth_desk
 from tests.support.oauth_clients import AUTHOR, MadeClient
 from tests.support.oauth_desk import ISSUER, Desk
 
+UNKNOWN = "prc_paper_0000000000000000000000000000"
 _ONE_SAID = "The client is unknown, or did not prove that it is the one it says."
 
 
@@ -200,17 +202,16 @@ async def test_unknown_client_and_wrong_proof_hear_the_same(desk: Desk) -> None:
     """The same code, status, text and headers, for every way to prove it."""
     client = await desk.made()
     secret = await desk.made(oauth_clients.made_with_secret)
-    unknown = "prc_paper_0000000000000000000000000000"
     wrong = basic(secret.id, "pcs_paper_wrong")
     asked = [
         desk.request(desk.form(client, desk.assertion(client, key=jws.OTHER_P256))),
-        desk.request(desk.form(client, desk.assertion(client, iss=unknown, sub=unknown))),
+        desk.request(desk.form(client, desk.assertion(client, iss=UNKNOWN, sub=UNKNOWN))),
     ]
     told = [await desk.refused(request) for request in asked]
     with_secret = {"grant_type": "client_credentials"}
     asked = [
         desk.request(with_secret, authorization=wrong),
-        desk.request(with_secret, authorization=basic(unknown, "pcs_paper_wrong")),
+        desk.request(with_secret, authorization=basic(UNKNOWN, "pcs_paper_wrong")),
         desk.request(with_secret, authorization=basic(client.id, "pcs_paper_wrong")),
     ]
     challenged = [await desk.refused(request) for request in asked]
@@ -220,28 +221,29 @@ async def test_unknown_client_and_wrong_proof_hear_the_same(desk: Desk) -> None:
     assert challenged[0].headers[0][0] == "WWW-Authenticate"
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256"])
+@pytest.mark.parametrize(
+    ("algorithm", "signature_bytes"), [("ES256", 64), ("EdDSA", 64), ("PS256", 256), ("PS256", 384)]
+)
 @pytest.mark.parametrize("registered", ["ES256", "PS256"])
 async def test_unknown_client_and_wrong_proof_take_the_same_verifications(
-    desk: Desk, algorithm: str, registered: str, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, registered: str, algorithm: str, signature_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many, of the same algorithm and the same length, whatever key the client has registered."""
+    """As many, of the same algorithm and by keys of the same size, whatever key the client has registered."""
     client = await desk.made(algorithm=registered)
-    unknown = "prc_paper_0000000000000000000000000000"
-    forger = oauth_clients.private_key(algorithm, 9)
     verified: list[tuple[str, int]] = []
     verify = jose.verify
 
     def counted(read: jose.Jws, key: jose.VerificationKey) -> None:
-        verified.append((key.algorithm, len(read.signature)))
+        verified.append((key.algorithm, getattr(key.public_key, "key_size", 0)))
         verify(read, key)
 
     monkeypatch.setattr(jose, "verify", counted)
     taken = []
-    for client_id in (client.id, unknown):
+    for client_id in (client.id, UNKNOWN):
         verified.clear()
-        assertion = desk.assertion(client, key=forger, iss=client_id, sub=client_id)
-        await desk.refused(desk.request(desk.form(client, assertion)))
+        forged = desk.assertion(client, header={"alg": algorithm}, iss=client_id, sub=client_id)
+        forged = forged.rpartition(".")[0] + "." + jose.encode(b"\x01" * signature_bytes)
+        await desk.refused(desk.request(desk.form(client, forged)))
         taken.append(list(verified))
     assert taken[0] == taken[1]
     assert len(taken[0]) == assertions.TRIES
@@ -260,7 +262,7 @@ async def test_unknown_client_and_wrong_secret_take_the_same_comparisons(
         return compare(one, other)
 
     monkeypatch.setattr("auth.oauth.basic.compare_digest", counted)
-    for client_id in (client.id, "prc_paper_0000000000000000000000000000"):
+    for client_id in (client.id, UNKNOWN):
         compared.clear()
         form = {"grant_type": "client_credentials"}
         await desk.refused(desk.request(form, authorization=basic(client_id, "wrong")))
@@ -309,7 +311,8 @@ async def test_a_client_with_keys_has_no_secret(desk: Desk) -> None:
         "Basic " + base64.b64encode(b"client:").decode(),
         "Basic " + base64.b64encode(b"cl\xffient:secret").decode(),
         "Basic " + base64.b64encode(b"client:%ff").decode(),
-        "Basic " + base64.b64encode(b"a:b").decode().rstrip("="),
+        "Basic YWI6Yw",
+        "Basic YWI6Yx==",
         "Basic " + "A" * 2_000,
     ],
 )
@@ -320,6 +323,7 @@ async def test_another_scheme_or_a_broken_one_is_refused(desk: Desk, authorizati
     )
     assert (refused.error, refused.status) == ("invalid_client", 401)
     assert refused.headers[0][0] == "WWW-Authenticate"
+    assert refused.reason in {"other_scheme", "malformed_basic"}
 
 
 async def test_two_ways_at_once_are_refused(desk: Desk) -> None:
@@ -362,6 +366,18 @@ async def test_a_client_proves_itself_by_its_certificate(desk: Desk) -> None:
 
 async def test_nobody_passes_by_a_name_alone(desk: Desk) -> None:
     """An unknown client, and none named."""
-    unknown = {"grant_type": "client_credentials", "client_id": "prc_paper_0000000000000000000000000000"}
+    unknown = {"grant_type": "client_credentials", "client_id": UNKNOWN}
     assert (await desk.refused(desk.request(unknown))).reason == "unknown_client"
     assert (await desk.refused(desk.request({"grant_type": "client_credentials"}))).reason == "no_client"
+
+
+@pytest.mark.parametrize("way", ["client_secret_basic", "tls_client_auth", "none"])
+async def test_a_key_that_lies_with_a_client_of_another_way_proves_nothing(
+    desk: Desk, way: Authentication
+) -> None:
+    """What is stored beside the way that stands there does not open another one."""
+    client = await desk.made()
+    served = desk.clients.find(client.id)
+    assert served is not None
+    desk.clients._shelf.clients[client.id] = msgspec.structs.replace(served, authentication=way)
+    assert (await desk.refused(desk.good(client))).reason == "bad_assertion"

@@ -39,7 +39,7 @@ async def test_a_code_is_redeemed_for_what_was_allowed(side: Side) -> None:
 async def test_point_8_a_verifier_that_cannot_be_one_is_refused(side: Side, verifier: str | None) -> None:
     """Before the code is looked at: it stays good."""
     code = await people.allow(side)
-    with pytest.raises(Refused, match="invalid_request"):
+    with pytest.raises(Refused, match="invalid_grant"):
         await side.flows.codes.redeem(CLIENT, people.show(code, verifier=verifier))
     await side.flows.codes.redeem(CLIENT, people.show(code))
 
@@ -114,6 +114,15 @@ async def test_point_8_a_code_is_bound_to_its_dpop_key(side: Side, bound: Bound)
     with pytest.raises(Refused, match="invalid_grant"):
         await side.flows.codes.redeem(CLIENT, people.show(code, bound=bound))
     await require_dead(side, "an authorization code came with another key")
+
+
+async def test_a_code_gives_tokens_for_the_resource_that_was_allowed(side: Side) -> None:
+    """RFC 8707: another one is refused, and uses up nothing."""
+    code = await people.allow(side, resource=people.API)
+    with pytest.raises(Refused, match="invalid_target"):
+        await side.flows.codes.redeem(CLIENT, people.show(code, resource=people.ISSUER))
+    redeemed = await side.flows.codes.redeem(CLIENT, people.show(code, resource=people.API))
+    assert redeemed.grant.resource == people.API
 
 
 async def test_what_is_no_code_is_refused(side: Side) -> None:

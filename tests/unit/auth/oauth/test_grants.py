@@ -11,7 +11,7 @@ from storage import audit, engine, revision, schema
 from tests.support import oauth_people as people
 from tests.support.oauth_people import ANN, CLIENT, PUBLIC, Side, Somebody
 
-ASKER = Author("account:ann")
+ASKER = Author("person:ann")
 
 
 async def test_a_person_sees_what_they_allowed(side: Side) -> None:
@@ -40,7 +40,7 @@ async def test_revoking_is_a_change_that_every_node_follows(side: Side) -> None:
         latest = await revision.current(conn)
         event = (await audit.tail(conn, 1))[0].event
     assert revoked.revision == latest == side.room.wakeup.announced[-1]
-    assert (event.action, event.subject, event.actor) == ("grant.revoked", revoked.id, "account:ann")
+    assert (event.action, event.subject, event.actor) == ("grant.revoked", revoked.id, "person:ann")
     assert event.details == {"client": CLIENT.id, "account": "ann", "why": "not needed"}
 
 

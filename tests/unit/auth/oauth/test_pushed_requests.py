@@ -155,6 +155,13 @@ async def test_a_request_is_bound_to_the_key_that_was_named_or_proved(side: Side
     assert (await people.push(side, proved=JKT, dpop_jkt=JKT)).jkt == JKT
 
 
+@pytest.mark.parametrize("jkt", ["short", "k" * 44, "k" * 42 + "="])
+async def test_what_is_named_as_a_key_is_a_thumbprint(side: Side, jkt: str) -> None:
+    """Where no proof says which."""
+    with pytest.raises(Refused, match="invalid_request"):
+        await people.push(side, dpop_jkt=jkt)
+
+
 async def test_the_store_holds_no_request_uri(side: Side) -> None:
     """Whoever reads the rows cannot go on with any of them."""
     pushed = await side.flows.requests.push(CLIENT, people.form(), None)

@@ -52,6 +52,27 @@ async def test_point_10_reuse_of_a_rotated_one_ends_the_family(side: Side) -> No
     assert grant.revoked_reason == "a refresh token came twice"
 
 
+async def test_point_10_reuse_ends_the_family_whatever_else_is_wrong(side: Side) -> None:
+    """Whoever has it, and whatever they ask for with it."""
+    for bound, scope in ((Bound(), None), (BOUND, "orders:write")):
+        _, first = await people.begin(side, PUBLIC, BOUND)
+        renewed = await refresh(side, first, PUBLIC, BOUND)
+        assert renewed.refresh is not None
+        with pytest.raises(Refused, match="invalid_grant"):
+            await refresh(side, first, PUBLIC, bound, scope)
+        with pytest.raises(Refused, match="invalid_grant"):
+            await refresh(side, renewed.refresh.reveal(), PUBLIC, BOUND)
+
+
+async def test_one_gives_tokens_for_the_resource_that_was_allowed(side: Side) -> None:
+    """RFC 8707: another one is refused, and uses up nothing."""
+    _, value = await people.begin(side, PUBLIC, Bound())
+    tokens = side.flows.refresh_tokens
+    with pytest.raises(Refused, match="invalid_target"):
+        await tokens.redeem(PUBLIC, value, scope=None, bound=Bound(), resource=people.API)
+    await tokens.redeem(PUBLIC, value, scope=None, bound=Bound(), resource=people.ISSUER)
+
+
 async def test_point_10_a_public_client_with_a_key_rotates_and_is_bound(side: Side) -> None:
     """Both, since anybody can name it."""
     _, value = await people.begin(side, PUBLIC, BOUND)
@@ -180,6 +201,6 @@ async def test_a_frozen_partner_gets_nothing_and_loses_nothing(side: Side) -> No
 async def test_a_revoked_grant_refreshes_nothing(side: Side) -> None:
     """Whoever revoked it."""
     redeemed, value = await people.begin(side)
-    await side.flows.grants.revoke(redeemed.grant.id, Author(f"account:{ANN.account_id}"), "not needed")
+    await side.flows.grants.revoke(redeemed.grant.id, Author(f"person:{ANN.account_id}"), "not needed")
     with pytest.raises(Refused, match="invalid_grant"):
         await refresh(side, value)

@@ -130,14 +130,12 @@ async def test_attempts_are_counted_before_anything_is_hashed(house: House) -> N
 
 async def test_a_source_that_tries_many_accounts_is_stopped(house: House) -> None:
     """Stuffing credentials from one place ends after a burst, whether the accounts exist or not."""
-    hashed = 0
+    for number in range(30):
+        with pytest.raises(SignInRefused):
+            await house.sign_in(f"p{number}@acme.example")
     with pytest.raises(Throttled) as refused:
-        for number in range(100):
-            try:
-                await house.sign_in(f"p{number}@acme.example")
-            except SignInRefused:
-                hashed += 1
-    assert hashed == len(house.hashes.verified) == 30
+        await house.sign_in("p30@acme.example")
+    assert len(house.hashes.verified) == 30
     assert refused.value.retry_after_ms > 0
 
 
@@ -170,7 +168,7 @@ async def test_a_password_that_changes_meanwhile_signs_nobody_in(house: House) -
     """What was verified is looked at again where the session is made."""
     await house.arrive()
     account = await house.people.accounts.get_by("ada@acme.example")
-    await house.people.accounts.send_reset(account.id, author=OPERATOR)
+    await house.people.accounts.send_link(account.id, author=OPERATOR)
     verify = house.hashes.verify
 
     async def slowly(hashed: str, password: bytes) -> bool:
@@ -192,9 +190,7 @@ async def test_every_proof_gives_another_value(house: House) -> None:
     first = await house.sign_in(presented=planted.cookie.reveal())
     second = await house.people.sign_in.with_totp(value(first), house.code(device), source=SOURCE)
     house.wait(60_000)
-    third = await house.people.sign_in.confirm(
-        value(second), PASSWORD, house.code(device), source=SOURCE
-    )
+    third = await house.people.sign_in.confirm(value(second), PASSWORD, house.code(device), source=SOURCE)
     values = [planted.cookie.reveal(), value(first), value(second), value(third)]
     assert len(set(values)) == 4
     found = [await house.people.sessions.find(each) for each in values]
@@ -211,7 +207,7 @@ async def test_forms_carry_something_of_this_session_alone(house: House) -> None
 
 async def test_a_full_pool_takes_nobody_else_on() -> None:
     """Whoever comes when as many wait is refused at once, and costs nothing."""
-    hashes = CountedHashes(Parameters(memory_kib=64 * 1024, passes=8, lanes=1), workers=1, waiting=1)
+    hashes = CountedHashes(Parameters(memory_kib=64 * 1024, passes=3, lanes=1), workers=1, waiting=1)
     tries = [asyncio.ensure_future(hashes.hash(PASSWORD.encode())) for _ in range(5)]
     found = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(each, HashingBusy) for each in found) == 3

@@ -81,7 +81,7 @@ def test_only_what_makes_a_secret_has_a_place_for_one() -> None:
         if not {"secret", "private_key"}.isdisjoint(schema.get("properties", ()))
         and schema.get("additionalProperties", True)
     }
-    assert places == {"MadeKey", "MadeVersion", "MadeWebhook"}
+    assert places == {"MadeClient", "MadeKey", "MadeVersion", "MadeWebhook"}
 
 
 def test_every_list_is_told_in_one_way() -> None:

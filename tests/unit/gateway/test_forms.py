@@ -3,7 +3,7 @@
 import pytest
 
 from auth.oauth.errors import OAuthError
-from gateway.api.oauth import forms
+from gateway import forms
 
 FORM = "application/x-www-form-urlencoded"
 
