@@ -3,6 +3,7 @@
 import hashlib
 
 import jwt
+import msgspec
 import pytest
 
 from auth import jose
@@ -124,6 +125,17 @@ async def test_a_client_uses_only_the_grants_it_was_given(desk: Desk) -> None:
     form = {"grant_type": "client_credentials", "client_id": public.id}
     refused = await desk.refused(desk.request(form, dpop=(desk.proof(),)))
     assert refused.error == "unauthorized_client"
+
+
+async def test_who_cannot_prove_itself_gets_nothing_for_itself(desk: Desk) -> None:
+    """Not even where the grant stands with the client."""
+    public = await desk.made(oauth_clients.made_public)
+    served = desk.clients.find(public.id)
+    assert served is not None
+    widened = msgspec.structs.replace(served, grants=frozenset({"client_credentials"}))
+    desk.clients._shelf.clients[public.id] = widened
+    request = desk.request({"grant_type": "client_credentials", "client_id": public.id}, dpop=(desk.proof(),))
+    assert (await desk.refused(request)).error == "unauthorized_client"
 
 
 async def test_an_answer_prints_nothing_of_a_token(desk: Desk) -> None:

@@ -75,6 +75,8 @@ async def test_a_client_with_keys_elsewhere_has_them_fetched(file_engine: AsyncE
     client = MadeClient(client=made.client, private_key=client_key, kid="one")
     for _ in range(3):
         await desk.ask(desk.good(client))
+    for _ in range(3):
+        await desk.ask(desk.good(MadeClient(client=made.client, private_key=client_key, kid="unheard of")))
     assert asked == ["https://acme.test/jwks.json"]
     desk.room.clock.now_ms += 20_000
     fetcher.kids = ("two",)
