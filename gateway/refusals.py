@@ -140,8 +140,8 @@ _TABLE: dict[type, Callable[[Any], Problem]] = {
     routes.MethodNotAllowed: _not_allowed,
     admission.Replayed: _says(
         "replayed_request",
-        "A request with this key and nonce has been accepted before.",
-        "Every request needs a nonce of its own, retries too.",
+        "A request with this key and nonce, or with this proof, has been accepted before.",
+        "Every request needs a nonce or a proof of its own, retries too.",
     ),
     admission.RateLimited: _limited,
     admission.ReplayStoreUnavailable: _says(

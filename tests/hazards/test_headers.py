@@ -68,7 +68,7 @@ def test_a_header_in_the_gateways_namespace_never_reaches_an_upstream(
 
 def test_credentials_go_no_further_than_the_gateway(edge: Deployment) -> None:
     """Neither the signature headers nor an Authorization reach an upstream."""
-    extra = [("Authorization", f"Bearer {MARK}"), ("DPoP", MARK), ("Proxy-Authorization", MARK)]
+    extra = [("Authorization", f"Basic {MARK}"), ("DPoP", MARK), ("Proxy-Authorization", MARK)]
     received = pass_through(edge, SIGNED, extra)
     assert not edge.upstream_saw(MARK.encode())
     if received is not None:

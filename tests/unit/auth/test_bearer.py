@@ -33,7 +33,7 @@ def world() -> World:
     return World()
 
 
-def refused(world: World, shown: presented.Presented, **facts: object) -> str:
+def refused(world: World, shown: presented.Presented, **facts: Any) -> str:  # noqa: ANN401  any fact
     with pytest.raises(InvalidToken) as caught:
         world.verify(shown, **facts)
     assert caught.value.scheme == shown.scheme
