@@ -54,19 +54,17 @@ _SELECT: Final = sa.select(
     TABLE.c.password_hash,
     TABLE.c.totp_id,
     TABLE.c.totp_confirmed_at,
-    TABLE.c.totp_step,
     _PASSKEYS,
     _UNUSED_CODES,
 )
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """An account with what it is verified by. `totp_step`: the last one that was taken."""
+    """An account with what it is verified by."""
 
     account: Account
     password_hash: str | None
     totp_id: str | None
-    totp_step: int | None
 
     def __repr__(self) -> str:
         return f"Held({self.account.id!r})"
@@ -80,6 +78,12 @@ async def get_held(conn: AsyncConnection, account_id: str) -> Held:
     found = await _find(conn, TABLE.c.id == account_id)
     if found is None:
         raise UnknownAccount(account_id)
+    return found
+
+
+async def find_revision(conn: AsyncConnection, account_id: str) -> int | None:
+    query = sa.select(TABLE.c.revision).where(TABLE.c.id == account_id)
+    found: int | None = (await conn.execute(query)).scalar_one_or_none()
     return found
 
 
@@ -157,5 +161,4 @@ def _read(row: sa.RowMapping) -> Held:
         account=account,
         password_hash=row["password_hash"],
         totp_id=row["totp_id"],
-        totp_step=row["totp_step"],
     )

@@ -31,13 +31,12 @@ def step_of(now_ms: int) -> int:
     return now_ms // 1000 // STEP_S
 
 
-def find_step(secret: SecretBytes, code: str, now_ms: int, after: int | None) -> int | None:
-    """The step whose code this is, among those of now that come after the one that was taken last."""
+def find_step(secret: SecretBytes, code: str, now_ms: int) -> int | None:
+    """The step whose code this is, among those of now. Whether it was taken already is whoever takes it to find out."""
     given = code.replace(" ", "").encode("utf-8", "surrogatepass")
     found = None
     for step in range(step_of(now_ms) - _BESIDE, step_of(now_ms) + _BESIDE + 1):
-        is_it = hmac.compare_digest(code_at(secret, step).encode("ascii"), given)
-        if is_it and (after is None or step > after):
+        if hmac.compare_digest(code_at(secret, step).encode("ascii"), given):
             found = step
     return found
 
@@ -61,7 +60,7 @@ class OneTimePasswords:
     def __init__(self, secrets: TotpSecrets) -> None:
         self._secrets = secrets
 
-    async def find_step(self, totp_id: str | None, code: str, now_ms: int, after: int | None) -> int | None:
+    async def find_step(self, totp_id: str | None, code: str, now_ms: int) -> int | None:
         """By the confirmed secret; None where there is none, or where this is no code of it."""
         opened = None if totp_id is None else await self._secrets.find(totp_id, "active")
-        return None if opened is None else find_step(opened.secret, code, now_ms, after)
+        return None if opened is None else find_step(opened.secret, code, now_ms)

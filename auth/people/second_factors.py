@@ -77,7 +77,7 @@ class SecondFactors:
         waiting = None if totp_id is None else await self._secrets.find(totp_id, "pending")
         if totp_id is None or waiting is None:
             raise NothingEnrolled
-        step = one_time_passwords.find_step(waiting.secret, code, self._sessions.now_ms(), None)
+        step = one_time_passwords.find_step(waiting.secret, code, self._sessions.now_ms())
         if step is None:
             raise CodeRefused
         codes = recovery_codes.draw(self._entropy)

@@ -144,7 +144,7 @@ class SignIn:
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, account_id)
         totp_id = held.totp_id if held.account.has_totp else None
-        step = await self._one_time.find_step(totp_id, code, self._sessions.now_ms(), held.totp_step)
+        step = await self._one_time.find_step(totp_id, code, self._sessions.now_ms())
         async with self._changes.begin(person(account_id, source)) as change:
             again = await self._get_again(change.conn, cookie, found)
             account = await account_rows.get(change.conn, account_id)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from auth.people.accounts import Invitation
 from keys.approval_records import Wanted
 from keys.changes import Author
 from policies import control
@@ -88,6 +89,7 @@ class Subjects:
             "version": self._version,
             "webhook_id": self._webhook,
             "delivery_id": self._delivery,
+            "account_id": self._account,
             "approval_id": self.approval,
             "glass_id": self._glass,
             "route": self._route,
@@ -166,6 +168,12 @@ class Subjects:
         webhook_id = await self.find("webhook_id", partner, environment)
         return await webhooks.ended_delivery(self._node.store.engine, webhook_id, next(self._numbers))
 
+    async def _account(self, partner: str, _environment: str) -> str:
+        number = next(self._numbers)
+        asked = Invitation(email=f"p{number}@acme.example", name="Ada", partner=partner, roles=())
+        account, _ = await self._node.store.people.accounts.prepare(asked, author=AUTHOR)
+        return account.id
+
     async def body(self, operation: Operation, case: Case) -> Any:  # noqa: ANN401  JSON
         """The document's own example, about this case's subject."""
         if "requestBody" not in operation.said:
@@ -175,6 +183,11 @@ class Subjects:
         body |= {name: value for name, value in told.items() if name in body}
         if "id" in body:
             body["id"] = f"made-{next(self._numbers)}"
+        if "email" in body:
+            body["email"] = f"made-{next(self._numbers)}@acme.example"
+        if operation.path.endswith("/roles"):
+            # One that the caller has, and that the account has not.
+            body["roles"] = [case.role or "trader"]
         return body
 
 
@@ -297,7 +310,7 @@ class Matrix:
             undone = "freeze"
         is_own_partner = "{partner_id}" in operation.path and case.partner == OWN
         if undone is not None and not is_own_partner:
-            of_one = "{partner_id}" in operation.path or "{webhook_id}" in operation.path
+            of_one = re.search(r"\{(partner|webhook|account)_id\}", operation.path) is not None
             environment = case.environment if of_one else case.subject_environment
             officer = self._callers[control_roles.OFFICER, environment]
             done = target.removesuffix(undone) + UNDOES.get(undone, undone)
@@ -305,9 +318,9 @@ class Matrix:
 
     async def _undo(self, operation: Operation, case: Case) -> None:
         """A frozen partner's keys could ask nothing more, of what is frozen nothing could be frozen again, and what is
-        gone is nobody's subject.
+        gone, or has other roles, is nobody's subject.
         """
-        if operation.method == "delete":
+        if operation.method == "delete" or operation.path.endswith("/roles"):
             self._subjects.forget()
         if operation.path.endswith("/freeze"):
             for frozen in await self._node.store.freezes.list():
@@ -344,6 +357,7 @@ async def test_what_is_listed_is_what_is_reached(
     await oauth_clients.made(node.store.oauth_clients, partner=OTHER)
     await Subjects(node).approval(OTHER, "paper")
     await webhooks.replaced(node.store.webhooks, OTHER, "listed")
+    await Subjects(node).find("account_id", OTHER, "paper")
     for operation in operations(document):
         if operation.reach != "listed":
             continue
@@ -362,6 +376,7 @@ async def test_what_is_anothers_and_what_is_not_there_are_one_answer(
     document = (await node.ask(None, "GET", "/control/openapi.json")).json()
     subjects = Subjects(node)
     unknown = {
+        "account_id": "acc_000000000000000000000000",
         "approval_id": "apr_0000000000000000",
         "client_id": "prc_paper_0000000000000000000000000000",
         "delivery_id": "msg_000000000000000000000000",

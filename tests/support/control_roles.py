@@ -24,6 +24,8 @@ _ADMIN = {
     control.APPROVALS_READ,
     control.APPROVE,
     control.AUDIT_READ,
+    control.PEOPLE_READ,
+    control.PEOPLE_WRITE,
     control.WEBHOOKS_READ,
     control.WEBHOOKS_WRITE,
 }

@@ -44,6 +44,7 @@ from gateway.api.control.keys import KeyController
 from gateway.api.control.leaks import LeakController
 from gateway.api.control.nodes import NodeController
 from gateway.api.control.partners import PartnerController
+from gateway.api.control.people import PeopleController
 from gateway.api.control.rules import LARGEST_BODY, PREFIX, Rule
 from gateway.api.control.secrets import SecretController
 from gateway.api.control.webhooks import WebhookController
@@ -53,6 +54,7 @@ __all__ = ["Control", "Rule", "UndeclaredEndpoint", "build"]
 
 _CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     PartnerController,
+    PeopleController,
     KeyController,
     ClientController,
     SecretController,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from auth.people.mail import MailNotSent
 from gateway import operations
 from gateway.problems import Refusal
 from keys import conditions, data_keys, evidence, kms, refusals
@@ -126,6 +127,11 @@ _TABLE: Final[dict[type, Describe]] = {
     operations.RoleMissing: _role_missing,
     operations.ApprovalNeeded: _approval_needed,
     operations.EnvironmentForeign: _tells("environment_mismatch"),
+    MailNotSent: _says(
+        "conflict",
+        "The account is there, but no mail could be handed over.",
+        "Ask for another link once mail leaves again.",
+    ),
     engine.StorageUnavailable: _says("store_unavailable", "The store cannot be asked now."),
     kms.KmsUnavailable: _KMS_AWAY,
     kms.KmsRefused: _KMS_AWAY,

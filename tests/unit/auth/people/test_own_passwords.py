@@ -89,6 +89,8 @@ async def test_a_link_is_good_for_its_purpose_alone(house: House) -> None:
     """An invitation resets nothing, and a reset invites nobody."""
     await house.invite()
     with pytest.raises(TicketRefused):
+        await house.people.passwords.find_resetting(house.mails.ticket())
+    with pytest.raises(TicketRefused):
         await house.people.passwords.reset(house.mails.ticket(), NEW, source=SOURCE)
     await house.people.passwords.accept_invitation(house.mails.ticket(), PASSWORD, source=SOURCE)
     with pytest.raises(TicketRefused):

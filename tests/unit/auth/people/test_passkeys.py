@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
+from auth.people import passkey_rows
 from auth.people.failures import (
     InvalidLabel,
     PasskeyRefused,
@@ -171,6 +172,18 @@ async def test_of_many_answers_to_one_challenge_one_passes(house: House) -> None
         for number in range(20)
     ]
     assert await count_successes(tries, (PasskeyRefused, SessionMissing)) == 1
+
+
+async def test_a_counter_moves_on_from_where_it_was_read(house: House) -> None:
+    """Of two uses that were verified against one counter the second is none."""
+    device = SoftPasskey()
+    await add(house, await house.arrive(), device)
+    async with house.room.changes.begin(OPERATOR) as change:
+        account = await house.people.accounts.get_by("ada@acme.example")
+        (stored,) = await passkey_rows.list_of(change.conn, account.id)
+        used = [await passkey_rows.use(change, stored, count) for count in (1, 2)]
+        await change.record("account.confirmed", account.id)
+    assert used == [True, False]
 
 
 async def test_a_challenge_is_of_its_session_time_and_purpose(house: House) -> None:

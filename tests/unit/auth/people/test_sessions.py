@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from auth.people import session_rows
 from auth.people.failures import CodeRefused, SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
 from auth.people.records import SignedIn
 from storage import engine, schema
@@ -157,6 +158,29 @@ async def test_whoever_is_disabled_is_out_at_once(house: House) -> None:
     await house.people.accounts.enable(account.id, author=OPERATOR)
     assert await house.people.sessions.find(value(step)) is None
     whole(await house.sign_in())
+
+
+async def test_a_session_is_no_better_than_its_account(house: House) -> None:
+    """Whatever became of the session's own row: of an account that is not active it is none."""
+    step = await house.arrive()
+    async with engine.transaction(house.room.engine) as conn:
+        await conn.execute(sa.update(schema.accounts).values(state="disabled"))
+    assert await house.people.sessions.find(value(step)) is None
+    async with engine.transaction(house.room.engine) as conn:
+        later = {"state": "active", "signed_out_at": house.clock() + 1}
+        await conn.execute(sa.update(schema.accounts).values(**later))
+    assert await house.people.sessions.find(value(step)) is None
+
+
+async def test_a_challenge_is_taken_once(house: House) -> None:
+    """Of two who read the same one, the second has none."""
+    step = await house.arrive()
+    await house.people.passkeys.begin(value(step), source=SOURCE)
+    found = await house.people.sessions.look(value(step))
+    assert found is not None
+    async with engine.transaction(house.room.engine) as conn:
+        taken = [await session_rows.take_ceremony(conn, found.row) for _ in range(2)]
+    assert taken == [True, False]
 
 
 async def test_a_proof_in_a_session_that_has_ended_is_worth_nothing(house: House) -> None:

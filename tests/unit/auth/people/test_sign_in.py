@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from auth.people import passwords
 from auth.people.failures import CodeRefused, HashingBusy, SessionMissing, SignInRefused, Throttled
@@ -85,7 +86,12 @@ async def test_unknown_wrong_and_disabled_are_one_answer_after_one_verification(
     eve = await house.people.accounts.get_by("eve@acme.example")
     await house.people.accounts.disable(eve.id, author=OPERATOR)
     await house.invite("new@acme.example")
-    told = set()
+    told, writes = set(), list[object]()
+    sa.event.listen(
+        house.room.engine.sync_engine,
+        "before_execute",
+        lambda *given: writes.append(given[1]) if isinstance(given[1], sa.UpdateBase) else None,
+    )
     for email, password in (
         ("ada@acme.example", "a wrong password indeed"),
         ("nobody@acme.example", PASSWORD),
@@ -102,6 +108,7 @@ async def test_unknown_wrong_and_disabled_are_one_answer_after_one_verification(
         told.add(str(refused.value))
         assert len(house.hashes.verified) == 1
     assert len(told) == 1
+    assert writes == []
 
 
 async def test_a_decoy_costs_what_a_password_costs(house: House) -> None:
