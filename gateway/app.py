@@ -22,7 +22,6 @@ from gateway import (
     clocks,
     composition,
     headers,
-    pages,
     pools,
     routes,
     tokens,
@@ -37,6 +36,7 @@ from gateway.api.scanner_reports import take_report
 from gateway.doors import Doors
 from gateway.edge import Edge
 from gateway.pages import services as page_services
+from gateway.pages import table as page_table
 from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway
 from gateway.server import run as server
@@ -68,7 +68,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     if "edge" in surfaces:
         handlers += [HelpController, identity_jwks]
     if "oauth" in surfaces:
-        handlers += [*oauth.handlers(registration=gateway.settings.oauth.registration), pages.build()]
+        handlers += [*oauth.handlers(registration=gateway.settings.oauth.registration), page_table.build()]
     if "control" in surfaces:
         surface = control.build()
         handlers += [metrics_page, take_report, *surface.handlers]

@@ -2,7 +2,8 @@
 
 Invariant: nothing of the browser's query is taken but which request it is; all else was pushed by the client itself.
 What is asked can be allowed only by somebody who signed in, as recently as the client asks and, where money moves, as
-recently as we do. An unknown request is told to the person, and redirects nowhere.
+recently as we do. An unknown request is told to the person, and redirects nowhere. A request that wants nobody asked is
+answered as soon as it is looked at, and never with a code.
 """
 
 from __future__ import annotations

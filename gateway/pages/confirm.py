@@ -1,12 +1,14 @@
 """`/oauth/confirm`: somebody signed in proves once more that it is them, for what must not be done by anybody else.
 
-Invariant: it asks for as much as signing in did: a password and a code where there are both, or a passkey.
+Invariant: it asks for as much as signing in did: a password, with a code where there is an authenticator app, or a
+passkey. Whose only second factor is a passkey confirms by that: a password alone would be less.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from auth.people.failures import PasskeyRefused
 from auth.people.records import SignedIn
 from gateway.pages import excuses, sign_in, ways
 from gateway.pages.answers import Answer, Page
@@ -23,13 +25,15 @@ async def show(visit: Visit) -> Answer:
 
 async def with_password(visit: Visit) -> Answer:
     way = ways.parse(visit.asked)
-    person = visit.require_person(way)
+    values = await _values(visit, way, visit.require_person(way))
+    if not values["password"]:
+        return excuses.again(visit.trace, PasskeyRefused(), "confirm.html", values)
     try:
         step = await visit.services.people.sign_in.confirm(
             visit.require_cookie(), visit.field("password"), visit.asked.get("code"), source=visit.source
         )
     except excuses.EXCUSED as failure:
-        return excuses.again(visit.trace, failure, "confirm.html", await _values(visit, way, person))
+        return excuses.again(visit.trace, failure, "confirm.html", values)
     return sign_in.go_on(visit, way, step)
 
 
@@ -65,6 +69,6 @@ async def _values(visit: Visit, way: ways.Way, person: SignedIn) -> dict[str, An
         "way": way,
         "told": "",
         "passkey": account.passkeys > 0,
-        "password": account.has_password,
+        "password": account.has_password and (account.has_totp or not account.passkeys),
         "codes": account.has_totp,
     }

@@ -18,6 +18,7 @@ from auth.people import failures as people
 from gateway.pages import answers, authorize, excuses, fields, forging, visit, ways
 from gateway.problems import KINDS, Problem
 from gateway.refusals import problem_of
+from keys import data_keys, kms
 from storage import engine
 
 _TOO_LARGE: Final = 413
@@ -74,6 +75,11 @@ def _of_problem(problem: Problem) -> Told:
     )
 
 
+_AWAY: Final = (
+    "This cannot be done right now",
+    "Something that we depend on is away. Nothing was changed. Try again in a moment.",
+    {"retry-after": "5"},
+)
 _TABLE: Final[dict[type, Told]] = {
     forging.ForgedForm: Told(
         403,
@@ -109,11 +115,8 @@ _TABLE: Final[dict[type, Told]] = {
     authorize.UndecidedForm: Told(
         400, "malformed_request", "This request cannot be read", "Go back and try once more."
     ),
-    engine.StorageUnavailable: Told(
-        503,
-        "store_unavailable",
-        "This cannot be done right now",
-        "Something that we depend on is away. Nothing was changed. Try again in a moment.",
-        {"retry-after": "5"},
-    ),
+    engine.StorageUnavailable: Told(503, "store_unavailable", *_AWAY),
+    kms.KmsUnavailable: Told(503, "kms_unavailable", *_AWAY),
+    kms.KmsRefused: Told(503, "kms_unavailable", *_AWAY),
+    data_keys.UnknownDataKey: Told(503, "kms_unavailable", *_AWAY),
 }

@@ -1,7 +1,7 @@
 """From a turn, which is what a page does, to handlers of Litestar's.
 
 Invariant: no turn of a form runs before the form has proved where it comes from; every answer, refusals too, carries
-the headers of `guarding`; HEAD does what GET does, and only POST changes anything.
+the headers of `guarding`; HEAD does what GET does, and nobody's account or access changes but by POST.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ TOOLS = {
     "nginx": Tool("a proxy in front of the gateway", "apt-get install nginx-light", on_path("nginx")),
     "node": Tool("the TypeScript side", "apt-get install nodejs", on_path("node", "nodejs")),
     "chromium": Tool(
-        "the console in a browser",
+        "the pages in a browser",
         "apt-get install chromium",
         on_path("chromium", "chromium-browser", "google-chrome"),
     ),

@@ -20,6 +20,7 @@ from auth.people.records import Account
 from gateway import clocks
 from gateway.pages.services import Services
 from gateway.trace import Trace
+from keys.changes import Changes
 from keys.client_records import About
 from keys.secret import SecretBytes
 from keys.served_clients import ServedClient
@@ -72,6 +73,11 @@ class Site:
     @property
     def services(self) -> Services:
         return self.node.gateway.pages
+
+    @property
+    def changes(self) -> Changes:
+        store = self.node.store
+        return Changes(store.engine, store.wakeup, self.clock)
 
     def visitor(self) -> Visitor:
         """Another browser."""

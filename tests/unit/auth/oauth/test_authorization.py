@@ -114,6 +114,18 @@ async def test_a_client_of_the_legacy_tier_never_gets_trading_permissions(side: 
     assert side.flows.authorization.givable(pending, ANN) == {"orders:read", "prices:read"}
 
 
+async def test_no_token_carries_a_permission_of_the_control_surface(side: Side) -> None:
+    """Not for a client that has it, and not from a person who has it."""
+    client = side.clients.clients[CLIENT.id] = people.make_client(roles=("trader", "officer"))
+    officer = Somebody(account_id="ora", roles=("officer",))
+    with pytest.raises(Refused, match="invalid_scope"):
+        await people.push(side, client, scope="control:freeze")
+    pending = await people.push(side, client, scope=None)
+    assert "control:freeze" not in pending.scope
+    asked = msgspec.structs.replace(pending, scope=(*pending.scope, "control:freeze"))
+    assert side.flows.authorization.givable(asked, officer) == {"orders:read"}
+
+
 async def test_who_allows_acts_for_their_own_partner(side: Side) -> None:
     """Whosoever's the client is."""
     await people.enter_partner(side.room, "globex")

@@ -150,6 +150,15 @@ async def test_one_ends_with_its_grant(side: Side) -> None:
         await refresh(side, value)
 
 
+async def test_one_is_worth_nothing_beyond_its_grant(side: Side) -> None:
+    """Whatever its own row says."""
+    _, value = await people.begin(side)
+    async with engine.transaction(side.engine) as conn:
+        await conn.execute(schema.oauth_grants.update().values(expires_at=side.clock.now_ms))
+    with pytest.raises(Refused, match="invalid_grant"):
+        await refresh(side, value)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

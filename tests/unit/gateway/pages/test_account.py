@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from auth.people import passkey_rows
 from gateway.pages import cookies
+from tests.support.control_node import AUTHOR
 from tests.support.page_site import PASSWORD, Site
 from tests.support.page_visits import Visitor
 
@@ -123,6 +125,26 @@ async def test_the_last_second_factor_of_a_trader_stays(site: Site) -> None:
     await visitor.send("/oauth/account/one-time-codes/remove")
     assert (visitor.page.status, "second factor" in visitor.text) == (400, True)
     assert (await site.services.people.accounts.get(account.id)).has_totp
+
+
+async def test_whose_second_factor_is_a_passkey_confirms_by_it(site: Site) -> None:
+    """A password alone would be less than what they signed in with."""
+    account, visitor, _ = await site.trader()
+    async with site.changes.begin(AUTHOR) as change:
+        await passkey_rows.insert(
+            change, "key-1", account.id, public_key=b"k", sign_count=0, label="Key", backed_up=False
+        )
+        await change.record("account.passkey_added", account.id)
+    await visitor.open("/oauth/account/one-time-codes")
+    await visitor.send("/oauth/account/one-time-codes/remove")
+    assert visitor.location == "/oauth/account"
+    site.clock.advance(300_000)
+    await visitor.open("/oauth/confirm?to=password")
+    assert 'name="password"' not in visitor.text
+    key = visitor.fields("/oauth/confirm/passkey")
+    await visitor.send_raw("/oauth/confirm", {**key, "password": PASSWORD})
+    assert visitor.page.status == 403
+    assert (await visitor.open("/oauth/account/password")).status == 303
 
 
 async def test_new_recovery_codes_are_shown_once(site: Site) -> None:

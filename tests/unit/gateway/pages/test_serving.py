@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from gateway import pages
 from gateway.pages import cookies, guarding
+from gateway.pages import table as pages
 from tests.support.page_site import ORIGIN, PASSWORD, Site
 from tests.support.page_visits import SAME_ORIGIN, Visitor
 
