@@ -124,6 +124,8 @@ class Directory:
         self._committed_at: int | None = None
         self._lagging = 0
         self._checked_ms = 0
+        # Up to when those who follow promptly have followed.
+        self._followed_ms = 0
         self._refreshing = asyncio.Lock()
         self._woken = asyncio.Event()
         self._behind = asyncio.Event()
@@ -147,6 +149,10 @@ class Directory:
         """Since the last successful check began; before the first load, as old as time."""
         return max(0, now_ms - self._checked_ms)
 
+    def follower_age_ms(self, now_ms: int) -> int:
+        """The same of those who follow promptly: one that fails ages, however often the keys are read meanwhile."""
+        return max(0, now_ms - min(self._checked_ms, self._followed_ms))
+
     async def flush_usage(self) -> int:
         return await self._usage.flush(self._engine)
 
@@ -159,6 +165,7 @@ class Directory:
             await self._replace(check)
         for companion in (*self._prompt, *self._companions):
             await companion.refresh()
+        self._followed_ms = check.began_ms
         self._tell()
 
     async def refresh(self) -> None:
@@ -168,8 +175,10 @@ class Directory:
             if (check.revision, check.changed_at) == (self._revision, self._changed_at):
                 self._checked_ms = check.began_ms
                 if self._is_late:
-                    await self._follow_promptly()
+                    await self._follow_promptly(check)
                     self._tell()
+                else:
+                    self._followed_ms = check.began_ms
                 return
             if check.since is None:
                 # What this node learned after the backup no longer counts.
@@ -182,7 +191,7 @@ class Directory:
                 await self._shelf.put(check.rows)
                 self._note(check)
                 self._committed_at = check.changed_at
-            await self._follow_promptly()
+            await self._follow_promptly(check)
             self._lagging = len(self._companions)
             self._behind.set()
             self._tell()
@@ -229,11 +238,13 @@ class Directory:
         self._revision, self._changed_at, self._ledger = check.revision, check.changed_at, check.ledger
         self._checked_ms = check.began_ms
 
-    async def _follow_promptly(self) -> None:
+    async def _follow_promptly(self, check: _Check) -> None:
         """One that fails keeps no other back, and is asked again at the next check."""
         pairs = zip(self._attempts, self._prompt, strict=True)
         followed = [await attempt.run(each.refresh) for attempt, each in pairs]
         self._is_late = not all(followed)
+        if not self._is_late:
+            self._followed_ms = check.began_ms
 
     def _tell(self) -> None:
         incomplete = len(self._shelf.incomplete) + self._lagging + self._is_late

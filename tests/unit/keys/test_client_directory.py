@@ -207,3 +207,24 @@ async def test_a_row_that_cannot_be_read_is_not_served(room: Room) -> None:
     await room.custody.freeze_partner("acme", author=BY)
     await followed.refresh()
     assert followed.find(broken.id) is None
+
+
+async def test_who_cannot_follow_promptly_ages(room: Room) -> None:
+    """The keys are as young as ever; what is known of clients is as old as what was read of them last."""
+    follower = Broken()
+    follower.is_broken = False
+    followed = Directory(room.engine, room.data_keys, room.wakeup, room.clock, prompt=(follower,))
+    assert followed.follower_age_ms(room.clock()) == room.clock()
+    await followed.load()
+    follower.is_broken = True
+    await room.create_key()
+    for _ in range(2):
+        room.clock.now_ms += 20_000
+        await followed.refresh()
+    assert (followed.age_ms(room.clock()), followed.follower_age_ms(room.clock())) == (0, 40_000)
+    follower.is_broken = False
+    await followed.refresh()
+    assert followed.follower_age_ms(room.clock()) == 0
+    room.clock.now_ms += 20_000
+    await followed.refresh()
+    assert followed.follower_age_ms(room.clock()) == 0
