@@ -30,6 +30,8 @@ _ALGORITHMS: Final[dict[str, jose.Alg]] = {
 }
 _TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
 _LONGEST_JTI: Final = 256
+# No time of anybody's: a number beyond it would not even fit when it is made milliseconds.
+_LATEST_S: Final = 2**53
 # Two keys are live while a client rotates. A refusal takes as many verifications whoever is refused.
 TRIES: Final = 2
 
@@ -122,7 +124,9 @@ def _verifies(assertion: Assertion, key: jose.VerificationKey) -> bool:
 def _get_time_ms(claims: dict[str, Any], name: str) -> int | None:
     value: Any = claims.get(name)
     # A boolean is an int to Python, and no time.
-    return int(value * 1000) if type(value) in {int, float} else None
+    if type(value) not in {int, float} or not -_LATEST_S <= value <= _LATEST_S:
+        return None
+    return int(value * 1000)
 
 
 def _refuse(description: str, reason: str) -> errors.OAuthError:

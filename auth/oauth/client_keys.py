@@ -2,7 +2,8 @@
 
 Invariant: what was fetched is used for `FRESH_MS`, and for no longer than `STALE_MS` where it cannot be fetched again.
 A key id that is not among them makes them be fetched anew, but not more often than every `PATIENCE_MS`, so that nobody
-can make us ask somebody else's server as often as they like. One fetch serves all who wait for it.
+can make us ask somebody else's server as often as they like. One fetch serves all who wait for it, and nobody waits
+for one who has what they need: else a stranger, by ids that he makes up, held up everybody at a slow server's pace.
 """
 
 import asyncio
@@ -76,24 +77,24 @@ class ClientKeys:
         if kept is None:
             kept = _Fetched()
             _keep(self._fetched, url, kept)
-        if self._is_due(kept, kid):
-            if kept.under_way is None:
+        if self._lacks(kept, kid):
+            if kept.under_way is None and self._may_ask(kept):
                 kept.asked_ms = self._clock()
                 kept.under_way = asyncio.create_task(self._fetch(url, kept))
-            # Whoever gives up does not take it away from those who wait for the same.
-            await asyncio.shield(kept.under_way)
+            if kept.under_way is not None:
+                # Whoever gives up does not take it away from those who wait for the same.
+                await asyncio.shield(kept.under_way)
         if kept.fetched_ms is None or self._clock() - kept.fetched_ms > STALE_MS:
             raise errors.invalid_client("keys_unreachable")
         return kept.keys
 
-    def _is_due(self, kept: _Fetched, kid: str | None) -> bool:
-        now = self._clock()
-        if kept.under_way is not None or kept.asked_ms is None:
-            return True
-        if now - kept.asked_ms < PATIENCE_MS:
-            return False
-        is_old = kept.fetched_ms is None or now - kept.fetched_ms >= FRESH_MS
-        return is_old or (kid is not None and all(key.kid != kid for key in kept.keys))
+    def _lacks(self, kept: _Fetched, kid: str | None) -> bool:
+        """Whether what is there will not do for this key id."""
+        is_old = kept.fetched_ms is None or self._clock() - kept.fetched_ms >= FRESH_MS
+        return is_old or (kid is not None and all(kid not in {key.kid, key.thumbprint} for key in kept.keys))
+
+    def _may_ask(self, kept: _Fetched) -> bool:
+        return kept.asked_ms is None or self._clock() - kept.asked_ms >= PATIENCE_MS
 
     async def _fetch(self, url: str, kept: _Fetched) -> None:
         try:

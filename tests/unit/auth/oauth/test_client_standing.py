@@ -1,5 +1,6 @@
 """Which clients may ask at all, how often, and by which keys: what stands beside the proof itself."""
 
+import asyncio
 from ipaddress import ip_network
 from typing import Any
 
@@ -143,3 +144,31 @@ async def test_after_a_crash_nothing_passes_that_may_have_been_used_before(file_
     await desk.ask(desk.good(client))
     desk.room.clock.now_ms += 66_000
     await desk.ask(desk.request(desk.form(client, desk.assertion(client, iat=None)), dpop=(desk.proof(),)))
+
+
+async def test_a_slow_key_server_holds_up_nobody_who_needs_nothing_of_it(file_engine: AsyncEngine) -> None:
+    """A stranger names key ids that do not exist; who shows the one that is known goes on meanwhile."""
+    reached, answered = asyncio.Event(), asyncio.Event()
+
+    class SlowSecondTime:
+        async def fetch(self, url: str) -> tuple[jose.VerificationKey, ...]:  # noqa: ARG002  always the same
+            if self.asked:
+                reached.set()
+                await answered.wait()
+            self.asked = True
+            return (jose.parse_public_jwk({**jws.public_jwk(jws.P256), "kid": "one"}),)
+
+        asked = False
+
+    desk = await oauth_desk.opened(file_engine, fetcher=SlowSecondTime())
+    made = await desk.made(keys_url="https://acme.test/jwks.json")
+    client = MadeClient(client=made.client, private_key=jws.P256, kid="one")
+    await desk.ask(desk.good(client))
+    desk.room.clock.now_ms += 10_000
+    forged = desk.form(client, desk.assertion(client, key=jws.OTHER_P256, header={"kid": "made-up"}))
+    stranger = asyncio.create_task(desk.refused(desk.request(forged)))
+    async with asyncio.timeout(10):
+        await reached.wait()
+        await desk.ask(desk.good(client))
+        answered.set()
+        assert (await stranger).description == _ONE_SAID
