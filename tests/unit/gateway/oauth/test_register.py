@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keys.changes import Author
+from keys.client_records import ClientChange
 from keys.registration_records import RegistrationRequest
 from keys.secret import Secret
 from tests.support import control_roles, oauth_clients, rawhttp
@@ -234,3 +235,16 @@ async def test_what_takes_a_second_person_a_client_does_not_do_alone(tmp_path: P
         assert (answer.status, answer.json()["error"]) == (403, "access_denied")
         same = metadata(client_id=told["client_id"], client_name="Renamed")
         assert (await ask(node, "PUT", at(told), told["registration_access_token"], same)).status == 200
+
+
+async def test_a_client_gives_itself_nothing_back(node: ControlNode) -> None:
+    """What an operator took from it stays away, whether it names more or leaves its scope out."""
+    told = await registered(node)
+    access, stored = told["registration_access_token"], await node.store.oauth_clients.get(told["client_id"])
+    await node.store.oauth_clients.change(stored, ClientChange(permissions=("orders:read",)), author=BY)
+    more = metadata(client_id=told["client_id"], scope="orders:read orders:write")
+    answer = await ask(node, "PUT", at(told), access, more)
+    assert (answer.status, answer.json()["error"]) == (403, "access_denied")
+    renamed = metadata(client_id=told["client_id"], client_name="Another name")
+    answer = await ask(node, "PUT", at(told), access, renamed)
+    assert (answer.status, answer.json()["scope"]) == (200, "orders:read")
