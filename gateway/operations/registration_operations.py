@@ -7,6 +7,7 @@ the rules want a second person for, it does not do to itself. It gives itself no
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from gateway.operations.client_operations import ClientOperations, find_granted,
 from gateway.operations.gate import Facts, Gate
 from gateway.operations.operator import Operator, PermissionMissing
 from gateway.operations.secret_operations import SecretOperations
-from keys import client_registration, public_jwks, rotation
+from keys import client_registration, conditions, oauth_client_rows, public_jwks, rotation
 from keys.changes import Author
 from keys.changing import NothingToChange
 from keys.client_records import ClientChange, ClientRequest, OAuthClient
@@ -128,6 +129,7 @@ class RegistrationOperations:
             changed = seen
         if public_key is None or _has(changed, public_key):
             return changed
+        by = _itself(changed, source, request_id)
         await self._secrets.rotate(by, seen.id, offer=Offer(public_key=public_key))
         return await self._clients.get(by, seen.id)
 
@@ -153,6 +155,8 @@ def _has(client: OAuthClient, public_key: bytes) -> bool:
 
 
 def _itself(client: OAuthClient, source: str, request_id: str) -> Operator:
+    """As long as it is what it was when it proved itself: not frozen since, nor given less."""
+    find_revision = partial(oauth_client_rows.find_revision, client_id=client.id)
     return Operator(
         actor=f"client:{client.id}",
         permissions=frozenset({control.CLIENTS_READ, control.CLIENTS_WRITE, control.SECRETS_ROTATE}),
@@ -160,4 +164,5 @@ def _itself(client: OAuthClient, source: str, request_id: str) -> Operator:
         partner=client.partner,
         source=source,
         request_id=request_id,
+        condition=conditions.Unchanged(find_revision, frozenset({client.revision})),
     )
