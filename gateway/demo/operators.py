@@ -18,7 +18,7 @@ from auth.people.accounts import Invitation
 from auth.people.failures import UnknownAccount
 from auth.people.hashing import PARAMETERS, Parameters, PasswordHashes
 from auth.people.records import Account, Step
-from gateway.cli.credentials import DemoOperator
+from gateway.demo.contents import DemoOperator
 from gateway.people import People, StoredPeople
 from keys.changes import Author, Clock
 from keys.secret import SecretBytes

@@ -13,8 +13,8 @@ from auth.admission.memory import MemoryAdmission
 from auth.people import one_time_passwords
 from auth.people.records import SignedIn
 from gateway import composition, initialise, settings
-from gateway.cli.credentials import DemoOperator
 from gateway.demo import example, operators, seed
+from gateway.demo.contents import DemoOperator
 from keys.changes import Author
 from keys.secret import SecretBytes
 from tests.support.people import CHEAP, SOURCE, CountedHashes
