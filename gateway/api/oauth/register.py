@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException
 from auth.oauth import errors, metadata
 from gateway.api.oauth import client_metadata, endpoint
 from gateway.operations import ApprovalNeeded, PermissionMissing
+from gateway.operations.client_operations import MoreForItself
 from gateway.runtime import Gateway
 from keys import kms, refusals
 from keys.client_records import OAuthClient
@@ -140,6 +141,9 @@ async def _asked(gateway: Gateway, presented: Secret, ask: Ask) -> dict[str, Any
         raise client_metadata.invalid("The scope holds what this client could not have.") from None
     except (ApprovalNeeded, PermissionMissing):
         description = "A second person has to agree to this: ask those who run this gateway."
+        raise errors.OAuthError("access_denied", description, status=_FORBIDDEN) from None
+    except MoreForItself:
+        description = "A client gives itself no scope and no grant type that it does not have."
         raise errors.OAuthError("access_denied", description, status=_FORBIDDEN) from None
     except refusals.Conflict:
         raise errors.OAuthError(
