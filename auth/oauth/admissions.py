@@ -3,12 +3,16 @@
 Invariant: a source and a client are counted in this process before anything costly is done; once a client has proved
 itself, one visit to the store charges the client's limit on all nodes together and takes what it proved itself with.
 Without the store nothing that is good once passes.
+A client that proves nothing is whoever knows its name: it has `CROWD` times the limit of one that does, so that one
+source, which the first count stops at the limit, uses up no more than a part of what its users have together.
 """
 
 import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from auth.admission import (
     Admission,
@@ -27,6 +31,8 @@ from auth.oauth import errors
 from keys.served import Entitlement
 from keys.served_clients import ServedClient
 from policies.gcra import Limit
+
+CROWD: Final = 4
 
 _MOST_KEPT: Final = 8_192
 # Nobody's id is longer; what is kept by a name that a stranger chose must not be.
@@ -68,7 +74,8 @@ class Admissions:
 
     async def take(self, client: ServedClient, assertion: bytes | None, proof: Proof | None) -> None:
         """Both go out in one exchange: what is asked in one turn of the loop is."""
-        admissions = [Admission(self._charges_of(client.entitlement), assertion)]
+        proves = client.authentication != "none"
+        admissions = [Admission(self._charges_of(client.entitlement, proves), assertion)]
         if proof is not None:
             once = compile_charges(client.partner, (), holder=proof.jkt)
             admissions.append(Admission(once, proof.digest))
@@ -78,9 +85,16 @@ class Admissions:
             if isinstance(outcome, BaseException):
                 raise _translated(outcome, replayed)
 
-    def _compile(self, entitlement: Entitlement) -> Charges:
-        bucket = Bucket(f"oauth:{entitlement.id}", self._limit, 1)
+    def _compile(self, entitlement: Entitlement, proves: bool) -> Charges:  # noqa: FBT001  what it is cached by
+        limit = self._limit if proves else _of_crowd(self._limit)
+        bucket = Bucket(f"oauth:{entitlement.id}", limit, 1)
         return compile_charges(entitlement.partner, (bucket,), holder=entitlement.id)
+
+
+def _of_crowd(limit: Limit) -> Limit:
+    # No limit lets through more than one a microsecond.
+    rate = min(limit.rate * CROWD, limit.per_us)
+    return msgspec.structs.replace(limit, rate=rate, burst=limit.burst * CROWD)
 
 
 def _assertion_replayed() -> errors.OAuthError:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth import jose
 from auth.oauth.client_keys import KeysUnreachable
+from auth.oauth.errors import OAuthError
 from policies.gcra import Limit
 from tests.support import jws, oauth_clients, oauth_desk
 from tests.support.oauth_clients import AUTHOR, MadeClient
@@ -126,6 +127,29 @@ async def test_a_client_that_asks_too_often_is_stopped(file_engine: AsyncEngine)
         await desk.ask(ask(f"203.0.113.{number}"))
     refused = await desk.refused(ask("203.0.113.9"))
     assert (refused.status, refused.reason) == (429, "rate_limited:oauth-client")
+
+
+async def test_a_stranger_leaves_the_users_of_a_public_client_their_share(file_engine: AsyncEngine) -> None:
+    """It proves nothing, so whoever knows its name counts as it; one address alone does not use it all up."""
+    desk = await oauth_desk.opened(file_engine, limit=Limit("oauth-client", 1, 60_000_000, 2))
+    phone = await desk.made(
+        authentication="none",
+        binding=None,
+        exceptions=("public-client", "bearer-tokens"),
+        grants=("authorization_code",),
+        redirect_uris=("https://app.example/done",),
+        roles=("viewer",),
+    )
+
+    async def ask(network: str) -> int:
+        try:
+            await desk.authentication.authenticate(desk.request({"client_id": phone.id}, network=network))
+        except OAuthError as refused:
+            return refused.status
+        return 200
+
+    assert [await ask("198.51.100.1") for _ in range(9)] == [200] * 2 + [429] * 7
+    assert [await ask(f"203.0.113.{number}") for number in range(7)] == [200] * 6 + [429]
 
 
 async def test_after_a_crash_nothing_passes_that_may_have_been_used_before(file_engine: AsyncEngine) -> None:
