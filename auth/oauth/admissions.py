@@ -85,7 +85,7 @@ class Admissions:
             if isinstance(outcome, BaseException):
                 raise _translated(outcome, replayed)
 
-    def _compile(self, entitlement: Entitlement, proves: bool) -> Charges:  # noqa: FBT001  what it is cached by
+    def _compile(self, entitlement: Entitlement, proves: bool) -> Charges:
         limit = self._limit if proves else _of_crowd(self._limit)
         bucket = Bucket(f"oauth:{entitlement.id}", limit, 1)
         return compile_charges(entitlement.partner, (bucket,), holder=entitlement.id)

@@ -118,7 +118,9 @@ class ClientAuthentication:
     async def _verify_assertion(
         self, request: TokenRequest, claim: Assertion, client: ServedClient | None
     ) -> tuple[ServedClient, Once]:
-        named = client if client is not None and client.authentication == "private_key_jwt" else None
+        # For a revoked one nothing is fetched: like the keys that lie here, those that lie elsewhere are none any more.
+        is_one = client is not None and client.authentication == "private_key_jwt" and not client.revoked
+        named = client if is_one else None
         keys = () if named is None else await self._keys.find(named, claim.jws.kid)
         assertions.verify(claim, keys, self._decoys)
         once = assertions.check(claim, self._issuer, request.now_ms)

@@ -170,6 +170,21 @@ async def test_after_a_crash_nothing_passes_that_may_have_been_used_before(file_
     await desk.ask(desk.request(desk.form(client, desk.assertion(client, iat=None)), dpop=(desk.proof(),)))
 
 
+async def test_nobody_makes_us_ask_for_the_keys_of_a_revoked_client(file_engine: AsyncEngine) -> None:
+    """Whoever still names it hears what is said of one that never was."""
+
+    class Nobody:
+        async def fetch(self, url: str) -> tuple[jose.VerificationKey, ...]:  # noqa: ARG002  none is expected
+            raise AssertionError("it was fetched")
+
+    desk = await oauth_desk.opened(file_engine, fetcher=Nobody())
+    made = await desk.made(keys_url="https://acme.test/jwks.json")
+    await desk.room.oauth_clients.revoke(made.id, author=AUTHOR)
+    await desk.clients.refresh()
+    client = MadeClient(client=made.client, private_key=jws.P256, kid="one")
+    assert (await desk.refused(desk.good(client))).description == _ONE_SAID
+
+
 async def test_a_slow_key_server_holds_up_nobody_who_needs_nothing_of_it(file_engine: AsyncEngine) -> None:
     """A stranger names key ids that do not exist; who shows the one that is known goes on meanwhile."""
     reached, answered = asyncio.Event(), asyncio.Event()
