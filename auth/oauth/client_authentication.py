@@ -77,10 +77,14 @@ class ClientAuthentication:
         self._issuer = issuer
         self._remembers_since_ms = remembers_since_ms
 
+    def charge(self, network: str, named: str) -> None:
+        """For whoever proves who they are in another way, at an endpoint of their own: counted as the others are."""
+        self._throttle.charge(network, named)
+
     async def authenticate(self, request: TokenRequest) -> AuthenticatedClient:
         claim = _read(request)
         client_id = claim if isinstance(claim, str) else claim.client_id
-        self._throttle.charge(request.network, client_id)
+        self.charge(request.network, client_id)
         found = self._clients.find(client_id)
         client, once = await self._verify(request, claim, found)
         request.identified(client)

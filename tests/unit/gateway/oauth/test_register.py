@@ -255,3 +255,19 @@ async def test_what_an_operator_took_from_it_a_client_does_not_give_itself_back(
     left = {"grant_types": ["authorization_code"], "scope": "orders:read"}
     renamed = metadata(client_id=told["client_id"], jwks=told["jwks"], client_name="Renamed", **left)
     assert (await ask(node, "PUT", at(told), access, renamed)).status == 200
+
+
+async def test_whoever_asks_too_often_waits(tmp_path: Path) -> None:
+    """By source, as at every endpoint of the authorization server: a stranger, and a client that changes itself."""
+    changes = {"oauth": {"registration": True, "source_limit": {"rate": 1, "per": "1h", "burst": 3}}}
+    async with control_node(tmp_path, control_roles.policies(), surfaces=SURFACES, changes=changes) as node:
+        told = await registered(node)
+        body = metadata(client_id=told["client_id"], client_name="Renamed", jwks=told["jwks"])
+        assert (await ask(node, "PUT", at(told), told["registration_access_token"], body)).status == 200
+        assert (await ask(node, "POST", REGISTER, "pit_paper_nonsense", metadata())).status == 401
+        for answer in (
+            await ask(node, "PUT", at(told), told["registration_access_token"], body),
+            await ask(node, "POST", REGISTER, "pit_paper_nonsense", metadata()),
+        ):
+            assert (answer.status, answer.json()["error"]) == (429, "temporarily_unavailable")
+            assert int(answer.header("retry-after") or 0) > 0
