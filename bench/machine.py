@@ -24,6 +24,11 @@ def cpu_seconds(pid: int) -> float:
     return sum(time.clock_gettime(_cpu_clock(member)) for member in tree(pid))
 
 
+def loop_seconds(pid: int) -> float:
+    """CPU of the first thread alone: of a node, what its loop has been at work."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def rss_mib(pid: int) -> float:
     """Resident now. What processes share is counted for each."""
     pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in tree(pid))

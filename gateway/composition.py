@@ -176,7 +176,9 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         stack.push_async_callback(credentials.aclose)
         clients = ServedClients(store.engine, store.data_keys)
         revocations = ServedRevocations(store.engine, clock)
-        directory = _build_directory(settings, store, (clients, revocations, credentials), frozen, told)
+        directory = _build_directory(
+            settings, store, (clients, revocations), (clients.openings, credentials), frozen, told
+        )
         await directory.load()
         await credentials.look()
         await store.checkpoints.tell_memory()
@@ -210,9 +212,10 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         )
 
 
-def _build_directory(
+def _build_directory(  # noqa: PLR0913, PLR0917  what it reads by, and all that follows it
     settings: Settings,
     store: Store,
+    prompt: Sequence[Companion],
     served: Sequence[Companion],
     frozen: ServedFreezes,
     told: receipts.Receipts,
@@ -233,6 +236,7 @@ def _build_directory(
             *served,
             BreakGlassAlarm(store.break_glass),
         ),
+        prompt=prompt,
         frozen=frozen,
         notice=told.notice,
     )

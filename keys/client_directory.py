@@ -2,9 +2,9 @@
 
 Invariant: what is served is one state that the store has had, plus any newer part of it. Only what has changed is read
 again; a store that was restored has another history, which the ledger's chain tells, and then all of it is. A client
-is replaced whole. The KMS is never waited for before a revocation or a freeze is served: a secret that does not open
-yet is left out, and added when it does. After a restore nothing that was open before is trusted: its number may stand
-for another secret.
+is replaced whole. What has changed is read without a question to the KMS, so that a revocation or a freeze never waits
+for one: a secret that does not open yet is left out, and added by `openings` when it does. After a restore nothing that
+was open before is trusted: its number may stand for another secret.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from storage import audit, chain, engine, revision
 _LOG: Final = logging.getLogger("portreeve.keys")
 # After so many clients a long reload lets requests through.
 _BREATH: Final = 200
+# A store that hangs is given up on soon; one that answers may take its time over many rows.
+_LONGEST_CHECK_S: Final = 5.0
 _LONGEST_READ_S: Final = 60.0
 
 
@@ -84,8 +86,18 @@ class _Shelf:
         return next((digest for number, digest in secrets if number == version), None)
 
 
+class Openings:
+    """The companion that opens what clients wait for: it asks the KMS, and holds up nothing else of theirs."""
+
+    def __init__(self, clients: "ServedClients") -> None:
+        self._clients = clients
+
+    async def refresh(self) -> None:
+        await self._clients.open_waiting()
+
+
 class ServedClients:
-    """A companion of the directory (see `directory.Companion`)."""
+    """A companion of the directory (see `directory.Companion`) that asks the store alone."""
 
     def __init__(self, engine_: AsyncEngine, data_keys: DataKeys) -> None:
         self._engine = engine_
@@ -96,6 +108,7 @@ class ServedClients:
         self._changed_at: int | None = None
         self._ledger = chain.START
         self._refreshing = asyncio.Lock()
+        self.openings: Final = Openings(self)
 
     def __len__(self) -> int:
         return len(self._shelf.clients)
@@ -120,13 +133,13 @@ class ServedClients:
                 self._partners.update((partner.id, partner) for partner in read.partners)
                 await self._shelf.put(read.rows)
             self._revision, self._changed_at, self._ledger = read.revision, read.changed_at, read.ledger
-            await self._open_waiting()
 
     async def _read(self) -> _Read:
         try:
-            async with asyncio.timeout(_LONGEST_READ_S), engine.reading(self._engine) as conn:
+            async with asyncio.timeout(_LONGEST_CHECK_S) as patience, engine.reading(self._engine) as conn:
                 # Asked before the rows: what commits in between is read now, and once more the next time.
                 current, changed_at = await revision.latest(conn)
+                patience.reschedule(asyncio.get_running_loop().time() + _LONGEST_READ_S)
                 since = self._revision
                 if since is not None and (current, changed_at) == (since, self._changed_at):
                     return _Read(current, changed_at, since, self._ledger)
@@ -149,8 +162,8 @@ class ServedClients:
         self._shelf = shelf
         self._partners = {partner.id: partner for partner in read.partners}
 
-    async def _open_waiting(self) -> None:
-        """Last, since it may take its time. Raises when one does not open, to be asked again; the others are served."""
+    async def open_waiting(self) -> None:
+        """It may take its time. Raises when one does not open, to be asked again; the others are served."""
         awaited = {row.data_key_id for rows in self._shelf.waiting.values() for row in rows} - {None}
         if not awaited:
             return

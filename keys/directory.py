@@ -6,7 +6,9 @@ lower, the same or higher by now: the ledger's chain tells, and all of it is rea
 polling goes on whatever becomes of it. A store that cannot be asked leaves the last state served and lets its age
 grow; how old is too old is the caller's policy. The KMS is never waited for on the way of a change: a version whose
 data key is not open yet is left out and added when it is, so a revocation arrives while the KMS is away. What is
-frozen is read in the same moment as the keys and served before them: a freeze waits for nothing. Refuses: at the first
+frozen is read in the same moment as the keys and served before them: a freeze waits for nothing. Whoever follows
+promptly is asked right after the keys, and before anything that may wait for the KMS: other revocations arrive as soon.
+Refuses: at the first
 load, to start with data keys that do not open.
 """
 
@@ -90,6 +92,7 @@ class Directory:
         poll_ms: int = 250,
         flush_usage_ms: int = 5_000,
         companions: Sequence[Companion] = (),
+        prompt: Sequence[Companion] = (),
         frozen: freezes.ServedFreezes | None = None,
         notice: Notice = _tell_nobody,
     ) -> None:
@@ -100,6 +103,12 @@ class Directory:
         self._poll_s = poll_ms / 1000
         self._flush_s = flush_usage_ms / 1000
         self._companions = tuple(companions)
+        # These ask the store and nobody else.
+        self._prompt = tuple(prompt)
+        self._attempts = tuple(
+            Attempt(f"{type(each).__name__} cannot follow; its last state is served") for each in prompt
+        )
+        self._is_late = False
         self._frozen = frozen or freezes.ServedFreezes()
         # Told of each revision once it is served, and again when what followed it is there.
         self._notice = notice
@@ -148,7 +157,7 @@ class Directory:
             for data_key_id in sorted({row.data_key_id for row in check.rows if row.data_key_id is not None}):
                 await self._data_keys.get(data_key_id)
             await self._replace(check)
-        for companion in self._companions:
+        for companion in (*self._prompt, *self._companions):
             await companion.refresh()
         self._tell()
 
@@ -158,6 +167,9 @@ class Directory:
             check = await self._check(since=self._revision)
             if (check.revision, check.changed_at) == (self._revision, self._changed_at):
                 self._checked_ms = check.began_ms
+                if self._is_late:
+                    await self._follow_promptly()
+                    self._tell()
                 return
             if check.since is None:
                 # What this node learned after the backup no longer counts.
@@ -170,6 +182,7 @@ class Directory:
                 await self._shelf.put(check.rows)
                 self._note(check)
                 self._committed_at = check.changed_at
+            await self._follow_promptly()
             self._lagging = len(self._companions)
             self._behind.set()
             self._tell()
@@ -216,8 +229,14 @@ class Directory:
         self._revision, self._changed_at, self._ledger = check.revision, check.changed_at, check.ledger
         self._checked_ms = check.began_ms
 
+    async def _follow_promptly(self) -> None:
+        """One that fails keeps no other back, and is asked again at the next check."""
+        pairs = zip(self._attempts, self._prompt, strict=True)
+        followed = [await attempt.run(each.refresh) for attempt, each in pairs]
+        self._is_late = not all(followed)
+
     def _tell(self) -> None:
-        incomplete = len(self._shelf.incomplete) + self._lagging
+        incomplete = len(self._shelf.incomplete) + self._lagging + self._is_late
         self._notice(Applied(self._revision, self._committed_at, incomplete))
 
     async def _poll(self) -> None:

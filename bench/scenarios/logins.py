@@ -2,7 +2,8 @@
 
 From `one_address` the attempts are refused once the source has had its share; from `many_addresses`, a thousand of them
 and a new account each time, only the bound on passwords that are worked out at once is in the way. What is compared is
-p99 of signed requests at a steady rate, with and without the flood, in turns of one run.
+p99 of signed requests at a steady rate, with and without the flood, in turns of one run. `loop_busy` is the share of a
+core that the node's loop was at work, which says the same on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bench import databases, load
+from bench import databases, load, machine
 from bench.configuration import ISSUER
 from bench.configuration import TARGET as ORDERS
 from bench.contenders.requests import assembled
+from bench.deployment import Deployment
 from bench.ground import Ground
 from bench.scenarios import measuring
 
@@ -64,13 +66,13 @@ def run(ground: Ground, *, quick: bool) -> dict[str, Any]:
                         1 if name == "one_address" else _ADDRESSES,
                     )
                 )
-                of.append(_measure(ground, deployment.port, requests, flood))
+                of.append(_measure(ground, deployment, requests, flood))
     return {"target": TARGET, "rounds": rounds, "seconds": seconds, **summary(seen)}
 
 
 def summary(seen: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Of each round the ratio to its own idle; of the rounds, the median."""
-    figures = ("p50_ms", "p99_ms", "attempts_per_second")
+    figures = ("p50_ms", "p99_ms", "attempts_per_second", "loop_busy")
     ratios = {
         name: round(
             statistics.median(
@@ -89,13 +91,18 @@ def summary(seen: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def _measure(ground: Ground, port: int, requests: list[bytes], flood: list[bytes]) -> dict[str, Any]:
+def _measure(
+    ground: Ground, deployment: Deployment, requests: list[bytes], flood: list[bytes]
+) -> dict[str, Any]:
+    port, pid = deployment.port, deployment.gateway.pid
     told: dict[str, Any] = {}
     flooding = threading.Thread(target=lambda: told.update(_flood(ground, port, flood)))
     if flood:
         flooding.start()
         flooding.join(_AROUND_S)
+    before = machine.loop_seconds(pid)
     answers = measuring.send(port, requests, ground.folder, rate=_REQUESTS_A_SECOND)
+    busy = (machine.loop_seconds(pid) - before) / answers["seconds"]
     if flood:
         flooding.join()
         _require_refused(told["statuses"])
@@ -103,6 +110,7 @@ def _measure(ground: Ground, port: int, requests: list[bytes], flood: list[bytes
         "p50_ms": answers["p50_ms"],
         "p99_ms": answers["p99_ms"],
         "attempts_per_second": round(told["rps"]) if flood else 0,
+        "loop_busy": round(busy, 3),
     }
 
 

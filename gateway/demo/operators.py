@@ -37,6 +37,8 @@ class WantedOperator(msgspec.Struct, frozen=True):
 WANTED: Final = (
     WantedOperator("security@demo.example", "Security Officer", ("security-officer",), None),
     WantedOperator("partner@acme.example", "Acme's Administrator", ("partner-admin",), "acme"),
+    # Whoever keeps keys does not trade, so it is somebody else who can allow an app to.
+    WantedOperator("trader@acme.example", "Acme's Trader", ("trader",), "acme"),
 )
 
 

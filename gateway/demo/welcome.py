@@ -27,6 +27,7 @@ Portreeve is ready.
   gateway        {credentials.base_url}     ready? {credentials.base_url}/health/ready
   paper trading  {credentials.base_url}/paper/v1/…     upstream on port {ports.paper}
   live trading   {credentials.base_url}/live/v1/…      upstream on port {ports.live}
+  people         {credentials.base_url}/oauth/account     who and with what stands beside the keys
   configuration  {state / example.CONFIG_NAME}, {state / example.POLICIES_NAME}
   keys           {state / seed.FILE_NAME}
   request log    {state / REQUEST_LOG}

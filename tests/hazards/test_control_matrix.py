@@ -16,12 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from auth.people.accounts import Invitation
 from keys.approval_records import Wanted
 from keys.changes import Author
 from policies import control
 from storage import audit, engine
-from tests.support import control_roles, oauth_clients, rawhttp, webhooks
+from tests.support import control_roles, oauth_clients, people, rawhttp, webhooks
 from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.signing import Signer
 
@@ -89,7 +88,7 @@ class Subjects:
             "version": self._version,
             "webhook_id": self._webhook,
             "delivery_id": self._delivery,
-            "account_id": self._account,
+            "account_id": lambda partner, _: people.prepare(node.store.people, partner),
             "approval_id": self.approval,
             "glass_id": self._glass,
             "route": self._route,
@@ -168,12 +167,6 @@ class Subjects:
         webhook_id = await self.find("webhook_id", partner, environment)
         return await webhooks.ended_delivery(self._node.store.engine, webhook_id, next(self._numbers))
 
-    async def _account(self, partner: str, _environment: str) -> str:
-        number = next(self._numbers)
-        asked = Invitation(email=f"p{number}@acme.example", name="Ada", partner=partner, roles=())
-        account, _ = await self._node.store.people.accounts.prepare(asked, author=AUTHOR)
-        return account.id
-
     async def body(self, operation: Operation, case: Case) -> Any:  # noqa: ANN401  JSON
         """The document's own example, about this case's subject."""
         if "requestBody" not in operation.said:
@@ -181,12 +174,9 @@ class Subjects:
         body = dict(operation.said["requestBody"]["content"]["application/json"]["example"])
         told = {"partner": case.partner, "environment": case.subject_environment}
         body |= {name: value for name, value in told.items() if name in body}
-        if "id" in body:
-            body["id"] = f"made-{next(self._numbers)}"
-        if "email" in body:
-            body["email"] = f"made-{next(self._numbers)}@acme.example"
+        for name in {"id", "email"}.intersection(body):
+            body[name] = f"made-{next(self._numbers)}" + ("@acme.example" if name == "email" else "")
         if operation.path.endswith("/roles"):
-            # One that the caller has, and that the account has not.
             body["roles"] = [case.role or "trader"]
         return body
 

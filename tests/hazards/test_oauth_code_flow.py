@@ -47,7 +47,11 @@ def phone(oauth_shared: Site) -> str:
     weaker = ["--authentication", "none", "--exception", "public-client", "--exception", "bearer-tokens"]
     used = ["--redirect-uri", LOOPBACK, "--grant", "authorization_code", "--grant", "refresh_token"]
     terms = [*weaker, "--binding", "none", "--role", "viewer", *used]
-    return str(oauth_shared.make_client("phone", *terms)["id"])
+    made = str(oauth_shared.make_client("phone", *terms)["id"])
+    for base in oauth_shared.bases():
+        asked = lambda base=base: post_form(base, "/oauth/par", {"client_id": made})  # noqa: E731
+        wait_until(lambda asked=asked: asked().status != 401, FOLLOWED_S, "a new client is served")
+    return made
 
 
 def race(site: Site, ask: Callable[[str], rawhttp.Answer]) -> list[rawhttp.Answer]:

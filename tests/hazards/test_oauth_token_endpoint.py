@@ -107,10 +107,10 @@ def test_a_log_line_names_the_client_and_no_secret(oauth_embedded: Site, client:
     assertion = client.assertion(aud=[client.issuer])
     refused = client.client_credentials(assertion=assertion)
     node = oauth_embedded.deployment.node
-    ids = [each.header("portreeve-request-id") for each in (refused,)]
-    wait_until(lambda: ids[0] in node.log_text(), 5, "the line is written")
+    request_id = refused.all("portreeve-request-id")[0]
+    wait_until(lambda: request_id in node.log_text(), 5, "the line is written")
     lines = [line for line in node.log_lines() if line.get("path") == TOKEN]
-    told = next(line for line in lines if line["request_id"] == ids[0])
+    told = next(line for line in lines if line["request_id"] == request_id)
     assert (told["decision"], told["reason"], told["status"]) == ("refused", "assertion_audience", 401)
     assert any(line["credential"] == client.client_id and line["status"] == 200 for line in lines)
     text = node.log_text()

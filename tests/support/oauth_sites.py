@@ -156,6 +156,13 @@ class Site:
         self.deployment.command("people", "invite", *INVITATION)
         return sign_up(self.issuer, link_in(self.deployment.directory))
 
+    def require_silent_logs(self) -> None:
+        """No log ever held what a client or a person proves themselves with."""
+        secrets = [known["client_secret"] for known in self._secrets.values()]
+        for text in [*secrets, *(self._cookies or {}).values(), PASSWORD]:
+            for node in self.deployment.nodes:
+                assert text not in node.log_text(), f"a secret stands in {node.log.name}"
+
     def _written(self, name: str, key: jose.Key) -> Path:
         path = self.deployment.directory / f"{name}.jwk"
         path.write_text(json.dumps(key.registered_jwk()))
@@ -211,7 +218,9 @@ def opened_site(directory: Path, *, nodes: int = 1, **backends: Any) -> Iterator
     try:
         with deployed(directory, nodes=nodes, changes=changes, **backends) as deployment:
             balancer.serve([node.port for node in deployment.nodes])
-            yield Site(deployment, balancer)
+            site = Site(deployment, balancer)
+            yield site
+            site.require_silent_logs()
     finally:
         balancer.close()
 

@@ -95,6 +95,8 @@ class Visitor:
             self.page = await asyncio.to_thread(rawhttp.ask, self._address, wire, method="HEAD")
         else:
             self.page = await self._client.send(wire)
+            # A page is looked at for longer than a connection is kept.
+            await self._client.close()
         for written in self.page.all("set-cookie"):
             self._keep(written)
         return self.page

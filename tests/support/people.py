@@ -147,6 +147,14 @@ def build_house(
     return House(room, stored.serve(admission, counted), mails, counted)
 
 
+async def prepare(stored: StoredPeople, partner: str) -> str:
+    """An account of the partner's whose holder has not come, and has no roles: its id."""
+    email = f"p{os.urandom(6).hex()}@acme.example"
+    asked = Invitation(email=email, name="Ada", partner=partner, roles=())
+    account, _ = await stored.accounts.prepare(asked, author=OPERATOR)
+    return account.id
+
+
 def build_stored(room: Room, mails: KeptMails, policies: document.Policies) -> StoredPeople:
     """What commands have of people."""
     terms = PeopleTerms(

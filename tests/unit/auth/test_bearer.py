@@ -24,7 +24,7 @@ from tests.support.access_tokens import (
     ring_key,
 )
 
-PERSON = {"sub": "account-1", "grant": "grant-1", "partner": "acme", "roles": ["viewer"]}
+PERSON: dict[str, Any] = {"sub": "account-1", "grant": "grant-1", "partner": "acme", "roles": ["viewer"]}
 CERTIFICATE = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 
 
@@ -33,7 +33,7 @@ def world() -> World:
     return World()
 
 
-def refused(world: World, shown: presented.Presented, **facts: object) -> str:
+def refused(world: World, shown: presented.Presented, **facts: Any) -> str:  # noqa: ANN401  any fact
     with pytest.raises(InvalidToken) as caught:
         world.verify(shown, **facts)
     assert caught.value.scheme == shown.scheme

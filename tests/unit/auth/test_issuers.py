@@ -162,3 +162,19 @@ def test_a_frozen_partner_takes_its_issuer_with_it() -> None:
     assert refused(world, token) == "partner_refused"
     del world.partners["zephyr"]
     assert refused(world, token) == "partner_refused"
+
+
+def test_an_issuer_without_unbound_tokens_has_none() -> None:
+    """As a bearer token, too, it is refused for what it is."""
+    world = Abroad()
+    assert refused(world, world.foreign(cnf=None), "Bearer") == "not_bound"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_each_source_reads_its_own_issuer_alone(own: bool) -> None:
+    """Whoever hands it a token of another's, under a right signature, is refused."""
+    world = Abroad()
+    tokens = world.authenticator._sources
+    source, other = (tokens[ISSUER], world.foreign()) if own else (tokens[THEIRS], world.token())
+    with pytest.raises(InvalidToken, match="wrong_issuer"):
+        source.read(jose.parse(other))

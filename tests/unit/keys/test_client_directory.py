@@ -8,13 +8,25 @@ from keys import oauth_client_secrets as secrets
 from keys.changes import Author
 from keys.client_directory import ServedClients
 from keys.client_records import ClientChange
+from keys.directory import Applied, Directory
 from keys.kinds import Offer
 from keys.served_clients import ServedClient
-from storage import schema
+from storage import engine, schema
 from tests.support import oauth_clients
-from tests.support.custody import Room
+from tests.support.custody import Eventually, Room
+from tests.support.following import running
 
 BY = Author("operator")
+
+
+class Broken:
+    """A companion that fails for as long as it is told to."""
+
+    is_broken = True
+
+    async def refresh(self) -> None:
+        if self.is_broken:
+            raise engine.StorageUnavailable("it is broken")
 
 
 async def follow(room: Room) -> ServedClients:
@@ -65,28 +77,68 @@ async def test_a_change_is_followed_by_what_changed_alone(room: Room) -> None:
     assert find(served, other.id) is untouched
 
 
-@pytest.mark.parametrize("ending", ["revoke", "freeze"])
-async def test_an_end_is_served_while_the_kms_is_away(room: Room, ending: str) -> None:
-    """A secret that does not open keeps nobody from being refused."""
+async def test_a_secret_that_does_not_open_yet_is_added_when_it_does(room: Room) -> None:
+    """Until then its client is there without it, and named."""
     made = await oauth_clients.made_with_secret(room.oauth_clients)
     node = room.another_node()
     served = ServedClients(node.engine, node.data_keys)
     room.kms.down = True
-    with pytest.raises(kms.KmsUnavailable):
-        await served.refresh()
-    assert find(served, made.id).secrets == ()
-    room.kms.down = False
-    await getattr(room.oauth_clients, ending)(made.id, author=BY)
-    room.kms.down = True
-    if ending == "revoke":
-        await served.refresh()
-    else:
-        with pytest.raises(kms.KmsUnavailable):
-            await served.refresh()
-    assert find(served, made.id).refused_from < room.clock()
-    room.kms.down = False
     await served.refresh()
+    with pytest.raises(kms.KmsUnavailable):
+        await served.openings.refresh()
+    assert find(served, made.id).secrets == ()
+    assert served.incomplete == {made.id}
+    room.kms.down = False
+    await served.openings.refresh()
+    assert len(find(served, made.id).secrets) == 1
     assert served.incomplete == frozenset()
+
+
+@pytest.mark.parametrize("ending", ["revoke", "freeze"])
+async def test_an_end_is_served_while_the_kms_hangs(room: Room, eventually: Eventually, ending: str) -> None:
+    """One secret that waits for its data key keeps nobody from being refused, its own client neither."""
+    node = room.another_node()
+    served = ServedClients(node.engine, node.data_keys)
+    followed = Directory(
+        node.engine,
+        node.data_keys,
+        node.wakeup,
+        node.clock,
+        poll_ms=5,
+        prompt=(served, Broken()),
+        companions=(served.openings,),
+    )
+    made = await oauth_clients.made_with_secret(room.oauth_clients)
+    room.kms.held.clear()
+    async with running(followed):
+        await eventually(lambda: served.find(made.id) is not None)
+        assert find(served, made.id).refused_from > room.clock()
+        await getattr(room.oauth_clients, ending)(made.id, author=BY)
+        await eventually(lambda: find(served, made.id).refused_from < room.clock())
+        assert find(served, made.id).secrets == ()
+
+
+async def test_who_cannot_follow_promptly_is_asked_again(room: Room, eventually: Eventually) -> None:
+    """Without another change, and the node calls itself whole only then."""
+    told: list[Applied] = []
+    follower = Broken()
+    followed = Directory(
+        room.engine,
+        room.data_keys,
+        room.wakeup,
+        room.clock,
+        poll_ms=5,
+        prompt=(follower,),
+        notice=told.append,
+    )
+    follower.is_broken = False
+    await followed.load()
+    follower.is_broken = True
+    async with running(followed):
+        await oauth_clients.made(room.oauth_clients)
+        await eventually(lambda: bool(told) and told[-1].incomplete == 1)
+        follower.is_broken = False
+        await eventually(lambda: told[-1].incomplete == 0)
 
 
 async def test_a_frozen_partner_takes_its_clients_along(room: Room) -> None:
