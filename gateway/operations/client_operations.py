@@ -33,6 +33,13 @@ class VersionWaits(refusals.Conflict):
         )
 
 
+class MoreForItself(Exception):
+    """A client that leads itself asks for more than it was left: what was taken from it would be taken in vain."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(f"{client_id} may not give itself more to do")
+
+
 class TradingRefused(refusals.InvalidRequest):
     field = "exceptions"
 
@@ -93,15 +100,25 @@ class ClientOperations:
         return await self._clients.create(asked, author=author)
 
     async def change(
-        self, by: Operator, client_id: str, asked: ClientChange, *, reason: str | None = None
+        self,
+        by: Operator,
+        client_id: str,
+        asked: ClientChange,
+        *,
+        of_itself: bool = False,
+        reason: str | None = None,
     ) -> OAuthClient:
+        """`of_itself`: by the client, and by nobody who could hand out anything."""
         seen = await self._get_own(by, client_id)
         if seen.revoked_at is not None:
             raise oauth_client_rows.ClientAlreadyRevoked(client_id)
         after = self._clients.check_change(seen, asked)
         self._get_grantable(after)
         widened = changing.find_client_widenings(seen, after)
-        if not _HANDING_OUT.isdisjoint(widened) and rotation.find_pending(seen.versions) is not None:
+        hands_out = not _HANDING_OUT.isdisjoint(widened)
+        if hands_out and of_itself:
+            raise MoreForItself(client_id)
+        if hands_out and rotation.find_pending(seen.versions) is not None:
             raise VersionWaits(client_id)
         change = {**changing.describe(seen, after), "widened": list(widened)}
         action = "client.widen" if widened else "client.change"
