@@ -111,7 +111,7 @@ class OwnPasswords:
         session = await self._sessions.get_signed_in(cookie, recent=True)
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, session.account_id)
-        await self._throttle.admit_password(source, held.account.email)
+        await self._throttle.admit_confirmation(source, held.account.id)
         await self._require(held.password_hash, password)
         hashed = await self._hashes.hash(passwords.choose(new, email=held.account.email))
         async with self._changes.begin(person(held.account.id, source)) as change:

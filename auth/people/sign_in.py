@@ -108,7 +108,7 @@ class SignIn:
         account = found.account
         if account.has_second_factor and not account.has_totp:
             raise PasskeyRefused
-        await self._throttle.admit_password(source, account.email)
+        await self._throttle.admit_confirmation(source, account.id)
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, account.id)
         verified = await self._verify(held, password)
