@@ -86,7 +86,10 @@ class OwnPasswords:
         """Does what was asked for, for as long as a node serves."""
         while True:
             address, source = await self._asked.get()
-            await self._answer(address, source)
+            try:
+                await self._answer(address, source)
+            except Exception as failure:  # noqa: BLE001  one that cannot be answered keeps nobody else from their link
+                _LOG.error("a reset that was asked for failed: %s", type(failure).__name__)  # noqa: TRY400  as above
 
     async def answer_all(self) -> None:
         """What has been asked for by now, for whoever does not want to wait for it."""
