@@ -25,6 +25,7 @@ from keys.secret import SecretBytes
 
 _SOURCE: Final = "127.0.0.1"
 _PASSWORD_BYTES: Final = 15
+_COUNTED_ALONE: Final = b"nobody else counts here"
 
 
 class WantedOperator(msgspec.Struct, frozen=True):
@@ -52,7 +53,9 @@ async def find_or_create(  # noqa: PLR0913  whom, what is known of them, and sou
     parameters: Parameters = PARAMETERS,
 ) -> tuple[DemoOperator, ...]:
     hashes = PasswordHashes(entropy, parameters)
-    people = stored.serve(MemoryAdmission(lambda: clock() * 1000, nonce_ttl_ms=1), hashes)
+    people = stored.serve(
+        MemoryAdmission(lambda: clock() * 1000, nonce_ttl_ms=1), hashes, lambda: _COUNTED_ALONE
+    )
     try:
         return tuple(
             [await _find_or_create(people, wanted, known, clock, entropy, author) for wanted in WANTED]

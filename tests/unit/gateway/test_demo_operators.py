@@ -41,7 +41,7 @@ async def sow(store: composition.Store, known: tuple[DemoOperator, ...] = ()) ->
 async def sign_in(store: composition.Store, operator: DemoOperator) -> SignedIn:
     """At the very moment at which the demo has become ready."""
     hashes = CountedHashes()
-    people = store.people.serve(MemoryAdmission(lambda: NOW_MS * 1000, 1), hashes)
+    people = store.people.serve(MemoryAdmission(lambda: NOW_MS * 1000, 1), hashes, lambda: b"k")
     step = await people.sign_in.with_password(operator.email, operator.password, source=SOURCE)
     device = SecretBytes(base64.b32decode(operator.totp_secret))
     code = one_time_passwords.code_at(device, one_time_passwords.step_of(NOW_MS))

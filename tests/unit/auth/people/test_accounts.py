@@ -39,6 +39,8 @@ ASKED = Invitation(email="Ada@Acme.example", name="Ada", partner="acme", roles=(
         "ada@acme.example\nBcc: x@y.example",
         "ada@acme..example",
         "ada@-acme.example",
+        "=?utf-8?q?eve=40evil.example=2C?=@acme.example",
+        "=?utf-8?b?YQ0KQmNjOiB4QHg=?=@acme.example",
         ".ada@acme.example",
         '"ada"@acme.example',
         "ada@[192.0.2.1]",
