@@ -194,7 +194,11 @@ def _build_stages(  # noqa: PLR0913, PLR0917  the composition root names each pa
         match_route=MatchRoute(table),
         authenticate=Authenticate(authenticator, verifier, rules, gateway.clock),
         authorize=Authorize(
-            configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms, node.frozen
+            configured.policies,
+            configured.keys.staleness_bound_ms,
+            gateway.key_age_ms,
+            gateway.client_age_ms,
+            node.frozen,
         ),
         admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),
