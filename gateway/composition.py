@@ -58,6 +58,7 @@ _LOG: Final = logging.getLogger("portreeve.composition")
 _LEASE_MS: Final = 15_000
 # A batch of entries takes longer than an admission, and nobody waits for it.
 _SINK_TIMEOUT_MS: Final = 5_000
+_COUNTING_LABEL: Final = b"portreeve counted attempts"
 # An assertion or a proof of possession that a client makes is good for little more than a minute by one clock, and is
 # remembered for as long again: clocks differ.
 _LONGEST_ONCE_MS: Final = 140_000
@@ -211,7 +212,9 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             scheduler=_build_scheduler(settings, store, shared.named("scheduler"), clock),
             rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
             followers=followers,
-            people=store.people.serve(admission, hashes),
+            people=store.people.serve(
+                admission, hashes, lambda: store.access_ring.derive(_COUNTING_LABEL)[0].reveal()
+            ),
             frozen=frozen,
             receipts=told,
         )

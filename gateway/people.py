@@ -102,11 +102,14 @@ class StoredPeople:
             needs_second_factor=terms.needs_second_factor,
         )
 
-    def serve(self, admission: AdmissionStore, hashes: PasswordHashes) -> People:
+    def serve(
+        self, admission: AdmissionStore, hashes: PasswordHashes, counting_key: Callable[[], bytes]
+    ) -> People:
+        """`counting_key`: the same on every node that counts attempts in this admission store."""
         from auth.people.passkeys import Passkeys  # noqa: PLC0415  a quarter of a second that commands do without
 
         engine, changes, sessions = self._engine, self._changes, self.sessions
-        throttle = Throttle(admission)
+        throttle = Throttle(admission, counting_key)
         factors = SecondFactors(
             engine,
             changes,

@@ -10,7 +10,7 @@ at.
 
 import base64
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,6 +27,10 @@ __all__ = ["ApprovalPage", "Approvals", "Spending", "UnknownApproval"]
 ID_ENTROPY: Final = 10
 _MOST_PENDING: Final = 100
 _LONGEST_PAGE: Final = 500
+# The act whose subject is somebody's address, and what of its change is their own. Whoever decides is shown both; the
+# ledger, which forgets nothing, has the digest of all of it.
+_OF_SOMEBODY_NEW: Final = "account.invite"
+_THEIR_OWN: Final = frozenset({"name"})
 
 
 class TooManyPending(refusals.Conflict):
@@ -110,7 +114,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             self.approval,
             environment=self.wanted.environment,
             partner=self.wanted.partner,
-            details={"action": self.wanted.action, "subject": self.wanted.subject, "digest": digest},
+            details={**_name(self.wanted.action, self.wanted.subject), "digest": digest},
         )
 
     async def require_decider(self, change: Change) -> None:
@@ -165,7 +169,11 @@ class Approvals:
                 raise TooManyPending
             approval = self._draft(wanted, change, (now_ms, now_ms + wait_ms), approvers, partner)
             await rows.insert(change.conn, approval)
-            details = {"change": wanted.change, "digest": approval.digest, "expires_at": approval.expires_at}
+            details: dict[str, object] = {
+                "change": _tell(wanted),
+                "digest": approval.digest,
+                "expires_at": approval.expires_at,
+            }
             await _record(change, "approval.requested", approval, details)
         return approval
 
@@ -289,5 +297,14 @@ async def _record(change: Change, act: str, approval: Approval, details: dict[st
         approval.id,
         environment=approval.environment,
         partner=approval.partner,
-        details={"action": approval.action, "subject": approval.subject, **details},
+        details={**_name(approval.action, approval.subject), **details},
     )
+
+
+def _name(action: str, subject: str) -> dict[str, object]:
+    return {"action": action} if action == _OF_SOMEBODY_NEW else {"action": action, "subject": subject}
+
+
+def _tell(wanted: Wanted) -> dict[str, Any]:
+    own = _THEIR_OWN if wanted.action == _OF_SOMEBODY_NEW else frozenset()
+    return {name: told for name, told in wanted.change.items() if name not in own}

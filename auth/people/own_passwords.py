@@ -86,7 +86,10 @@ class OwnPasswords:
         """Does what was asked for, for as long as a node serves."""
         while True:
             address, source = await self._asked.get()
-            await self._answer(address, source)
+            try:
+                await self._answer(address, source)
+            except Exception as failure:  # noqa: BLE001  one that cannot be answered keeps nobody else from their link
+                _LOG.error("a reset that was asked for failed: %s", type(failure).__name__)  # noqa: TRY400  as above
 
     async def answer_all(self) -> None:
         """What has been asked for by now, for whoever does not want to wait for it."""
@@ -111,7 +114,7 @@ class OwnPasswords:
         session = await self._sessions.get_signed_in(cookie, recent=True)
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, session.account_id)
-        await self._throttle.admit_password(source, held.account.email)
+        await self._throttle.admit_confirmation(source, held.account.id)
         await self._require(held.password_hash, password)
         hashed = await self._hashes.hash(passwords.choose(new, email=held.account.email))
         async with self._changes.begin(person(held.account.id, source)) as change:

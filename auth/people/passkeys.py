@@ -220,6 +220,7 @@ class Passkeys:
             self._factors.require_another(account, passkey=False)
             await passkey_rows.delete(change, passkey_id)
             await account_rows.update(change, account.id)
+            await self._factors.clear_useless_codes(change, account.id)
             await record(change, "account.passkey_removed", account, {"label": stored.label})
 
     async def _go_on(

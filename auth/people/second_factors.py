@@ -1,8 +1,10 @@
 """Second factors of one's own: one-time passwords and recovery codes, added, replaced and taken away.
 
 Invariant: what somebody may do here is read from their cookie: a whole session that was proved a moment ago, or a half
-one whose roles ask for a factor and that has none to prove yet. A factor counts once it has been shown to work; the
-first one brings recovery codes, shown that once. Refuses: to take away the last one of somebody whose roles need one.
+one whose roles ask for a factor, that has none to prove yet, and that is on its way in: who was let in long ago, before
+their roles asked for one, begins anew. A factor counts once it has been shown to work; the first one brings recovery
+codes, shown that once, and the last one takes them along. Refuses: to take away the last one of somebody whose roles
+need one.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class SecondFactors:
     async def enrol_totp(self, cookie: str, *, source: str) -> TotpEnrolment:
         """A secret for a device. It counts for nothing until `confirm_totp`; one that counts by now goes on."""
         account_id = get_account(await self.get_entitled(cookie)).id
+        await self._throttle.admit_source(source)
         draft = await self._secrets.draft()
         named = f"totp_{self._entropy(_ID_BYTES).hex()}"
         async with self._changes.begin(person(account_id, source)) as change:
@@ -107,6 +110,7 @@ class SecondFactors:
                 change, session.account_id, totp_id=None, totp_confirmed_at=None, totp_step=None
             )
             await totp_secrets.end(change, held.totp_id)
+            await self.clear_useless_codes(change, session.account_id)
             await record(change, "account.totp_removed", held.account, {"secret": held.totp_id})
 
     async def make_recovery_codes(self, cookie: str, *, source: str) -> tuple[Secret, ...]:
@@ -120,6 +124,11 @@ class SecondFactors:
             await recovery_codes.replace(change, account.id, codes)
             await record(change, "account.recovery_codes_made", account)
         return codes
+
+    async def clear_useless_codes(self, change: Change, account_id: str) -> None:
+        """Of whoever has no factor any more that a code could stand in for: the next factor brings new ones."""
+        if not (await account_rows.get(change.conn, account_id)).has_second_factor:
+            await recovery_codes.clear(change, account_id)
 
     async def get_entitled(self, cookie: str) -> Found:
         """Whoever may add a factor now."""
@@ -141,7 +150,7 @@ class SecondFactors:
         session = found.session
         if isinstance(session, HalfSignedIn):
             # Whoever has a factor proves that one first: else a password alone would be enough to replace it.
-            if session.needs != "enrolment":
+            if session.needs != "enrolment" or not self._sessions.is_on_the_way_in(found.row):
                 raise SessionMissing
         else:
             self._sessions.require_recent(session)

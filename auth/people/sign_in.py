@@ -2,7 +2,8 @@
 
 Invariant: every attempt is counted before anything costly is done for it; what is refused is refused alike, after the
 same work, whether there is such an account or not. What was verified outside the transaction is looked at again in it:
-a password that was changed meanwhile signs nobody in. Every proof that counts gives the session another value.
+a password that was changed meanwhile signs nobody in. Every proof that counts gives the session another value. Whoever
+proves themselves again shows as much as when they signed in: a code or a password alone is less where there was more.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth.people import account_rows, email_addresses, passwords, recovery_codes, session_rows
-from auth.people.failures import CodeRefused, HashingBusy, SessionMissing, SignInRefused
+from auth.people.failures import CodeRefused, HashingBusy, PasskeyRefused, SessionMissing, SignInRefused
 from auth.people.hashing import PasswordHashes
 from auth.people.one_time_passwords import OneTimePasswords
-from auth.people.records import MULTIPLE, ONE_TIME, PASSWORD, SignedIn, Step
+from auth.people.records import MULTIPLE, ONE_TIME, PASSWORD, HalfSignedIn, SignedIn, Step
 from auth.people.session_rows import Began
 from auth.people.sessions import Found, Sessions, person, record
 from auth.people.throttle import Throttle
@@ -75,14 +76,14 @@ class SignIn:
             return await self._sessions.describe(change, cookie)
 
     async def with_totp(self, cookie: str, code: str, *, source: str) -> Step:
-        """The second factor of a session that has a password; or, once signed in, to prove oneself again."""
-        found = await self._get_started(cookie)
+        """The second factor of a session that has a password, and lacks just this."""
+        found = await self._get_half(cookie)
         account_id = found.row.account_id or ""
         await self._throttle.admit_second_factor(source, account_id)
         return await self._prove_code(found, Secret(cookie), code, (ONE_TIME, MULTIPLE), source)
 
     async def with_recovery_code(self, cookie: str, code: str, *, source: str) -> Step:
-        found = await self._get_started(cookie)
+        found = await self._get_half(cookie)
         account_id = found.row.account_id or ""
         await self._throttle.admit_second_factor(source, account_id)
         async with self._changes.begin(person(account_id, source)) as change:
@@ -98,12 +99,16 @@ class SignIn:
         raise CodeRefused
 
     async def confirm(self, cookie: str, password: str, code: str | None = None, *, source: str) -> Step:
-        """Somebody signed in proves again that it is them: by password, and by a code where they have those."""
+        """Somebody signed in proves again that it is them: by password, and by a code where they have those. Whose only
+        second factor is a passkey proves it by that (see `Passkeys.finish`), and is refused here.
+        """
         found = await self._sessions.look(cookie)
         if found is None or found.account is None or not isinstance(found.session, SignedIn):
             raise SessionMissing
         account = found.account
-        await self._throttle.admit_password(source, account.email)
+        if account.has_second_factor and not account.has_totp:
+            raise PasskeyRefused
+        await self._throttle.admit_confirmation(source, account.id)
         async with engine.reading(self._engine) as conn:
             held = await account_rows.get_held(conn, account.id)
         verified = await self._verify(held, password)
@@ -114,10 +119,12 @@ class SignIn:
             return await self._prove_code(found, Secret(cookie), code or "", (PASSWORD, ONE_TIME), source)
         async with self._changes.begin(person(account.id, source)) as change:
             again = await self._get_again(change.conn, Secret(cookie), found)
-            if (await account_rows.get_held(change.conn, account.id)).password_hash != verified:
+            now = await account_rows.get_held(change.conn, account.id)
+            # A factor that was added in between is asked for.
+            if now.password_hash != verified or now.account.has_second_factor:
                 raise SignInRefused
-            new, row = await self._sessions.prove(change, again.row, account, (PASSWORD,))
-            await record(change, "account.confirmed", account, {"session": row.id})
+            new, row = await self._sessions.prove(change, again.row, now.account, (PASSWORD,))
+            await record(change, "account.confirmed", now.account, {"session": row.id})
             return await self._sessions.describe(change, new)
 
     async def _verify(self, held: account_rows.Held | None, password: str) -> str | None:
@@ -161,10 +168,12 @@ class SignIn:
             await record(change, "account.second_factor_refused", account, {"session": again.row.id})
         raise CodeRefused
 
-    async def _get_started(self, cookie: str) -> Found:
-        """A session of somebody who has said who they are, half signed in or whole."""
+    async def _get_half(self, cookie: str) -> Found:
+        """A session that has a password and lacks the second factor."""
         found = await self._sessions.look(cookie)
-        if found is None or found.account is None:
+        if found is None or not isinstance(found.session, HalfSignedIn):
+            raise SessionMissing
+        if found.session.needs != "second-factor":
             raise SessionMissing
         return found
 

@@ -18,13 +18,14 @@ from auth.people.accounts import Invitation
 from auth.people.failures import UnknownAccount
 from auth.people.hashing import PARAMETERS, Parameters, PasswordHashes
 from auth.people.records import Account, Step
-from gateway.cli.credentials import DemoOperator
+from gateway.demo.contents import DemoOperator
 from gateway.people import People, StoredPeople
 from keys.changes import Author, Clock
 from keys.secret import SecretBytes
 
 _SOURCE: Final = "127.0.0.1"
 _PASSWORD_BYTES: Final = 15
+_COUNTED_ALONE: Final = b"nobody else counts here"
 
 
 class WantedOperator(msgspec.Struct, frozen=True):
@@ -52,7 +53,9 @@ async def find_or_create(  # noqa: PLR0913  whom, what is known of them, and sou
     parameters: Parameters = PARAMETERS,
 ) -> tuple[DemoOperator, ...]:
     hashes = PasswordHashes(entropy, parameters)
-    people = stored.serve(MemoryAdmission(lambda: clock() * 1000, nonce_ttl_ms=1), hashes)
+    people = stored.serve(
+        MemoryAdmission(lambda: clock() * 1000, nonce_ttl_ms=1), hashes, lambda: _COUNTED_ALONE
+    )
     try:
         return tuple(
             [await _find_or_create(people, wanted, known, clock, entropy, author) for wanted in WANTED]

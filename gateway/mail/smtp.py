@@ -84,7 +84,8 @@ class Smtp:
             await asyncio.to_thread(self._hand_over, mail.recipient, content)
         except smtplib.SMTPResponseException as failure:
             raise MailNotSent(f"{self._server.host} answered {failure.smtp_code}") from None
-        except (smtplib.SMTPException, OSError, ssl.SSLError) as failure:
+        # A `ValueError`: of what cannot be written as the library writes it, or of an answer that it cannot read.
+        except (smtplib.SMTPException, OSError, ssl.SSLError, ValueError) as failure:
             raise MailNotSent(f"{self._server.host} did not take it: {type(failure).__name__}") from None
         _LOG.info("a mail to somebody was handed to %s", self._server.host)
 

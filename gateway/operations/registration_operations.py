@@ -2,19 +2,20 @@
 
 Invariant: whoever makes a registration token passes the gate for all clients that come by it, with all that these may
 be granted; after that nobody is asked about each. A client that leads itself passes the gate like every operator: what
-the rules want a second person for, it does not do to itself. It gives itself no permission that it has not.
+the rules want a second person for, it does not do to itself. What it may do it only narrows: what an operator has taken
+from it stays taken, and whoever wants more registers another one.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gateway.operations.client_operations import ClientOperations, find_granted, get_grantable
 from gateway.operations.gate import Facts, Gate
-from gateway.operations.operator import Operator, PermissionMissing
+from gateway.operations.operator import Operator
 from gateway.operations.secret_operations import SecretOperations
 from keys import client_registration, conditions, oauth_client_rows, public_jwks, rotation
 from keys.changes import Author
@@ -31,9 +32,6 @@ from keys.registration_records import (
 from keys.secret import Secret
 from policies import control
 from policies.document import Policies
-
-# No list is whatever its roles grant.
-_ALL: Final = ("*",)
 
 
 class RegistrationOperations:
@@ -122,9 +120,8 @@ class RegistrationOperations:
     ) -> OAuthClient:
         """`public_key`: what its key is to be; another one than it is follows it with an overlap."""
         by = _itself(seen, source, request_id)
-        _require_no_more(seen, asked)
         try:
-            changed = await self._clients.change(by, seen.id, asked)
+            changed = await self._clients.change(by, seen.id, asked, of_itself=True)
         except NothingToChange:
             changed = seen
         if public_key is None or _has(changed, public_key):
@@ -135,15 +132,6 @@ class RegistrationOperations:
 
     async def remove(self, seen: OAuthClient, *, source: str, request_id: str) -> None:
         await self._clients.revoke(_itself(seen, source, request_id), seen.id)
-
-
-def _require_no_more(seen: OAuthClient, asked: ClientChange) -> None:
-    """What an operator took from it, it does not give itself."""
-    if asked.permissions is msgspec.UNSET or seen.permissions is None:
-        return
-    wanted = _ALL if asked.permissions is None else asked.permissions
-    for permission in sorted(set(wanted) - set(seen.permissions)):
-        raise PermissionMissing(permission)
 
 
 def _has(client: OAuthClient, public_key: bytes) -> bool:

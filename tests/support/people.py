@@ -34,6 +34,7 @@ OPERATOR = Author("cli:operator")
 PASSWORD = "a horse that nobody knows"
 ORIGIN = "https://gate.example"
 SOURCE = "192.0.2.1"
+COUNTING_KEY = b"what every node counts by"
 # What nobody would use: tests are about what is hashed, and not about how dear that is.
 CHEAP = Parameters(memory_kib=8, passes=1, lanes=1)
 
@@ -144,7 +145,7 @@ def build_house(
     mails, counted = KeptMails(), hashes_ or CountedHashes()
     stored = build_stored(room, mails, document.parse(POLICIES.encode(), "policies.toml"))
     admission = MemoryAdmission(lambda: room.clock() * 1000, 60_000)
-    return House(room, stored.serve(admission, counted), mails, counted)
+    return House(room, stored.serve(admission, counted, lambda: COUNTING_KEY), mails, counted)
 
 
 async def prepare(stored: StoredPeople, partner: str) -> str:

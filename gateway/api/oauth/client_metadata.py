@@ -118,9 +118,7 @@ def request_of(asked: Metadata, token: RegistrationToken) -> ClientRequest:
 
 
 def change_of(asked: Metadata, seen: OAuthClient) -> ClientChange:
-    """The whole of it takes the place of the whole that there was (RFC 7592); where it is to have all that it can have,
-    that is what it has been left.
-    """
+    """The whole of it takes the place of the whole that there was (RFC 7592)."""
     if asked.client_id != seen.id:
         raise invalid("The metadata name another client.")
     authentication = _authentication(asked)
@@ -130,7 +128,7 @@ def change_of(asked: Metadata, seen: OAuthClient) -> ClientChange:
         name=asked.client_name,
         binding=_binding(asked, authentication),
         grants=asked.grant_types,
-        permissions=msgspec.UNSET if asked.scope is None else _permissions(asked),
+        permissions=_permissions(asked),
         redirect_uris=asked.redirect_uris,
         keys_url=msgspec.UNSET if asked.jwks_uri is None else asked.jwks_uri,
         certificate=_certificate(asked) or msgspec.UNSET,

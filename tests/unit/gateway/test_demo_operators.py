@@ -13,8 +13,8 @@ from auth.admission.memory import MemoryAdmission
 from auth.people import one_time_passwords
 from auth.people.records import SignedIn
 from gateway import composition, initialise, settings
-from gateway.cli.credentials import DemoOperator
 from gateway.demo import example, operators, seed
+from gateway.demo.contents import DemoOperator
 from keys.changes import Author
 from keys.secret import SecretBytes
 from tests.support.people import CHEAP, SOURCE, CountedHashes
@@ -41,7 +41,7 @@ async def sow(store: composition.Store, known: tuple[DemoOperator, ...] = ()) ->
 async def sign_in(store: composition.Store, operator: DemoOperator) -> SignedIn:
     """At the very moment at which the demo has become ready."""
     hashes = CountedHashes()
-    people = store.people.serve(MemoryAdmission(lambda: NOW_MS * 1000, 1), hashes)
+    people = store.people.serve(MemoryAdmission(lambda: NOW_MS * 1000, 1), hashes, lambda: b"k")
     step = await people.sign_in.with_password(operator.email, operator.password, source=SOURCE)
     device = SecretBytes(base64.b32decode(operator.totp_secret))
     code = one_time_passwords.code_at(device, one_time_passwords.step_of(NOW_MS))

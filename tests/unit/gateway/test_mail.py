@@ -206,3 +206,19 @@ async def test_a_server_that_is_away(authority: trustme.CA) -> None:
     """One line with a name, and no traceback."""
     with pytest.raises(MailNotSent, match=r"127\.0\.0\.1 did not take it: ConnectionRefusedError"):
         await _client(authority, "smtps://127.0.0.1:1").send(MAIL)
+
+
+async def test_a_password_that_the_protocol_has_no_letters_for(authority: trustme.CA) -> None:
+    """And an answer that is no answer: neither goes past those who know that mails get lost."""
+
+    def garble(line: str) -> str | None:
+        if line.startswith("EHLO"):
+            return "250-here\r\n250 AUTH CRAM-MD5"
+        return "334 a" if line.startswith("AUTH") else _usual(line)
+
+    for password, answer in (("p\u00e4ssword", _usual), ("the-password", garble)):
+        async with mail_server(_context(authority, "localhost"), answer) as (port, _):
+            with pytest.raises(MailNotSent) as failure:
+                await _client(authority, f"smtps://portreeve@localhost:{port}", password).send(MAIL)
+        assert password not in str(failure.value)
+        assert failure.value.__cause__ is None

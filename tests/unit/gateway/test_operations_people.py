@@ -14,6 +14,7 @@ from gateway.operations.people_operations import RoleForeign
 from keys import partners
 from keys.approvals import SubjectMoved
 from policies import control, document
+from storage import audit, engine
 from tests.support.desk import Desk, needed, person, showing
 
 OFFICER = person("olga")
@@ -134,6 +135,23 @@ async def test_handing_out_the_power_to_approve_takes_two(desk: Desk) -> None:
     assert account.roles == ("approver",)
     with pytest.raises(ApprovalNeeded):
         await desk.ops.people.remove_factors(OFFICER, account.id)
+
+
+async def test_the_ledger_knows_nobody_by_name_or_address(desk: Desk) -> None:
+    """Whoever approves sees whom they invite; what is never forgotten says which yes it was, and for what roles."""
+    need = await needed(desk.ops.people.invite(OFFICER, asked(roles=("approver",))))
+    assert (need.subject, need.change["name"]) == ("ada@acme.example", "Ada")
+    await desk.ops.people.invite(
+        showing(OFFICER, await desk.approved(need, SECOND)), asked(roles=("approver",))
+    )
+    async with engine.reading(desk.room.engine) as conn:
+        events = [entry.event for entry in await audit.tail(conn, 500)]
+    told = [each for each in events if each.subject == need.id or each.action == "account.invited"]
+    assert len(told) == 4
+    assert "ada" not in repr(told).lower()
+    (requested,) = [each for each in told if each.action == "approval.requested"]
+    assert requested.details["change"]["roles"] == ["approver"]
+    assert requested.details["digest"] == need.digest
 
 
 async def test_shutting_out_takes_one_and_letting_in_two(desk: Desk) -> None:

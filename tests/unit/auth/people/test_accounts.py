@@ -39,6 +39,8 @@ ASKED = Invitation(email="Ada@Acme.example", name="Ada", partner="acme", roles=(
         "ada@acme.example\nBcc: x@y.example",
         "ada@acme..example",
         "ada@-acme.example",
+        "=?utf-8?q?eve=40evil.example=2C?=@acme.example",
+        "=?utf-8?b?YQ0KQmNjOiB4QHg=?=@acme.example",
         ".ada@acme.example",
         '"ada"@acme.example',
         "ada@[192.0.2.1]",
@@ -126,7 +128,7 @@ async def test_roles_are_changed_on_what_was_seen(house: House) -> None:
         await house.people.accounts.set_roles(changed, ("trader",), author=OPERATOR)
     event = next(each for each in await house.ledger() if each.action == "account.roles_changed")
     assert (event.partner, event.actor) == ("acme", "cli:operator")
-    assert event.details == {"before": ["viewer"], "after": ["trader"]}
+    assert event.details == {"before": ["viewer"], "after": ["trader"], "grants": 0}
 
 
 async def test_the_ledger_holds_no_addresses(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from auth.people import passwords
 from auth.people.failures import PasswordRefused, SignInRefused, StepUpNeeded, Throttled, TicketRefused
+from auth.people.mail import Mail
 from auth.people.records import SignedIn
 from keys.secret import Secret
 from storage import engine, schema
@@ -241,3 +243,29 @@ async def test_the_reset_is_not_the_doing_of_whoever_it_is_for(house: House) -> 
     event = next(event for event in await house.ledger() if event.action == "account.reset_requested")
     assert (event.actor, event.source, event.partner) == ("anybody", SOURCE, "acme")
     assert OPERATOR.actor != event.actor
+
+
+async def test_one_reset_that_fails_keeps_nobody_else_from_theirs(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong with it: the node goes on with the next, and says that something did."""
+    await house.arrive()
+    await house.arrive("eve@acme.example")
+    send, sent = house.mails.send, asyncio.Event()
+
+    async def fail_once(mail: Mail) -> None:
+        if mail.recipient.startswith("ada"):
+            raise RuntimeError("a secret of the inside")
+        await send(mail)
+        sent.set()
+
+    house.mails.send = fail_once  # type: ignore[method-assign]  # a mailer with a defect
+    working = asyncio.create_task(house.people.passwords.run())
+    await house.people.passwords.request_reset("ada@acme.example", source=SOURCE)
+    await house.people.passwords.request_reset("eve@acme.example", source=SOURCE)
+    async with asyncio.timeout(30):
+        await sent.wait()
+    working.cancel()
+    assert house.mails.mails[-1].recipient == "eve@acme.example"
+    assert "RuntimeError" in caplog.text
+    assert "inside" not in caplog.text

@@ -120,13 +120,13 @@ async def test_a_decoy_costs_what_a_password_costs(house: House) -> None:
 
 
 async def test_attempts_are_counted_before_anything_is_hashed(house: House) -> None:
-    """Once an account's attempts are used up nothing is worked out for it, from whichever source."""
+    """Once a source's attempts at an account are used up nothing is worked out for them."""
     await house.arrive()
     house.hashes.verified.clear()
     refused = 0
-    for number in range(30):
+    for _ in range(30):
         try:
-            await house.sign_in(password="a wrong password indeed", source=f"192.0.2.{number}")
+            await house.sign_in(password="a wrong password indeed", source=SOURCE)
         except Throttled:
             refused += 1
         except SignInRefused:
