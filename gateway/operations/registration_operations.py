@@ -8,6 +8,7 @@ from it stays taken, and whoever wants more registers another one.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from gateway.operations.client_operations import ClientOperations, find_granted,
 from gateway.operations.gate import Facts, Gate
 from gateway.operations.operator import Operator
 from gateway.operations.secret_operations import SecretOperations
-from keys import client_registration, public_jwks, rotation
+from keys import client_registration, conditions, oauth_client_rows, public_jwks, rotation
 from keys.changes import Author
 from keys.changing import NothingToChange
 from keys.client_records import ClientChange, ClientRequest, OAuthClient
@@ -125,6 +126,7 @@ class RegistrationOperations:
             changed = seen
         if public_key is None or _has(changed, public_key):
             return changed
+        by = _itself(changed, source, request_id)
         await self._secrets.rotate(by, seen.id, offer=Offer(public_key=public_key))
         return await self._clients.get(by, seen.id)
 
@@ -141,6 +143,8 @@ def _has(client: OAuthClient, public_key: bytes) -> bool:
 
 
 def _itself(client: OAuthClient, source: str, request_id: str) -> Operator:
+    """As long as it is what it was when it proved itself: not frozen since, nor given less."""
+    find_revision = partial(oauth_client_rows.find_revision, client_id=client.id)
     return Operator(
         actor=f"client:{client.id}",
         permissions=frozenset({control.CLIENTS_READ, control.CLIENTS_WRITE, control.SECRETS_ROTATE}),
@@ -148,4 +152,5 @@ def _itself(client: OAuthClient, source: str, request_id: str) -> Operator:
         partner=client.partner,
         source=source,
         request_id=request_id,
+        condition=conditions.Unchanged(find_revision, frozenset({client.revision})),
     )

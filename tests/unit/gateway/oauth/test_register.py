@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keys import refusals
 from keys.changes import Author
 from keys.client_records import ClientChange
 from keys.registration_records import RegistrationRequest
@@ -271,3 +272,18 @@ async def test_whoever_asks_too_often_waits(tmp_path: Path) -> None:
         ):
             assert (answer.status, answer.json()["error"]) == (429, "temporarily_unavailable")
             assert int(answer.header("retry-after") or 0) > 0
+
+
+async def test_a_client_that_is_frozen_meanwhile_does_nothing_more(node: ControlNode) -> None:
+    """It had proved itself before; neither a change nor a new key of it goes through then."""
+    told = await registered(node)
+    seen = await node.store.oauth_clients.get(told["client_id"])
+    await node.store.oauth_clients.freeze(seen.id, author=BY)
+    key = oauth_clients.encoded_jwk(oauth_clients.private_key(number=2), kid="two")
+    for asked, public_key in ((ClientChange(name="Another"), None), (ClientChange(name=seen.name), key)):
+        with pytest.raises(refusals.Conflict):
+            await node.gateway.operations.registrations.change(
+                seen, asked, public_key, source="192.0.2.1", request_id="r"
+            )
+    stored = await node.store.oauth_clients.get(seen.id)
+    assert (stored.name, len(stored.versions)) == (seen.name, 1)
