@@ -145,9 +145,7 @@ class Sessions:
 
     def is_on_the_way_in(self, row: Session) -> bool:
         """Proved no longer ago than it may take to find the second factor, or to get one."""
-        return (
-            row.authenticated_at is not None and self._clock() - row.authenticated_at < _SIGNING_IN_MS
-        )
+        return row.authenticated_at is not None and self._clock() - row.authenticated_at < _SIGNING_IN_MS
 
     async def get_signed_in(self, cookie: str, *, recent: bool = False) -> SignedIn:
         found = await self.find(cookie)
@@ -278,6 +276,7 @@ class Sessions:
 
 
 def person(account_id: str, source: str | None) -> Author:
+    """As whoever they are stands in the ledger, whatever they do there."""
     return Author(f"person:{account_id}", source=source)
 
 
