@@ -11,6 +11,7 @@ Refuses: everything else, with `InvalidToken`, and with `NonceWanted` what lacks
 """
 
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
@@ -26,6 +27,7 @@ from keys import usage
 from keys.served import Entitlement
 
 _MOST_KEPT: Final = 32_768
+_PORT: Final = re.compile(r":[0-9]+\Z")
 _PROOF_REASONS: Final[dict[dpop.Reason, Reason]] = {
     "malformed": "proof_malformed",
     "wrong_type": "proof_wrong_type",
@@ -49,12 +51,15 @@ class Source(Protocol):
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """Of the request that a token came with. `find_certificate`: the thumbprint of the one its connection showed."""
+    """Of the request that a token came with. `find_certificate`: the thumbprint of the one its connection showed.
+    `host`: the only one that what was asked for is served at, if there is one.
+    """
 
     method: str
     path: str
     now_ms: int
     find_certificate: Callable[[], str | None]
+    host: str | None = None
 
 
 class Known(msgspec.Struct, frozen=True, eq=False):
@@ -103,6 +108,7 @@ class TokenAuthenticator:
     def __init__(self, sources: Mapping[str, Source], rules: Rules) -> None:
         self._sources = dict(sources)
         self._rules = rules
+        self._origins_at = _by_host(rules.origins)
         self._known: OrderedDict[bytes, Known] = OrderedDict()
 
     def __len__(self) -> int:
@@ -189,7 +195,7 @@ class TokenAuthenticator:
             proof = dpop.check(
                 presented.proof,
                 method=facts.method,
-                uris=_uris(rules.origins, facts.path),
+                uris=_uris(self._find_origins(facts.host), facts.path),
                 now_ms=facts.now_ms,
                 nonces=rules.nonces,
                 access_token=presented.access_token,
@@ -205,6 +211,19 @@ class TokenAuthenticator:
         if rules.remembers_since_ms and proof.iat_ms - dpop.AHEAD_MS <= rules.remembers_since_ms:
             raise InvalidToken("proof_stale")
         return proof.digest
+
+    def _find_origins(self, host: str | None) -> Collection[str]:
+        """All, unless one of them is the host: then a proof for the same path at another is for something else."""
+        return (
+            self._rules.origins if host is None else self._origins_at.get(host.lower(), self._rules.origins)
+        )
+
+
+def _by_host(origins: Collection[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for origin in origins:
+        found.setdefault(_PORT.sub("", origin.partition("://")[2]), []).append(origin)
+    return found
 
 
 def _uris(origins: Collection[str], path: str) -> list[str]:

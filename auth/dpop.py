@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -27,6 +28,9 @@ NONCE_WINDOW_MS: Final = 60_000
 
 _LONGEST_JTI: Final = 256
 _LONGEST_URI: Final = 4_096
+# Longer than that of any key but the largest of RSA; what is longer is read every time.
+_LONGEST_HEAD: Final = 1_024
+_MOST_HEADS: Final = 4_096
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _URI: Final = re.compile(
     r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
@@ -48,6 +52,10 @@ Reason = Literal[
     "wrong_key",
     "stale",
 ]
+
+
+_Head = tuple[dict[str, Any], jose.VerificationKey]
+_ReadHead = Callable[[bytes], _Head]
 
 
 class InvalidProof(Exception):
@@ -114,7 +122,8 @@ def check(  # noqa: PLR0913  each is a thing the caller must have decided, by ke
     bound_jkt: str | None,
 ) -> Proof:
     """`uris`: each that this request may have been sent to, as `normalise_uri` writes them."""
-    jws, key = _verify(proof)
+    # On routes a proof comes from whoever holds a token, and with the same head every time.
+    jws, key = _verify(proof, _read_head if access_token is None else _read_kept_head)
     if bound_jkt is not None and not hmac.compare_digest(key.thumbprint, bound_jkt):
         raise InvalidProof("wrong_key")
     claims = jws.claims
@@ -153,24 +162,38 @@ def token_hash(access_token: str | bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode("ascii")
 
 
-def _verify(proof: str | bytes) -> tuple[jose.Jws, jose.VerificationKey]:
+def _verify(proof: str | bytes, read_head: _ReadHead) -> tuple[jose.Jws, jose.VerificationKey]:
     try:
-        jws = jose.parse(proof, allow_jwk=True)
+        segments = jose.split(proof)
+        header, key = read_head(segments[0])
+        jws = jose.join(segments, header)
+        jose.verify(jws, key)
     except jose.MalformedJws:
         raise InvalidProof("malformed") from None
-    if jws.header.get("typ") != PROOF_TYPE:
-        raise InvalidProof("wrong_type")
-    brought = jws.header.get("jwk")
-    if not isinstance(brought, dict):
-        raise InvalidProof("bad_key")
-    try:
-        key = jose.parse_public_jwk(brought)
-        jose.verify(jws, key)
-    except jose.InvalidJwk:
-        raise InvalidProof("bad_key") from None
     except jose.BadJwsSignature:
         raise InvalidProof("bad_signature") from None
     return jws, key
+
+
+def _read_head(segment: bytes) -> _Head:
+    """What the head says, and the key that it brings."""
+    header = jose.parse_header(segment, allow_jwk=True)
+    if header.get("typ") != PROOF_TYPE:
+        raise InvalidProof("wrong_type")
+    brought = header.get("jwk")
+    if not isinstance(brought, dict):
+        raise InvalidProof("bad_key")
+    try:
+        return header, jose.parse_public_jwk(brought)
+    except jose.InvalidJwk:
+        raise InvalidProof("bad_key") from None
+
+
+_keep_head = lru_cache(_MOST_HEADS)(_read_head)
+
+
+def _read_kept_head(segment: bytes) -> _Head:
+    return _keep_head(segment) if len(segment) <= _LONGEST_HEAD else _read_head(segment)
 
 
 def _require_made_for(claims: dict[str, Any], access_token: str | bytes) -> None:

@@ -56,6 +56,8 @@ _THUMBPRINT_MEMBERS: Final = {
 }
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _NEVER_IN_HEADER: Final = frozenset({"crit", "b64", "zip", "jku", "x5u", "x5c", "enc", "epk"})
+_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _ECDSA: Final = ec.ECDSA(hashes.SHA256())
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
 
@@ -103,6 +105,12 @@ class VerificationKey(msgspec.Struct, frozen=True, eq=False):
 
 
 def parse(compact: str | bytes, *, allow_jwk: bool = False) -> Jws:
+    segments = split(compact)
+    return join(segments, parse_header(segments[0], allow_jwk=allow_jwk))
+
+
+def split(compact: str | bytes) -> list[bytes]:
+    """Its three segments, not yet read."""
     if len(compact) > LARGEST:
         raise MalformedJws("it is longer than 8 KiB")
     try:
@@ -112,10 +120,19 @@ def parse(compact: str | bytes, *, allow_jwk: bool = False) -> Jws:
     segments = raw.split(b".")
     if len(segments) != 3:  # noqa: PLR2004  header, claims and signature
         raise MalformedJws("it has not three segments")
-    header = _parse_object(_decode(segments[0]))
-    claims = _parse_object(_decode(segments[1]))
+    return segments
+
+
+def parse_header(segment: bytes, *, allow_jwk: bool = False) -> dict[str, Any]:
+    header = _parse_object(_decode(segment))
     _require_plain(header, allow_jwk=allow_jwk)
-    return Jws(header, claims, raw[: raw.rindex(b".")], _decode(segments[2]))
+    return header
+
+
+def join(segments: Sequence[bytes], header: dict[str, Any]) -> Jws:
+    """`header`: what the first segment says; whoever reads the same one often need not do it each time."""
+    head, claims, signature = segments
+    return Jws(header, _parse_object(_decode(claims)), b"%b.%b" % (head, claims), _decode(signature))
 
 
 def verify(jws: Jws, key: VerificationKey) -> None:
@@ -189,11 +206,11 @@ def parse_json(raw: bytes) -> dict[str, Any]:
 
 def _decode(segment: bytes) -> bytes:
     try:
-        raw = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
+        raw = binascii.a2b_base64(segment.translate(_FROM_URL) + b"=" * (-len(segment) % 4))
     except binascii.Error:
         raw = b""
     # Written back, because the decoder skips what it does not know and ignores the last letter's spare bits.
-    if not raw or base64.urlsafe_b64encode(raw).rstrip(b"=") != segment:
+    if not raw or binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=") != segment:
         raise MalformedJws("a segment is not canonical base64url")
     return raw
 

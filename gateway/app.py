@@ -106,20 +106,7 @@ async def _open(
     gateway.log.start()
     stack.callback(gateway.log.stop)
     node = await stack.enter_async_context(composition.opened(configured, gateway.clock, surfaces))
-    gateway.directory, gateway.ring = node.directory, node.ring
-    gateway.data_keys = node.store.data_keys
-    gateway.followers = node.followers
-    gateway.checkpoints = node.store.checkpoints
-    gateway.operations = composition.build_operations(node.store, configured)
-    if "oauth" in surfaces:
-        gateway.authorization_server = authorization_server.build(
-            configured, node, gateway.clock, lambda: gateway.remembers_since_ms
-        )
-        gateway.pages = page_services.build(
-            configured, node, gateway.authorization_server.flows, gateway.clock, token_bytes
-        )
-    if not node.remembers:
-        gateway.distrust_the_past()
+    _take_up(gateway, node, surfaces)
     fetched = tokens.build_issuer_keys(configured, tokens.build_fetcher(configured))
     running = (*node.background(), *gateway.background(), *(keys.run() for keys in fetched.values()))
     for work in running:
@@ -152,6 +139,25 @@ async def _open(
         gateway.observers,
         gateway.clock,
     )
+
+
+def _take_up(gateway: Gateway, node: composition.Node, surfaces: tuple[str, ...]) -> None:
+    """What controllers and pages find in the worker's state."""
+    configured = gateway.settings
+    gateway.directory, gateway.ring = node.directory, node.ring
+    gateway.data_keys = node.store.data_keys
+    gateway.followers = node.followers
+    gateway.checkpoints = node.store.checkpoints
+    gateway.operations = composition.build_operations(node.store, configured)
+    if "oauth" in surfaces:
+        gateway.authorization_server = authorization_server.build(
+            configured, node, gateway.clock, lambda: gateway.remembers_since_ms
+        )
+        gateway.pages = page_services.build(
+            configured, node, gateway.authorization_server.flows, gateway.clock, token_bytes
+        )
+    if not node.remembers:
+        gateway.distrust_the_past()
 
 
 def _body_budget(configured: Settings) -> bodies.Budget:
@@ -188,7 +194,11 @@ def _build_stages(  # noqa: PLR0913, PLR0917  the composition root names each pa
         match_route=MatchRoute(table),
         authenticate=Authenticate(authenticator, verifier, rules, gateway.clock),
         authorize=Authorize(
-            configured.policies, configured.keys.staleness_bound_ms, gateway.key_age_ms, node.frozen
+            configured.policies,
+            configured.keys.staleness_bound_ms,
+            gateway.key_age_ms,
+            gateway.client_age_ms,
+            node.frozen,
         ),
         admit_once=AdmitOnce(node.admission, directory.used),
         describe_caller=DescribeCaller(),

@@ -178,7 +178,12 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
         clients = ServedClients(store.engine, store.data_keys)
         revocations = ServedRevocations(store.engine, clock)
         directory = _build_directory(
-            settings, store, (clients, revocations), (clients.openings, credentials), frozen, told
+            settings,
+            store,
+            (clients, revocations, store.access_ring.withdrawals),
+            (clients.openings, credentials),
+            frozen,
+            told,
         )
         await directory.load()
         await credentials.look()

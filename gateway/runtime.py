@@ -120,5 +120,9 @@ class Gateway:
     def key_age_ms(self) -> int:
         return self.directory.age_ms(clocks.monotonic_ms())
 
+    def client_age_ms(self) -> int:
+        """Of what is known of OAuth clients, and of what tokens were revoked."""
+        return self.directory.follower_age_ms(clocks.monotonic_ms())
+
     def _key_age_s(self) -> float:
         return self.key_age_ms() / 1000

@@ -110,9 +110,9 @@ def build_store(  # noqa: PLR0913  what is opened before, its sources of time an
     """`spread_ms`: how long a node may go on serving what it last saw of the store. `memory`: of the ledger."""
     changes = Changes(engine, wakeup_, clock)
     data_keys = DataKeys(engine, wrappers, changes, entropy, clock=clocks.monotonic_ms, lifetimes=lifetimes)
-    ring = Ring(engine, data_keys, changes, clock, entropy)
-    ledger_ring = Ring(engine, data_keys, changes, clock, entropy, name=LEDGER)
-    access_ring = Ring(engine, data_keys, changes, clock, entropy, name=ACCESS, algorithm=access.algorithm)
+    make_ring = partial(Ring, engine, data_keys, changes, clock, entropy)
+    ring, ledger_ring = make_ring(), make_ring(name=LEDGER)
+    access_ring = make_ring(name=ACCESS, algorithm=access.algorithm)
     signed_for_ms = {
         ring: identity.LONGEST_LIFETIME_S * 1000,
         ledger_ring: FOR_EVER_MS,

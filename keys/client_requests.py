@@ -264,7 +264,8 @@ def _is_host(parts: SplitResult, host: str) -> bool:
 
 def _is_address(host: str) -> bool:
     try:
-        return str(ipaddress.IPv6Address(host)) == host
+        # With a zone it would be another place on every machine.
+        return "%" not in host and str(ipaddress.IPv6Address(host)) == host
     except ValueError:
         return False
 

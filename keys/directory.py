@@ -8,15 +8,15 @@ grow; how old is too old is the caller's policy. The KMS is never waited for on 
 data key is not open yet is left out and added when it is, so a revocation arrives while the KMS is away. What is
 frozen is read in the same moment as the keys and served before them: a freeze waits for nothing. Whoever follows
 promptly is asked right after the keys, and before anything that may wait for the KMS: other revocations arrive as soon.
-Refuses: at the first
-load, to start with data keys that do not open.
+One of them that hangs holds up no check.
+Refuses: at the first load, to start with data keys that do not open.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,6 +24,7 @@ from keys import freezes, snapshot
 from keys.attempt import Attempt
 from keys.changes import Clock
 from keys.data_keys import DataKeys
+from keys.prompt import Companion, Followers
 from keys.served import ServedKey, ServedVersion
 from keys.shelf import Shelf
 from keys.usage import Usage
@@ -38,15 +39,6 @@ _LONGEST_CHECK_S: Final = 5.0
 _LONGEST_READ_S: Final = 60.0
 # Versions that come into use together are written together.
 _GATHER_S: Final = 0.2
-
-
-class Companion(Protocol):
-    """Something else that follows the store's revision, such as a key ring.
-
-    When it raises it keeps its last state, and is asked again.
-    """
-
-    async def refresh(self) -> None: ...
 
 
 class Applied(NamedTuple):
@@ -104,11 +96,7 @@ class Directory:
         self._flush_s = flush_usage_ms / 1000
         self._companions = tuple(companions)
         # These ask the store and nobody else.
-        self._prompt = tuple(prompt)
-        self._attempts = tuple(
-            Attempt(f"{type(each).__name__} cannot follow; its last state is served") for each in prompt
-        )
-        self._is_late = False
+        self._prompt = Followers(prompt)
         self._frozen = frozen or freezes.ServedFreezes()
         # Told of each revision once it is served, and again when what followed it is there.
         self._notice = notice
@@ -124,6 +112,8 @@ class Directory:
         self._committed_at: int | None = None
         self._lagging = 0
         self._checked_ms = 0
+        # Up to when those who follow promptly have followed.
+        self._followed_ms = 0
         self._refreshing = asyncio.Lock()
         self._woken = asyncio.Event()
         self._behind = asyncio.Event()
@@ -147,6 +137,10 @@ class Directory:
         """Since the last successful check began; before the first load, as old as time."""
         return max(0, now_ms - self._checked_ms)
 
+    def follower_age_ms(self, now_ms: int) -> int:
+        """The same of those who follow promptly: one that fails ages, however often the keys are read meanwhile."""
+        return max(0, now_ms - min(self._checked_ms, self._followed_ms))
+
     async def flush_usage(self) -> int:
         return await self._usage.flush(self._engine)
 
@@ -157,8 +151,10 @@ class Directory:
             for data_key_id in sorted({row.data_key_id for row in check.rows if row.data_key_id is not None}):
                 await self._data_keys.get(data_key_id)
             await self._replace(check)
-        for companion in (*self._prompt, *self._companions):
+        await self._prompt.load()
+        for companion in self._companions:
             await companion.refresh()
+        self._followed_ms = check.began_ms
         self._tell()
 
     async def refresh(self) -> None:
@@ -167,9 +163,11 @@ class Directory:
             check = await self._check(since=self._revision)
             if (check.revision, check.changed_at) == (self._revision, self._changed_at):
                 self._checked_ms = check.began_ms
-                if self._is_late:
-                    await self._follow_promptly()
+                if self._prompt.is_late:
+                    await self._follow_promptly(check)
                     self._tell()
+                else:
+                    self._followed_ms = check.began_ms
                 return
             if check.since is None:
                 # What this node learned after the backup no longer counts.
@@ -182,18 +180,21 @@ class Directory:
                 await self._shelf.put(check.rows)
                 self._note(check)
                 self._committed_at = check.changed_at
-            await self._follow_promptly()
+            await self._follow_promptly(check)
             self._lagging = len(self._companions)
             self._behind.set()
             self._tell()
 
     async def run(self) -> None:
         """Follows the store until it is cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._poll())
-            tasks.create_task(self._listen())
-            tasks.create_task(self._follow_up())
-            tasks.create_task(self._flush())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._poll())
+                tasks.create_task(self._listen())
+                tasks.create_task(self._follow_up())
+                tasks.create_task(self._flush())
+        finally:
+            await self._prompt.end()
 
     async def _check(self, since: int | None) -> _Check:
         began_ms = self._clock()
@@ -229,14 +230,13 @@ class Directory:
         self._revision, self._changed_at, self._ledger = check.revision, check.changed_at, check.ledger
         self._checked_ms = check.began_ms
 
-    async def _follow_promptly(self) -> None:
-        """One that fails keeps no other back, and is asked again at the next check."""
-        pairs = zip(self._attempts, self._prompt, strict=True)
-        followed = [await attempt.run(each.refresh) for attempt, each in pairs]
-        self._is_late = not all(followed)
+    async def _follow_promptly(self, check: _Check) -> None:
+        await self._prompt.follow()
+        if not self._prompt.is_late:
+            self._followed_ms = check.began_ms
 
     def _tell(self) -> None:
-        incomplete = len(self._shelf.incomplete) + self._lagging + self._is_late
+        incomplete = len(self._shelf.incomplete) + self._lagging + self._prompt.is_late
         self._notice(Applied(self._revision, self._committed_at, incomplete))
 
     async def _poll(self) -> None:

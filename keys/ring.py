@@ -3,8 +3,8 @@
 Invariant: what is published is derived from the private half that custody sealed, never taken from the
 stored public half: whoever can write to the store but not seal cannot make upstreams trust a key, a retired one
 neither. A key's id is the thumbprint (RFC 7638) of its public half. A ring that cannot be refreshed keeps signing
-with what it has. Refuses: a key that does not open, a key whose id is not its own, and to sign without exactly one
-active key.
+with what it has, but for what `Withdrawals` learns without the KMS: that a key is revoked, or ends sooner.
+Refuses: a key that does not open, a key whose id is not its own, and to sign without exactly one active key.
 """
 
 import logging
@@ -81,6 +81,9 @@ class Ring:
         self._keys: tuple[RingKey, ...] = ()
         self._signer: RingKey | None = None
         self._derived: dict[bytes, tuple[SecretBytes, ...]] = {}
+        # How often keys went while others may have been opened.
+        self._withdrawn = 0
+        self.withdrawals: Final = Withdrawals(self)
 
     def get_signer(self) -> RingKey:
         signer = self._signer
@@ -128,14 +131,35 @@ class Ring:
         return self.get_signer().kid
 
     async def refresh(self) -> None:
-        async with engine.reading(self.engine) as conn:
-            found = await sealed_material.read(conn, [self.secret_id], _PUBLISHED)
-        # Replaced together, and only when all of them have opened.
-        opened: dict[tuple[str, Sealed], PrivateKey] = {}
-        keys = tuple([await self._open(each, opened) for each in found[self.secret_id]])
-        self._opened, self._keys, self._derived = opened, keys, {}
+        while True:
+            withdrawn = self._withdrawn
+            async with engine.reading(self.engine) as conn:
+                found = await sealed_material.read(conn, [self.secret_id], _PUBLISHED)
+            # Replaced together, and only when all of them have opened.
+            opened: dict[tuple[str, Sealed], PrivateKey] = {}
+            keys = tuple([await self._open(each, opened) for each in found[self.secret_id]])
+            self._opened = opened
+            # What went while they were opened must not come back with them.
+            if withdrawn == self._withdrawn:
+                break
+        self._keys, self._derived = keys, {}
         # Asked for with every request, so found here.
         self._signer = next((key for key in keys if key.state == "active"), None)
+
+    async def withdraw(self) -> None:
+        """Lets go of keys that are published no more. Keys that are new wait for `refresh`."""
+        if not self._keys:
+            return
+        async with engine.reading(self.engine) as conn:
+            stored = await versions.read(conn, self.secret_id)
+        living = {each.public_id: each for each in stored if each.state in _PUBLISHED}
+        if all(key.kid in living and living[key.kid].retires_at == key.not_after for key in self._keys):
+            return
+        self._withdrawn += 1
+        self._keys = tuple(_as_stored(key, living[key.kid]) for key in self._keys if key.kid in living)
+        # Until the next one is open, one that may still be relied on signs, and otherwise none.
+        signers = (key for key in self._keys if key.state == "active" or key.kid == self._signer_id)
+        self._signer = min(signers, key=lambda key: key.state != "active", default=None)
 
     async def history(self) -> list[PastKey]:
         """Every key that it ever had, as far as it opens. What does not is none of ours."""
@@ -204,5 +228,23 @@ class Ring:
         return signing_keys.from_bytes(self.algorithm, raw)
 
     @property
+    def _signer_id(self) -> str | None:
+        return None if self._signer is None else self._signer.kid
+
+    @property
     def _kind(self) -> str:
         return bindings.ring_key_kind(self.name, self.algorithm)
+
+
+class Withdrawals:
+    """The companion by which a key that was revoked goes at once: it asks the store alone, never the KMS."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+
+    async def refresh(self) -> None:
+        await self._ring.withdraw()
+
+
+def _as_stored(key: RingKey, version: SecretVersion) -> RingKey:
+    return msgspec.structs.replace(key, state=version.state, not_after=version.retires_at)

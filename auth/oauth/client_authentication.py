@@ -77,10 +77,14 @@ class ClientAuthentication:
         self._issuer = issuer
         self._remembers_since_ms = remembers_since_ms
 
+    def charge(self, network: str, named: str) -> None:
+        """For whoever proves who they are in another way, at an endpoint of their own: counted as the others are."""
+        self._throttle.charge(network, named)
+
     async def authenticate(self, request: TokenRequest) -> AuthenticatedClient:
         claim = _read(request)
         client_id = claim if isinstance(claim, str) else claim.client_id
-        self._throttle.charge(request.network, client_id)
+        self.charge(request.network, client_id)
         found = self._clients.find(client_id)
         client, once = await self._verify(request, claim, found)
         request.identified(client)
@@ -118,7 +122,9 @@ class ClientAuthentication:
     async def _verify_assertion(
         self, request: TokenRequest, claim: Assertion, client: ServedClient | None
     ) -> tuple[ServedClient, Once]:
-        named = client if client is not None and client.authentication == "private_key_jwt" else None
+        # For a revoked one nothing is fetched: like the keys that lie here, those that lie elsewhere are none any more.
+        is_one = client is not None and client.authentication == "private_key_jwt" and not client.revoked
+        named = client if is_one else None
         keys = () if named is None else await self._keys.find(named, claim.jws.kid)
         assertions.verify(claim, keys, self._decoys)
         once = assertions.check(claim, self._issuer, request.now_ms)

@@ -42,6 +42,8 @@ from keys.changes import Author, Change, Changes
 from keys.secret import Secret
 from storage import engine
 
+ROLE_TAKEN: Final = "a role was taken from the account"
+
 _ID_BYTES: Final = 12
 _LONGEST_NAME: Final = 100
 _MOST_ROLES: Final = 64
@@ -184,8 +186,9 @@ class Accounts:
         return held.account
 
     async def set_roles(self, seen: Account, roles: tuple[str, ...], *, author: Author) -> Account:
-        """`seen` is what the change was decided on: refused when the account is no longer that. What they have signed
-        in to by now goes on, with what the new roles allow.
+        """`seen` is what the change was decided on: refused when the account is no longer that. Their sessions go on,
+        with what the new roles allow. Access tokens say which roles their person had: where one is taken away, what was
+        allowed to clients ends.
         """
         asked = check_roles(roles)
         if asked == seen.roles:
@@ -196,6 +199,8 @@ class Accounts:
                 raise AccountMoved(seen.id)
             await account_rows.update(change, seen.id, roles=list(asked))
             details: dict[str, object] = {"before": list(before.roles), "after": list(asked)}
+            if not set(before.roles) <= set(asked):
+                details["grants"] = await session_rows.end_grants(change, seen.id, ROLE_TAKEN)
             await record(change, "account.roles_changed", before, details)
             return await account_rows.get(change.conn, seen.id)
 

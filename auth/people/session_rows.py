@@ -145,15 +145,20 @@ async def end_all(change: Change, account_id: str, *, but: str | None = None) ->
 async def sign_out_everywhere(change: Change, account_id: str, why: str) -> dict[str, int]:
     """Every session, and all that was ever allowed to clients in this account's name: what both came to."""
     sessions = await end_all(change, account_id)
+    grants = await end_grants(change, account_id, why)
+    await account_rows.update(change, account_id, signed_out_at=change.at)
+    return {"sessions": sessions, "grants": grants}
+
+
+async def end_grants(change: Change, account_id: str, why: str) -> int:
+    """All that was allowed to clients in this account's name, and every token that was made of it."""
     living = sa.and_(_GRANTS.c.account_id == account_id, _GRANTS.c.revoked_at.is_(None))
     revoking = (
         sa.update(_GRANTS)
         .where(living)
         .values(revoked_at=change.at, revoked_reason=why, revision=change.revision)
     )
-    grants = (await change.conn.execute(revoking)).rowcount
-    await account_rows.update(change, account_id, signed_out_at=change.at)
-    return {"sessions": sessions, "grants": grants}
+    return (await change.conn.execute(revoking)).rowcount
 
 
 async def forget(conn: AsyncConnection, before_ms: int) -> int:

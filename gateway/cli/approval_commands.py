@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from gateway import operations
-from gateway.cli import consent, context, moments, output
+from gateway.cli import consent, context, moments, output, paging
 from keys.approval_records import Approval
 
 COLUMNS: Final = ("id", "action", "subject", "environment", "state", "requested_by", "reason", "expires_at")
@@ -25,16 +25,12 @@ def list_(everything: bool, as_json: bool) -> None:
     """Show what can still be decided or used, newest first."""
 
     async def gather(ops: operations.Operations, by: operations.Operator) -> list[Approval]:
-        found: list[Approval] = []
-        after: str | None = None
-        while True:
-            page = await ops.approvals.find_page(
+        return await paging.gather(
+            lambda after: ops.approvals.find_page(
                 by, state=None if everything else "open", after=after, limit=PAGE
-            )
-            found.extend(page.approvals)
-            if page.after is None:
-                return found
-            after = page.after
+            ),
+            lambda page: page.approvals,
+        )
 
     views = [view(approval) for approval in context.operate(gather)]
     if as_json:

@@ -3,7 +3,7 @@
 Invariant: a new secret is printed once, by `create`; no other command has it to print.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -19,8 +19,10 @@ from gateway.cli import (
     jwk_files,
     moments,
     output,
+    paging,
     registration_commands,
     spreading,
+    verbs,
 )
 from keys import client_requests, public_jwks
 from keys.client_records import Authentication, ClientChange, ClientRequest, CreatedClient, OAuthClient
@@ -103,16 +105,12 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
     """Show clients, oldest first."""
 
     async def gather(ops: operations.Operations, by: operations.Operator) -> list[OAuthClient]:
-        found: list[OAuthClient] = []
-        after: str | None = None
-        while True:
-            page = await ops.clients.find_page(
+        return await paging.gather(
+            lambda after: ops.clients.find_page(
                 by, partner=partner, environment=environment, after=after, limit=PAGE
-            )
-            found.extend(page.clients)
-            if page.after is None:
-                return found
-            after = page.after
+            ),
+            lambda page: page.clients,
+        )
 
     now_ms = clocks.wall_ms()
     views = [view(client, now_ms) for client in context.operate(gather)]
@@ -129,30 +127,6 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
 def show(client_id: str, as_json: bool) -> None:
     """Show one client, and the versions of its keys or its secret."""
     _print(context.operate(lambda ops, by: ops.clients.get(by, client_id)), as_json=as_json)
-
-
-def _change(name: str, summary: str) -> None:
-    """The three changes differ in the verb alone."""
-
-    @clients.command(name, help=summary)
-    @click.argument("client_id", metavar="ID")
-    @click.option("--json", "as_json", is_flag=True)
-    @consent.with_consent
-    @context.with_config
-    def change(client_id: str, as_json: bool) -> None:
-        reason = consent.reason()
-
-        def apply(ops: operations.Operations, by: operations.Operator) -> Awaitable[OAuthClient]:
-            done: Awaitable[OAuthClient] = getattr(ops.clients, name)(by, client_id, reason=reason)
-            return done
-
-        client, seen = spreading.operate(apply)
-        _print(client, seen, as_json=as_json)
-
-
-_change("revoke", "Refuse a client for good.")
-_change("freeze", "Refuse a client until it is unfrozen.")
-_change("unfreeze", "Let a frozen client work again.")
 
 
 def _print_created(created: CreatedClient, *, as_json: bool) -> None:
@@ -236,3 +210,11 @@ def _view_version(version: SecretVersion) -> dict[str, Any]:
         "last_used_source": version.last_used_source,
         "use_count": version.use_count,
     }
+
+
+for _name, _summary in (
+    ("revoke", "Refuse a client for good."),
+    ("freeze", "Refuse a client until it is unfrozen."),
+    ("unfreeze", "Let a frozen client work again."),
+):
+    verbs.add(clients, _name, _summary, argument="ID", of=lambda ops: ops.clients, show=_print)

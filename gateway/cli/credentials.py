@@ -33,34 +33,11 @@ class DemoKey(msgspec.Struct, frozen=True, omit_defaults=True):
     private_key_hex: str | None = None
 
 
-class DemoClient(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An OAuth client, and what authenticates it. `scope`: all that it can have."""
-
-    client_id: str
-    auth: str
-    environment: str
-    partner: str
-    scope: str
-    private_jwk: dict[str, str] | None = None
-    client_secret: str | None = None
-    redirect_uris: tuple[str, ...] = ()
-
-
-class DemoOperator(msgspec.Struct, frozen=True, omit_defaults=True):
-    email: str
-    password: str
-    totp_secret: str
-    roles: tuple[str, ...]
-    partner: str | None = None
-
-
 class Credentials(msgspec.Struct, frozen=True):
-    """The shape of `demo.json`. Unknown members are left alone: other features keep theirs there."""
+    """What signing takes of a file such as `demo.json`; whatever else stands there is left alone."""
 
     base_url: str
     keys: tuple[DemoKey, ...] = ()
-    oauth_clients: tuple[DemoClient, ...] = ()
-    operators: tuple[DemoOperator, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from gateway import clocks, composition, pools, settings
-from gateway.cli import context, failures, output
+from gateway.cli import context, failures, output, paging
 from keys import identities
 from storage import migrate, redis
 
@@ -158,14 +158,10 @@ async def _check_second_person(configured: settings.Settings) -> str:
 
 async def _find_unsigned(store: composition.Store) -> list[str]:
     """Approvals that can be used, and rest on nothing but an account."""
-    found: list[str] = []
-    after: str | None = None
-    while True:
-        page = await store.approvals.find_page(state="approved", after=after)
-        found += [each.id for each in page.approvals if identities.is_shell(each.decided_by or "")]
-        if page.after is None:
-            return found
-        after = page.after
+    approved = await paging.gather(
+        lambda after: store.approvals.find_page(state="approved", after=after), lambda page: page.approvals
+    )
+    return [each.id for each in approved if identities.is_shell(each.decided_by or "")]
 
 
 async def _check_single_worker(configured: settings.Settings) -> str:

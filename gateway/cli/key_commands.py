@@ -9,7 +9,7 @@ import click
 from msgspec import UNSET, UnsetType
 
 from gateway import clocks, operations, spread
-from gateway.cli import consent, context, moments, output, spreading
+from gateway.cli import consent, context, moments, output, paging, spreading, verbs
 from keys.environment import ENVIRONMENTS
 from keys.records import Algorithm, ApiKey, CreatedKey, KeyChange, KeyRequest, SecretVersion
 
@@ -138,16 +138,12 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
     """Show keys, oldest first."""
 
     async def gather(ops: operations.Operations, by: operations.Operator) -> list[ApiKey]:
-        found: list[ApiKey] = []
-        after: str | None = None
-        while True:
-            page = await ops.keys.find_page(
+        return await paging.gather(
+            lambda after: ops.keys.find_page(
                 by, partner=partner, environment=environment, after=after, limit=PAGE
-            )
-            found.extend(page.keys)
-            if page.after is None:
-                return found
-            after = page.after
+            ),
+            lambda page: page.keys,
+        )
 
     now_ms = clocks.wall_ms()
     views = [view(key, now_ms) for key in context.operate(gather)]
@@ -164,29 +160,6 @@ def list_(partner: str | None, environment: str | None, as_json: bool) -> None:
 def show(key_id: str, as_json: bool) -> None:
     """Show one key and its secret versions."""
     _print(context.operate(lambda ops, by: ops.keys.get(by, key_id)), as_json=as_json)
-
-
-def _change(name: str, summary: str) -> None:
-    """The three changes differ in the verb alone."""
-
-    @keys.command(name, help=summary)
-    @click.argument("key_id", metavar="ID")
-    @click.option("--json", "as_json", is_flag=True)
-    @consent.with_consent
-    @context.with_config
-    def change(key_id: str, as_json: bool) -> None:
-        reason = consent.reason()
-
-        def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
-            return getattr(ops.keys, name)(by, key_id, reason=reason)
-
-        key, seen = spreading.operate(apply)
-        _print(key, seen, as_json=as_json)
-
-
-_change("revoke", "Refuse a key for good.")
-_change("freeze", "Refuse a key until it is unfrozen.")
-_change("unfreeze", "Let a frozen key work again.")
 
 
 def _print_created(created: CreatedKey, *, as_json: bool) -> None:
@@ -250,3 +223,11 @@ def _view_version(version: SecretVersion) -> dict[str, Any]:
         "last_used_source": version.last_used_source,
         "use_count": version.use_count,
     }
+
+
+for _name, _summary in (
+    ("revoke", "Refuse a key for good."),
+    ("freeze", "Refuse a key until it is unfrozen."),
+    ("unfreeze", "Let a frozen key work again."),
+):
+    verbs.add(keys, _name, _summary, argument="ID", of=lambda ops: ops.keys, show=_print)

@@ -5,8 +5,8 @@ from typing import Any, Final
 import click
 from msgspec import UNSET
 
-from gateway import operations, spread
-from gateway.cli import consent, context, moments, output, spreading
+from gateway import spread
+from gateway.cli import consent, context, moments, output, spreading, verbs
 from keys.records import Partner, PartnerChange
 
 COLUMNS: Final = ("id", "name", "tier", "status", "created_at")
@@ -69,28 +69,6 @@ def show(partner_id: str, as_json: bool) -> None:
     _print(context.operate(lambda ops, by: ops.partners.get(by, partner_id)), as_json=as_json)
 
 
-def _change(name: str, summary: str) -> None:
-    """The two changes differ in the verb alone."""
-
-    @partners.command(name, help=summary)
-    @click.argument("partner_id", metavar="ID")
-    @click.option("--json", "as_json", is_flag=True)
-    @consent.with_consent
-    @context.with_config
-    def change(partner_id: str, as_json: bool) -> None:
-        reason = consent.reason()
-
-        def apply(ops: operations.Operations, by: operations.Operator) -> Any:  # noqa: ANN401  one of their coroutines
-            return getattr(ops.partners, name)(by, partner_id, reason=reason)
-
-        partner, seen = spreading.operate(apply)
-        _print(partner, seen, as_json=as_json)
-
-
-_change("freeze", "Refuse every request of a partner until it is unfrozen.")
-_change("unfreeze", "Let a frozen partner's keys work again.")
-
-
 def _print(partner: Partner, seen: spread.Spread | None = None, *, as_json: bool) -> None:
     if as_json:
         output.print_json(view(partner) | spreading.view(seen))
@@ -109,3 +87,10 @@ def view(partner: Partner) -> dict[str, Any]:
         "frozen_reason": partner.frozen_reason,
         "created_at": moments.show(partner.created_at),
     }
+
+
+for _name, _summary in (
+    ("freeze", "Refuse every request of a partner until it is unfrozen."),
+    ("unfreeze", "Let a frozen partner's keys work again."),
+):
+    verbs.add(partners, _name, _summary, argument="ID", of=lambda ops: ops.partners, show=_print)

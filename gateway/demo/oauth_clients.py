@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.cli.credentials import DemoClient
+from gateway.demo.contents import DemoClient
 from keys import refusals
 from keys.changes import Author
 from keys.client_records import ClientRequest, GrantType

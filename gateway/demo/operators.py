@@ -18,7 +18,7 @@ from auth.people.accounts import Invitation
 from auth.people.failures import UnknownAccount
 from auth.people.hashing import PARAMETERS, Parameters, PasswordHashes
 from auth.people.records import Account, Step
-from gateway.cli.credentials import DemoOperator
+from gateway.demo.contents import DemoOperator
 from gateway.people import People, StoredPeople
 from keys.changes import Author, Clock
 from keys.secret import SecretBytes
@@ -38,6 +38,8 @@ class WantedOperator(msgspec.Struct, frozen=True):
 WANTED: Final = (
     WantedOperator("security@demo.example", "Security Officer", ("security-officer",), None),
     WantedOperator("partner@acme.example", "Acme's Administrator", ("partner-admin",), "acme"),
+    # Whoever keeps keys does not trade, so it is somebody else who can allow an app to.
+    WantedOperator("trader@acme.example", "Acme's Trader", ("trader",), "acme"),
 )
 
 

@@ -21,8 +21,8 @@ from typing import Final
 import msgspec
 
 from gateway import clocks, composition, initialise, settings
-from gateway.cli.credentials import Credentials, DemoOperator
 from gateway.demo import children, example, operators, seed, welcome
+from gateway.demo.contents import Contents, DemoOperator
 
 HOST: Final = "127.0.0.1"
 PREFERRED_PORTS: Final = {"paper": 8081, "live": 8082}
@@ -81,7 +81,7 @@ async def _until_either(*tasks: asyncio.Task[object]) -> None:
         watching.result()
 
 
-async def _prepare(demo: _Demo) -> Credentials:
+async def _prepare(demo: _Demo) -> Contents:
     await initialise.initialise(demo.settings, clocks.wall_ms, secrets.token_bytes, author=seed.AUTHOR)
     async with composition.opened_store(demo.settings, clocks.wall_ms) as store:
         file = demo.state_dir / seed.FILE_NAME
@@ -109,7 +109,7 @@ async def _start(demo: _Demo, listeners: dict[str, socket.socket], started: chil
     await started.start("gateway", command, log=demo.state_dir / welcome.REQUEST_LOG)
 
 
-async def _announce(demo: _Demo, credentials: Credentials) -> None:
+async def _announce(demo: _Demo, credentials: Contents) -> None:
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             while not await asyncio.to_thread(_is_ready, demo.ports.gateway):  # noqa: ASYNC110  another process

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from gateway.cli.credentials import Credentials, DemoKey, DemoOperator
+from gateway.cli.credentials import DemoKey
 from gateway.demo import oauth_clients, private_file
+from gateway.demo.contents import Contents, DemoOperator
 from keys import refusals
 from keys.changes import Author
 from keys.custody import Custody
@@ -62,7 +63,7 @@ async def seed(  # noqa: PLR0913  whose custody it is made in, and where it is t
     entropy: Callable[[int], bytes],
     *,
     people: SeedPeople | None = None,
-) -> Credentials:
+) -> Contents:
     """Make what is missing, and write the file."""
     existing = {partner.id for partner in await custody.list_partners()}
     for partner_id, name in PARTNERS:
@@ -72,16 +73,16 @@ async def seed(  # noqa: PLR0913  whose custody it is made in, and where it is t
     keys = tuple([await _find_or_create(custody, wanted, known.keys, entropy) for wanted in WANTED])
     made = await oauth_clients.seed(clients, known.oauth_clients, entropy, AUTHOR)
     operators = known.operators if people is None else await people(known.operators)
-    credentials = Credentials(base_url=base_url, keys=keys, oauth_clients=made, operators=operators)
+    credentials = Contents(base_url=base_url, keys=keys, oauth_clients=made, operators=operators)
     private_file.write(file, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
     return credentials
 
 
-def _read_known(file: Path) -> Credentials:
+def _read_known(file: Path) -> Contents:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Credentials)
+        return msgspec.json.decode(file.read_bytes(), type=Contents)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return Credentials(base_url="")  # nothing there to be used again: every key gets a successor
+        return Contents(base_url="")  # nothing there to be used again: every key gets a successor
 
 
 async def _find_or_create(

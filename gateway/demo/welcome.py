@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.cli.credentials import DEMO_FILE, Credentials, DemoClient, DemoKey
+from gateway.cli.credentials import DEMO_FILE, DemoKey
 from gateway.demo import example, seed
+from gateway.demo.contents import Contents, DemoClient
 
 TARGET: Final = "/paper/v1/orders"
 REQUEST_LOG: Final = "requests.log"
@@ -19,7 +20,7 @@ class Places(msgspec.Struct, frozen=True):
     ports: example.Ports
 
 
-def welcome(places: Places, credentials: Credentials) -> str:
+def welcome(places: Places, credentials: Contents) -> str:
     state, ports, key = places.state_dir, places.ports, credentials.keys[0]
     return f"""
 Portreeve is ready.
@@ -27,6 +28,7 @@ Portreeve is ready.
   gateway        {credentials.base_url}     ready? {credentials.base_url}/health/ready
   paper trading  {credentials.base_url}/paper/v1/…     upstream on port {ports.paper}
   live trading   {credentials.base_url}/live/v1/…      upstream on port {ports.live}
+  people         {credentials.base_url}/oauth/account     who and with what stands beside the keys
   configuration  {state / example.CONFIG_NAME}, {state / example.POLICIES_NAME}
   keys           {state / seed.FILE_NAME}
   request log    {state / REQUEST_LOG}
@@ -65,7 +67,7 @@ def snippet(base_url: str, key: DemoKey) -> str:
 )"""
 
 
-def _token_part(credentials: Credentials) -> str:
+def _token_part(credentials: Contents) -> str:
     by_secret = next((client for client in credentials.oauth_clients if client.client_secret), None)
     if by_secret is None:
         return ""

@@ -33,6 +33,13 @@ class VersionWaits(refusals.Conflict):
         )
 
 
+class MoreForItself(Exception):
+    """A client that leads itself asks for more than it was left: what was taken from it would be taken in vain."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(f"{client_id} may not give itself more to do")
+
+
 class TradingRefused(refusals.InvalidRequest):
     field = "exceptions"
 
@@ -93,15 +100,25 @@ class ClientOperations:
         return await self._clients.create(asked, author=author)
 
     async def change(
-        self, by: Operator, client_id: str, asked: ClientChange, *, reason: str | None = None
+        self,
+        by: Operator,
+        client_id: str,
+        asked: ClientChange,
+        *,
+        of_itself: bool = False,
+        reason: str | None = None,
     ) -> OAuthClient:
+        """`of_itself`: by the client, and by nobody who could hand out anything."""
         seen = await self._get_own(by, client_id)
         if seen.revoked_at is not None:
             raise oauth_client_rows.ClientAlreadyRevoked(client_id)
         after = self._clients.check_change(seen, asked)
         self._get_grantable(after)
         widened = changing.find_client_widenings(seen, after)
-        if not _HANDING_OUT.isdisjoint(widened) and rotation.find_pending(seen.versions) is not None:
+        hands_out = not _HANDING_OUT.isdisjoint(widened)
+        if hands_out and of_itself:
+            raise MoreForItself(client_id)
+        if hands_out and rotation.find_pending(seen.versions) is not None:
             raise VersionWaits(client_id)
         change = {**changing.describe(seen, after), "widened": list(widened)}
         action = "client.widen" if widened else "client.change"
@@ -118,18 +135,12 @@ class ClientOperations:
         limit: int = 100,
     ) -> ClientPage:
         by.require(control.CLIENTS_READ)
-        if partner is not None:
-            by.require_reach(partner)
-        elif not by.reaches_all:
-            if by.partner is None:
-                # They reach nobody; to list no partner's would be to list everybody's.
-                return ClientPage(clients=(), after=None)
-            partner = by.partner
+        narrowed = by.narrow(partner)
         if after is not None:
             # Where a page begins tells whether that client is there, so it has to be one that they may see.
             await self._get_reached(by, after)
         return await self._clients.find_page(
-            partner=partner, environment=environment, after=after, limit=limit
+            partner=narrowed, environment=environment, after=after, limit=limit
         )
 
     async def get(self, by: Operator, client_id: str) -> OAuthClient:
@@ -143,7 +154,7 @@ class ClientOperations:
     async def freeze(self, by: Operator, client_id: str, *, reason: str | None = None) -> OAuthClient:
         client = await self._get_own(by, client_id, control.FREEZE)
         author = await self._pass(by, "client.freeze", client, reason)
-        return await self._clients.freeze(client_id, within=_within(by), author=author)
+        return await self._clients.freeze(client_id, within=by.within, author=author)
 
     async def unfreeze(self, by: Operator, client_id: str, *, reason: str | None = None) -> OAuthClient:
         client = await self._get_own(by, client_id, control.UNFREEZE)
@@ -152,9 +163,9 @@ class ClientOperations:
         if client.frozen_at is None:
             # Nobody is asked to approve what could not be done.
             raise oauth_client_rows.ClientNotFrozen(client_id)
-        await self._clients.require_thawable(client_id, within=_within(by))
+        await self._clients.require_thawable(client_id, within=by.within)
         author = await self._pass(by, "client.unfreeze", client, reason)
-        return await self._clients.unfreeze(client_id, within=_within(by), author=author)
+        return await self._clients.unfreeze(client_id, within=by.within, author=author)
 
     async def _pass(
         self,
@@ -193,11 +204,6 @@ class ClientOperations:
 
     def _get_grantable(self, asked: ClientRequest | OAuthClient) -> frozenset[str]:
         return get_grantable(self._policies, asked)
-
-
-def _within(by: Operator) -> str | None:
-    """The partner that is all they reach."""
-    return None if by.reaches_all else by.partner
 
 
 def _describe(asked: ClientRequest) -> dict[str, Any]:

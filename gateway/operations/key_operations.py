@@ -84,18 +84,12 @@ class KeyOperations:
         limit: int = 100,
     ) -> KeyPage:
         by.require(control.KEYS_READ)
-        if partner is not None:
-            by.require_reach(partner)
-        elif not by.reaches_all:
-            if by.partner is None:
-                # They reach nobody; to list no partner's would be to list everybody's.
-                return KeyPage(keys=(), after=None)
-            partner = by.partner
+        narrowed = by.narrow(partner)
         if after is not None:
             # Where a page begins tells whether that key is there, so it has to be one that they may see.
             await self._get_reached(by, after)
         return await self._custody.list_keys(
-            partner=partner, environment=environment, after=after, limit=limit
+            partner=narrowed, environment=environment, after=after, limit=limit
         )
 
     async def get(self, by: Operator, key_id: str) -> ApiKey:
@@ -110,7 +104,7 @@ class KeyOperations:
     async def freeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.FREEZE)
         author = await self._pass(by, "key.freeze", await self._get_own(by, key_id), reason)
-        return await self._custody.freeze_key(key_id, within=_within(by), author=author)
+        return await self._custody.freeze_key(key_id, within=by.within, author=author)
 
     async def unfreeze(self, by: Operator, key_id: str, *, reason: str | None = None) -> ApiKey:
         by.require(control.UNFREEZE)
@@ -120,9 +114,9 @@ class KeyOperations:
         if key.frozen_at is None:
             # Nobody is asked to approve what could not be done.
             raise api_keys.KeyNotFrozen(key_id)
-        await self._custody.require_thawable(key_id, within=_within(by))
+        await self._custody.require_thawable(key_id, within=by.within)
         author = await self._pass(by, "key.unfreeze", key, reason)
-        return await self._custody.unfreeze_key(key_id, within=_within(by), author=author)
+        return await self._custody.unfreeze_key(key_id, within=by.within, author=author)
 
     async def _pass(
         self,
@@ -169,11 +163,6 @@ class KeyOperations:
             if permission.startswith(control.SCOPE) and permission not in by.permissions:
                 raise PermissionMissing(permission)
         return granted
-
-
-def _within(by: Operator) -> str | None:
-    """The partner that is all they reach."""
-    return None if by.reaches_all else by.partner
 
 
 def _describe(asked: KeyRequest) -> dict[str, Any]:

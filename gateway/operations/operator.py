@@ -7,6 +7,7 @@ Paper and live stay apart here too: an operator acts only in their own environme
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,10 @@ class RoleMissing(Exception):
     def __init__(self, roles: tuple[str, ...]) -> None:
         super().__init__(f"only somebody with one of the roles {', '.join(roles)} decides this")
         self.roles = roles
+
+
+# No partner has this id: what is asked for it is asked for nobody.
+_NOBODY: Final = ""
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +87,18 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     def require_reach(self, partner: str) -> None:
         if not self.reaches(partner):
             raise partners.UnknownPartner(partner)
+
+    @property
+    def within(self) -> str | None:
+        """The partner that is all they reach; None for those who reach all."""
+        return None if self.reaches_all else self.partner or _NOBODY
+
+    def narrow(self, partner: str | None) -> str | None:
+        """The partner whose things they see, having asked for this one's or for all; None for everybody's."""
+        if partner is None:
+            return self.within
+        self.require_reach(partner)
+        return partner
 
     def has_role(self, roles: Collection[str]) -> bool:
         return self.every_role or not self.roles.isdisjoint(roles)

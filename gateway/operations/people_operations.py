@@ -53,13 +53,7 @@ class PeopleOperations:
 
     async def find_all(self, by: Operator, *, partner: str | None = None) -> tuple[Account, ...]:
         by.require(control.PEOPLE_READ)
-        if partner is not None:
-            by.require_reach(partner)
-        elif not by.reaches_all:
-            if by.partner is None:
-                return ()
-            partner = by.partner
-        return await self._accounts.list_all(partner)
+        return await self._accounts.list_all(by.narrow(partner))
 
     async def get(self, by: Operator, named: str) -> Account:
         by.require(control.PEOPLE_READ)

@@ -2,7 +2,8 @@
 
 Invariant: whoever makes a registration token passes the gate for all clients that come by it, with all that these may
 be granted; after that nobody is asked about each. A client that leads itself passes the gate like every operator: what
-the rules want a second person for, it does not do to itself.
+the rules want a second person for, it does not do to itself. What it may do it only narrows: what an operator has taken
+from it stays taken, and whoever wants more registers another one.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class RegistrationOperations:
         """`public_key`: what its key is to be; another one than it is follows it with an overlap."""
         by = _itself(seen, source, request_id)
         try:
-            changed = await self._clients.change(by, seen.id, asked)
+            changed = await self._clients.change(by, seen.id, asked, of_itself=True)
         except NothingToChange:
             changed = seen
         if public_key is None or _has(changed, public_key):

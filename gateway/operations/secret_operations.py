@@ -95,9 +95,7 @@ class SecretOperations:
         after: str | None = None,
         limit: int = LONGEST_PAGE,
     ) -> SecretPage:
-        reached = await self._find_reached(by, wanted, after)
-        if reached is None:
-            return SecretPage(secrets=(), after=None)
+        reached = await self._narrow(by, wanted, after)
         return await self._pages.find_page(reached, after=after, limit=limit)
 
     async def get(self, by: Operator, secret_id: str) -> HeldSecret:
@@ -114,9 +112,7 @@ class SecretOperations:
         limit: int = LONGEST_PAGE,
     ) -> PlannedPage:
         """What would happen by itself, and to whom. What is no row of ours (see `_plan_others`) comes with the last."""
-        reached = await self._find_reached(by, wanted, after)
-        if reached is None:
-            return PlannedPage(actions=(), after=None)
+        reached = await self._narrow(by, wanted, after)
         page = await self._pages.plan_page(reached, until_ms, after=after, limit=limit)
         if page.after is not None:
             return page
@@ -203,18 +199,13 @@ class SecretOperations:
 
     # What they have in common -----------------------------------------------------------------------------
 
-    async def _find_reached(self, by: Operator, wanted: Wanted, after: str | None) -> Wanted | None:
-        """What of it they reach; None where that is nothing."""
+    async def _narrow(self, by: Operator, wanted: Wanted, after: str | None) -> Wanted:
+        """What of it they reach."""
         by.require(control.SECRETS_READ)
         if after is not None:
             # Where a page begins tells whether that secret is there, so it has to be one that they may see.
             await self._get_reached(by, after)
-        if wanted.partner is not None:
-            by.require_reach(wanted.partner)
-            return wanted
-        if by.reaches_all:
-            return wanted
-        return None if by.partner is None else msgspec.structs.replace(wanted, partner=by.partner)
+        return msgspec.structs.replace(wanted, partner=by.narrow(wanted.partner))
 
     async def _plan_others(self, until_ms: int, wanted: Wanted) -> list[Action]:
         """Of what is not kept by `Rotations`: few, and all of it is read."""

@@ -115,7 +115,11 @@ class Authenticate:
             raise credential.MissingCredentials
         _require_one_way(routed, presented)
         facts = bearer.Facts(
-            arrival.method, admitted.target.path, arrival.at_ms, partial(_find_certificate, admitted)
+            arrival.method,
+            admitted.target.path,
+            arrival.at_ms,
+            partial(_find_certificate, admitted),
+            routed.route.host,
         )
         caller = self._tokens.verify(presented, facts)
         arrival.trace.credential, arrival.trace.partner = caller.key.id, caller.key.partner

@@ -40,10 +40,13 @@ class Authorize:
         policies: Policies,
         staleness_bound_ms: int,
         age_ms: Callable[[], int],
+        client_age_ms: Callable[[], int],
         frozen: ServedFreezes,
     ) -> None:
         self._bound = staleness_bound_ms
         self._age = age_ms
+        # What a token rests on is read by others than the keys, and may be older.
+        self._client_age = client_age_ms
         self._frozen = frozen
         self._find_grant = Grants(policies).find
 
@@ -60,7 +63,8 @@ class Authorize:
         return Authorized(authenticated, grant)
 
     def _require_allowed(self, case: Case, source: Address, caller: VerifiedKey | VerifiedToken) -> None:
-        decision = case.decide(RequestFacts(source, self._age(), self._bound))
+        age_ms = self._age() if type(caller) is VerifiedKey else self._client_age()
+        decision = case.decide(RequestFacts(source, age_ms, self._bound))
         if not decision.allowed:
             raise refusal_of(decision.reasons[0], caller)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 Table = dict[str, Any]
 
+ISSUER = "https://gateway.test"
 PLENTY = {"rate": 100_000, "per": "1s", "burst": 100_000}
 ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -38,7 +39,7 @@ def policies() -> Table:
 def settings(*, paper: str, live: str, dead: str, storage: str, redis: str | None) -> Table:
     """One gateway over these upstream and store URLs; every test route leads to the paper upstream."""
     document: Table = {
-        "service": {"issuer": "https://gateway.test", "docs_base": "https://gateway.test/docs"},
+        "service": {"issuer": ISSUER, "docs_base": f"{ISSUER}/docs"},
         "server": {"header_timeout_ms": 2000, "body_timeout_ms": 3000, "drain_ms": 0},
         "storage": {"url": storage},
         "kms": {"backend": "local", "master_key": "file:master.key"},

@@ -46,7 +46,7 @@ async def answer(request: AnyRequest, ask: Ask, *, status: int = 200) -> Respons
 
 
 async def read(request: AnyRequest, gateway: Gateway) -> TokenRequest:
-    if gateway.key_age_ms() > gateway.settings.keys.staleness_bound_ms:
+    if gateway.client_age_ms() > gateway.settings.keys.staleness_bound_ms:
         # What was revoked meanwhile is not known here.
         raise errors.unavailable("key_store_stale")
     headers, scope = request.headers, request.scope

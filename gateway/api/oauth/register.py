@@ -1,8 +1,9 @@
 """`/oauth/register`: clients that register themselves (RFC 7591) and lead themselves (RFC 7592).
 
 Served only where `[oauth] registration` says so. Invariant: nobody registers without a token that an operator has made,
-and nobody looks at a client, or changes it, without that client's own. Which of all reasons there are to refuse one is
-told nobody; a client that is not there and one of somebody else's are one answer.
+and nobody looks at a client, or changes it, without that client's own. How often a source asks is counted before the
+store is asked, with all else that it asks the authorization server: what a client changes, all nodes follow. Which of
+all reasons there are to refuse one is told nobody; a client that is not there and one of others are one answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from litestar.exceptions import HTTPException
 from auth.oauth import errors, metadata
 from gateway.api.oauth import client_metadata, endpoint
 from gateway.operations import ApprovalNeeded, PermissionMissing
+from gateway.operations.client_operations import MoreForItself
 from gateway.runtime import Gateway
+from gateway.sources import parse_source
 from keys import kms, refusals
 from keys.client_records import OAuthClient
 from keys.client_registration import RegistrationRefused
@@ -121,6 +124,8 @@ async def _answer(request: endpoint.AnyRequest, ask: Ask, status: int) -> Respon
     try:
         if request.scope["query_string"]:
             raise errors.invalid_request("Nothing is taken in the address.")
+        network = parse_source(endpoint.trace_of(request).source).network
+        gateway.authorization_server.clients.charge(network, request.path_params.get("client_id", PATH))
         told = await _asked(gateway, _presented(request), ask)
     except errors.OAuthError as refused:
         return endpoint.refuse(request, refused)
@@ -140,6 +145,9 @@ async def _asked(gateway: Gateway, presented: Secret, ask: Ask) -> dict[str, Any
         raise client_metadata.invalid("The scope holds what this client could not have.") from None
     except (ApprovalNeeded, PermissionMissing):
         description = "A second person has to agree to this: ask those who run this gateway."
+        raise errors.OAuthError("access_denied", description, status=_FORBIDDEN) from None
+    except MoreForItself:
+        description = "A client gives itself no scope and no grant type that it does not have."
         raise errors.OAuthError("access_denied", description, status=_FORBIDDEN) from None
     except refusals.Conflict:
         raise errors.OAuthError(

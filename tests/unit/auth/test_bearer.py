@@ -296,7 +296,7 @@ def test_a_token_bound_to_a_certificate_needs_it(world: World) -> None:
         ({"htm": "POST"}, "proof_wrong_method"),
         ({"htu": f"{ISSUER}/b"}, "proof_wrong_uri"),
         ({"htu": "https://other.example/a"}, "proof_wrong_uri"),
-        ({"htu": f"{ISSUER}/a?b=c"}, "proof_wrong_uri"),
+        ({"htu": f"{ISSUER}/a/?b=c"}, "proof_wrong_uri"),
         ({"ath": jws.hashed("another token")}, "proof_wrong_token"),
         ({"ath": None}, "proof_bad_claims"),
         ({"jti": None}, "proof_bad_claims"),
@@ -391,3 +391,15 @@ def test_neither_failures_nor_values_show_a_token(world: World) -> None:
     assert token not in repr(caught.value) + str(caught.value) + repr(shown)
     assert caught.value.__suppress_context__
     assert hashlib.sha256(token.encode()).hexdigest() not in repr(caught.value)
+
+
+def test_a_proof_is_for_the_host_that_alone_serves_a_route() -> None:
+    """The same path may be something else at another of our hosts. A host that is no origin is one inside."""
+    world = World(origins=(ISSUER, "https://desk.example", "https://desk.example:8443"))
+    token = world.token()
+    for htu in ("https://desk.example/a", "https://desk.example:8443/a"):
+        world.verify(world.present(token, htu=htu), host="Desk.example")
+        assert refused(world, world.present(token, htu=htu), host="gateway.example") == "proof_wrong_uri"
+    assert refused(world, world.present(token), host="desk.example") == "proof_wrong_uri"
+    world.verify(world.present(token), host="inside.example")
+    world.verify(world.present(token, htu="https://desk.example/a"))

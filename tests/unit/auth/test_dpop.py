@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth import dpop, jose
 from keys.secret import SecretBytes
@@ -246,3 +247,21 @@ def test_a_key_of_a_weak_curve_is_refused() -> None:
     with pytest.raises(dpop.InvalidProof) as caught:
         check(proof)
     assert caught.value.reason == "bad_key"
+
+
+def test_a_key_is_read_once_for_whoever_holds_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head comes with every request. What comes without a token is strangers', and nothing of it is kept."""
+    unhurried, read = jose.parse_public_jwk, []
+
+    def counted(jwk: dict[str, Any]) -> jose.VerificationKey:
+        read.append(jwk)
+        return unhurried(jwk)
+
+    monkeypatch.setattr(jose, "parse_public_jwk", counted)
+    key = ec.generate_private_key(ec.SECP256R1())
+    for number in range(3):
+        check(written.proof(key, **claims(jti=f"j{number}")))
+    assert len(read) == 1
+    for number in range(3):
+        check(written.proof(key, **claims(jti=f"k{number}")), access_token=None)
+    assert len(read) == 4

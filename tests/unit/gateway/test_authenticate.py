@@ -20,7 +20,7 @@ from gateway.stages.authenticate import EMPTY_SHA256, Authenticate, Authenticate
 from gateway.stages.match_route import Routed
 from keys.served import ServedKey
 from tests.support import served_keys
-from tests.support.access_tokens import CLIENT_ID, World
+from tests.support.access_tokens import CLIENT_ID, ISSUER, World
 from tests.support.stage_values import PUBLIC, READ, admitted
 
 NOW = 1_763_596_800_123
@@ -44,12 +44,12 @@ def signed(body: bytes = b"", at_ms: int = NOW) -> list[Header]:
 class Stage:
     """The stage with one key, a clock to set, and a body that says when it was read."""
 
-    def __init__(self, key: ServedKey | None = None) -> None:
+    def __init__(self, key: ServedKey | None = None, **rules: object) -> None:
         key = key or served_keys.make_hmac_key()
         authenticator = signature.SignatureAuthenticator({key.id: key}.get, entropy=bytes)
         self.now_ms = NOW
         self.read = 0
-        self.world = World()
+        self.world = World(**rules)
         self.stage = Authenticate(
             authenticator, self.world.authenticator, freshness.FreshnessRules(), lambda: self.now_ms
         )
@@ -145,6 +145,17 @@ def bearing(stage: Stage, method: str = "GET") -> list[Header]:
     token = stage.world.token(iat=NOW // 1000, exp=NOW // 1000 + 300)
     shown = stage.world.present(token, htm=method, iat=NOW // 1000)
     return [(b"authorization", b"DPoP " + shown.access_token), (b"dpop", shown.proof or b"")]
+
+
+async def test_a_proof_for_another_host_opens_no_route_of_this_one() -> None:
+    """The route says which, and no header does."""
+    stage = Stage(origins=(ISSUER, "https://desk.example"))
+    here, there = (
+        msgspec.structs.replace(WITH_BODY, host=host) for host in ("gateway.example", "desk.example")
+    )
+    assert stage.stage.without_body(stage.routed(*bearing(stage), route=here)).caller is not None
+    with pytest.raises(InvalidToken, match="proof_wrong_uri"):
+        stage.stage.without_body(stage.routed(*bearing(stage), route=there))
 
 
 async def test_a_token_authenticates_in_place_of_a_signature() -> None:

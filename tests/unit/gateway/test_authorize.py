@@ -18,6 +18,7 @@ from keys import freezes
 from keys.secret import HmacKey
 from policies import document
 from policies.decision import Reason
+from tests.support.access_tokens import World
 from tests.support.served_keys import make_hmac_key, make_hmac_version
 from tests.support.stage_values import PUBLIC, READ, admitted
 
@@ -43,8 +44,13 @@ def authenticated(route: routes.Route, role: str) -> Authenticated:
     return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
 
 
-def authorize(age_ms: int = 0, frozen: freezes.ServedFreezes | None = None) -> Authorize:
-    return Authorize(POLICIES, 1_000, lambda: age_ms, frozen or freezes.ServedFreezes())
+def authorize(
+    age_ms: int = 0, frozen: freezes.ServedFreezes | None = None, client_age_ms: int | None = None
+) -> Authorize:
+    clients_age_ms = age_ms if client_age_ms is None else client_age_ms
+    return Authorize(
+        POLICIES, 1_000, lambda: age_ms, lambda: clients_age_ms, frozen or freezes.ServedFreezes()
+    )
 
 
 def freeze(kind: freezes.Kind, name: str) -> freezes.Freeze:
@@ -76,6 +82,16 @@ def test_a_stale_view_of_the_keys_refuses_trading_and_serves_reads() -> None:
     stage = authorize(age_ms=1_001)
     assert refused(stage, authenticated(WRITE, "trader")) == "key_store_stale"
     assert stage(authenticated(READ, "trader")).principal is not None
+
+
+def test_a_stale_view_of_the_clients_refuses_trading_to_tokens_alone() -> None:
+    """What ended a client or a token may be unknown by then, while keys are known as ever."""
+    stage, world = authorize(client_age_ms=1_001), World()
+    caller = world.verify(world.present(world.token(scope="orders:read orders:write")))
+    by_token = msgspec.structs.replace(authenticated(WRITE, "trader"), caller=caller)
+    assert refused(stage, by_token) == "key_store_stale"
+    assert stage(msgspec.structs.replace(by_token, routed=Routed(admitted(), READ))).principal is not None
+    assert stage(authenticated(WRITE, "trader")).principal is not None
 
 
 @pytest.mark.parametrize(

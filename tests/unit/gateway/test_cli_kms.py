@@ -53,7 +53,8 @@ def test_status_names_every_data_key(store: Run) -> None:
     assert {name: (one["epoch"], one["state"], one["secrets"]) for name, one in shown.items()} == {
         "paper": (1, "active", 1),
         "live": (1, "active", 0),
-        "service": (1, "active", 2),
+        # Of identity assertions, of access tokens, and of the ledger.
+        "service": (1, "active", 3),
     }
     assert all(one["wrapped_by"][0].startswith("local key ") for one in shown.values())
     assert shown["paper"]["id"] in store("kms", "status").stdout

@@ -16,7 +16,7 @@ from auth.admission.redis import RedisAdmission
 from gateway import composition, initialise, settings
 from gateway.demo import example
 from gateway.ledger import verify
-from keys import directory
+from keys import data_keys, directory, ring
 from keys.changes import Author
 from keys.kms import master_key
 from keys.records import KeyRequest
@@ -191,3 +191,20 @@ async def test_a_node_whose_clock_is_wrong_schedules_nothing(configured: setting
         assert node.scheduler is not None
         assert [action for each in node.store.upkeep for action in await each.due()]
         assert await node.scheduler.turn() == ()
+
+
+async def test_a_leaked_access_key_goes_whoever_else_hangs(
+    configured: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may ask the KMS is not waited for: tokens by that key are refused at once."""
+    await prepare(configured)
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(configured) as node, composition.opened_store(configured, clock) as store:
+        leaked = node.store.access_ring.get_signer().kid
+        monkeypatch.setattr(data_keys.DataKeys, "refresh", hang)
+        monkeypatch.setattr(ring.Ring, "refresh", hang)
+        await store.rings[ring.ACCESS].rotate_now(author=Author("test"))
+        await eventually(lambda: all(key["kid"] != leaked for key in node.store.access_ring.jwks()))

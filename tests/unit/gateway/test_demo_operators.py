@@ -13,8 +13,8 @@ from auth.admission.memory import MemoryAdmission
 from auth.people import one_time_passwords
 from auth.people.records import SignedIn
 from gateway import composition, initialise, settings
-from gateway.cli.credentials import DemoOperator
 from gateway.demo import example, operators, seed
+from gateway.demo.contents import DemoOperator
 from keys.changes import Author
 from keys.secret import SecretBytes
 from tests.support.people import CHEAP, SOURCE, CountedHashes
@@ -52,11 +52,12 @@ async def sign_in(store: composition.Store, operator: DemoOperator) -> SignedIn:
 
 
 async def test_they_sign_in_with_what_the_file_says(store: composition.Store) -> None:
-    """An officer of the gateway's own and acme's administrator, each with a second factor."""
+    """An officer of the gateway's own, and acme's administrator and trader, each with a second factor."""
     made = await sow(store)
     assert [(one.email, one.roles, one.partner) for one in made] == [
         ("security@demo.example", ("security-officer",), None),
         ("partner@acme.example", ("partner-admin",), "acme"),
+        ("trader@acme.example", ("trader",), "acme"),
     ]
     for operator in made:
         session = await sign_in(store, operator)
@@ -75,4 +76,4 @@ async def test_a_lost_file_gives_them_others(store: composition.Store) -> None:
     second = await sow(store)
     assert {one.password for one in first}.isdisjoint({one.password for one in second})
     await sign_in(store, second[0])
-    assert len(await store.people.accounts.list_all()) == 2
+    assert len(await store.people.accounts.list_all()) == len(first)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.credentials import Credentials, DemoKey
+from gateway.cli.credentials import DemoKey
 from gateway.demo import children, example, run, welcome
+from gateway.demo.contents import Contents
 
 KEY = DemoKey("prk_paper_k", "hmac-sha256", "paper", ("trader",), "acme", secret="prs_paper_s")
 SLEEPS = (sys.executable, "-c", "import sys; sys.stdin.read()")
@@ -132,7 +133,7 @@ def test_upstreams_take_other_ports_when_theirs_are_taken(monkeypatch: pytest.Mo
 def test_the_welcome_says_where_things_are(tmp_path: Path) -> None:
     """Places, both ways to sign, and how to stop."""
     places = welcome.Places(tmp_path, example.Ports(8080, 8081, 8082))
-    said = welcome.welcome(places, Credentials("http://127.0.0.1:8080", (KEY,)))
+    said = welcome.welcome(places, Contents("http://127.0.0.1:8080", (KEY,)))
     for part in ("/health/ready", "demo.json", "portreeve.toml", "requests.log", "8081", "8082", "Ctrl-C"):
         assert part in said
     assert welcome.snippet("http://127.0.0.1:8080", KEY) in said

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from gateway import composition, initialise, settings
-from gateway.cli.credentials import Credentials
 from gateway.demo import example, oauth_clients, private_file, seed
+from gateway.demo.contents import Contents
 from gateway.store import Store
 from keys.changes import Author
 from tests.support.jose_by_hand import decode
@@ -43,7 +43,7 @@ def overwrite(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-async def sow(store: Store, file: Path) -> Credentials:
+async def sow(store: Store, file: Path) -> Contents:
     return await seed.seed(store.custody, store.oauth_clients, file, "http://127.0.0.1:8080", token_bytes)
 
 

@@ -1,5 +1,7 @@
 """Served OAuth clients: what nodes know of them, and how soon."""
 
+import asyncio
+
 import pytest
 import sqlalchemy as sa
 
@@ -14,7 +16,7 @@ from keys.served_clients import ServedClient
 from storage import engine, schema
 from tests.support import oauth_clients
 from tests.support.custody import Eventually, Room
-from tests.support.following import running
+from tests.support.following import running, states
 
 BY = Author("operator")
 
@@ -207,3 +209,62 @@ async def test_a_row_that_cannot_be_read_is_not_served(room: Room) -> None:
     await room.custody.freeze_partner("acme", author=BY)
     await followed.refresh()
     assert followed.find(broken.id) is None
+
+
+async def test_who_cannot_follow_promptly_ages(room: Room) -> None:
+    """The keys are as young as ever; what is known of clients is as old as what was read of them last."""
+    follower = Broken()
+    follower.is_broken = False
+    followed = Directory(room.engine, room.data_keys, room.wakeup, room.clock, prompt=(follower,))
+    assert followed.follower_age_ms(room.clock()) == room.clock()
+    await followed.load()
+    follower.is_broken = True
+    await room.create_key()
+    for _ in range(2):
+        room.clock.now_ms += 20_000
+        await followed.refresh()
+    assert (followed.age_ms(room.clock()), followed.follower_age_ms(room.clock())) == (0, 40_000)
+    follower.is_broken = False
+    await followed.refresh()
+    assert followed.follower_age_ms(room.clock()) == 0
+    room.clock.now_ms += 20_000
+    await followed.refresh()
+    assert followed.follower_age_ms(room.clock()) == 0
+
+
+async def test_who_hangs_promptly_holds_up_nobody_else(room: Room, eventually: Eventually) -> None:
+    """A table that is locked keeps no key from being revoked, and no other table from being read."""
+    free, served = asyncio.Event(), ServedClients(room.engine, room.data_keys)
+    key, made = (await room.create_key()).key, await oauth_clients.made(room.oauth_clients)
+
+    class Hanging:
+        begun = 0
+
+        async def refresh(self) -> None:
+            self.begun += 1
+            await free.wait()
+
+    told: list[Applied] = []
+    follower = Hanging()
+    followed = Directory(
+        room.engine,
+        room.data_keys,
+        room.wakeup,
+        room.clock,
+        poll_ms=5,
+        prompt=(follower, served),
+        notice=told.append,
+    )
+    async with running(followed):
+        await eventually(lambda: follower.begun == 1)
+        await room.custody.revoke_key(key.id, author=BY)
+        await room.oauth_clients.revoke(made.id, author=BY)
+        await eventually(lambda: states(followed, key.id) == ["revoked"])
+        await eventually(lambda: find(served, made.id).revoked)
+        assert (follower.begun, told[-1].incomplete) == (1, 1)
+        room.clock.now_ms += 20_000
+        assert followed.follower_age_ms(room.clock()) >= 20_000
+        free.set()
+        await eventually(lambda: told[-1].incomplete == 0)
+        assert follower.begun > 1
+        await eventually(lambda: followed.follower_age_ms(room.clock()) == 0)

@@ -186,6 +186,7 @@ REFUSED = [
     "https://app.acme.example/[1]",
     "https://[::1",
     "https://[2001:DB8::7]/done",
+    "https://[fe80::7%25eth0]/done",
     "https:///done",
     "https:/done",
     "https:done",

@@ -1,11 +1,12 @@
 import asyncio
 import os
+from typing import Any
 
 import jwt
 import pytest
 import sqlalchemy as sa
 
-from keys import refusals, ring, rotation
+from keys import kms, refusals, ring, rotation, sealed_material
 from keys.changes import Author
 from keys.ring_rotation import (
     AnnouncedTooLately,
@@ -204,3 +205,48 @@ async def test_a_planted_retired_key_is_not_published(empty_room: Room) -> None:
     with pytest.raises(ring.RingUnusable):
         await opened.refresh()
     assert opened.jwks() == before
+
+
+async def test_a_leaked_key_goes_while_the_kms_is_away(empty_room: Room) -> None:
+    """What signs next may have to wait until it is opened; what must not be relied on waits for nobody."""
+    _, rotated = await made(empty_room)
+    elsewhere = empty_room.another_node()
+    node = elsewhere.ring()
+    await node.refresh()
+    leaked = node.get_signer().kid
+    await empty_room.data_keys.rotate("service", author=OPERATOR)
+    await rotated.rotate_now(author=OPERATOR)
+    elsewhere.kms.down = True
+    with pytest.raises(kms.KmsUnavailable):
+        await node.refresh()
+    await node.withdrawals.refresh()
+    assert leaked not in kids(node)
+    with pytest.raises(ring.RingUnusable):
+        node.get_signer()
+    elsewhere.kms.down = False
+    await node.refresh()
+    assert kids(node) == [node.get_signer().kid] != [leaked]
+
+
+async def test_a_key_that_went_does_not_come_back_with_an_older_look(
+    empty_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ring that was read before the key was revoked, and opened after, is read once more."""
+    opened, rotated = await made(empty_room)
+    leaked, node = opened.get_signer().kid, empty_room.another_node().ring()
+    await node.refresh()
+    unhurried, looks = sealed_material.read, 0
+
+    async def overtaken(*asked: Any) -> Any:  # noqa: ANN401  passed on
+        nonlocal looks
+        found = await unhurried(*asked)
+        looks += 1
+        if looks == 1:
+            await rotated.rotate_now(author=OPERATOR)
+            await node.withdrawals.refresh()
+        return found
+
+    monkeypatch.setattr(sealed_material, "read", overtaken)
+    await node.refresh()
+    assert leaked not in kids(node)
+    assert node.get_signer().kid in kids(node)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth import jose
 from auth.oauth.client_keys import KeysUnreachable
+from auth.oauth.errors import OAuthError
 from policies.gcra import Limit
 from tests.support import jws, oauth_clients, oauth_desk
 from tests.support.oauth_clients import AUTHOR, MadeClient
@@ -128,6 +129,29 @@ async def test_a_client_that_asks_too_often_is_stopped(file_engine: AsyncEngine)
     assert (refused.status, refused.reason) == (429, "rate_limited:oauth-client")
 
 
+async def test_a_stranger_leaves_the_users_of_a_public_client_their_share(file_engine: AsyncEngine) -> None:
+    """It proves nothing, so whoever knows its name counts as it; one address alone does not use it all up."""
+    desk = await oauth_desk.opened(file_engine, limit=Limit("oauth-client", 1, 60_000_000, 2))
+    phone = await desk.made(
+        authentication="none",
+        binding=None,
+        exceptions=("public-client", "bearer-tokens"),
+        grants=("authorization_code",),
+        redirect_uris=("https://app.example/done",),
+        roles=("viewer",),
+    )
+
+    async def ask(network: str) -> int:
+        try:
+            await desk.authentication.authenticate(desk.request({"client_id": phone.id}, network=network))
+        except OAuthError as refused:
+            return refused.status
+        return 200
+
+    assert [await ask("198.51.100.1") for _ in range(9)] == [200] * 2 + [429] * 7
+    assert [await ask(f"203.0.113.{number}") for number in range(7)] == [200] * 6 + [429]
+
+
 async def test_after_a_crash_nothing_passes_that_may_have_been_used_before(file_engine: AsyncEngine) -> None:
     """What says that it was made since is taken; what does not waits until all older ones have expired."""
     since: list[int] = [0]
@@ -144,6 +168,21 @@ async def test_after_a_crash_nothing_passes_that_may_have_been_used_before(file_
     await desk.ask(desk.good(client))
     desk.room.clock.now_ms += 66_000
     await desk.ask(desk.request(desk.form(client, desk.assertion(client, iat=None)), dpop=(desk.proof(),)))
+
+
+async def test_nobody_makes_us_ask_for_the_keys_of_a_revoked_client(file_engine: AsyncEngine) -> None:
+    """Whoever still names it hears what is said of one that never was."""
+
+    class Nobody:
+        async def fetch(self, url: str) -> tuple[jose.VerificationKey, ...]:  # noqa: ARG002  none is expected
+            raise AssertionError("it was fetched")
+
+    desk = await oauth_desk.opened(file_engine, fetcher=Nobody())
+    made = await desk.made(keys_url="https://acme.test/jwks.json")
+    await desk.room.oauth_clients.revoke(made.id, author=AUTHOR)
+    await desk.clients.refresh()
+    client = MadeClient(client=made.client, private_key=jws.P256, kid="one")
+    assert (await desk.refused(desk.good(client))).description == _ONE_SAID
 
 
 async def test_a_slow_key_server_holds_up_nobody_who_needs_nothing_of_it(file_engine: AsyncEngine) -> None:

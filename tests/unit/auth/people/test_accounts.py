@@ -128,7 +128,7 @@ async def test_roles_are_changed_on_what_was_seen(house: House) -> None:
         await house.people.accounts.set_roles(changed, ("trader",), author=OPERATOR)
     event = next(each for each in await house.ledger() if each.action == "account.roles_changed")
     assert (event.partner, event.actor) == ("acme", "cli:operator")
-    assert event.details == {"before": ["viewer"], "after": ["trader"]}
+    assert event.details == {"before": ["viewer"], "after": ["trader"], "grants": 0}
 
 
 async def test_the_ledger_holds_no_addresses(house: House) -> None:

@@ -106,6 +106,27 @@ async def test_signing_out_everywhere_ends_sessions_and_grants(house: House) -> 
     whole(await house.sign_in())
 
 
+async def test_a_role_that_is_taken_away_ends_what_was_allowed_with_it(house: House) -> None:
+    """Tokens say the roles that their person had; their sessions go on, and a role that is given ends nothing."""
+    step = await house.arrive(roles=("viewer",))
+    account = await house.people.accounts.get_by("ada@acme.example")
+    await _grant(house, account.id)
+    account = await house.people.accounts.set_roles(account, ("viewer", "trader"), author=OPERATOR)
+    assert (await _read_grant(house))["revoked_at"] is None
+    await house.people.accounts.set_roles(account, ("viewer",), author=OPERATOR)
+    grant = await _read_grant(house)
+    assert grant["revoked_at"] == house.clock()
+    event = (await house.ledger())[-1]
+    assert (event.action, event.details["grants"]) == ("account.roles_changed", 1)
+    assert grant["revision"] == event.revision
+    assert await house.people.sessions.find(value(step)) is not None
+
+
+async def _read_grant(house: House) -> sa.RowMapping:
+    async with engine.reading(house.room.engine) as conn:
+        return (await conn.execute(sa.select(schema.oauth_grants))).mappings().one()
+
+
 async def _grant(house: House, account_id: str) -> None:
     async with engine.transaction(house.room.engine) as conn:
         shared = {"created_at": 1, "revision": 1}

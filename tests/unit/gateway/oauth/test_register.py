@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keys.changes import Author
+from keys.client_records import ClientChange
 from keys.registration_records import RegistrationRequest
 from keys.secret import Secret
 from tests.support import control_roles, oauth_clients, rawhttp
@@ -234,3 +235,39 @@ async def test_what_takes_a_second_person_a_client_does_not_do_alone(tmp_path: P
         assert (answer.status, answer.json()["error"]) == (403, "access_denied")
         same = metadata(client_id=told["client_id"], client_name="Renamed")
         assert (await ask(node, "PUT", at(told), told["registration_access_token"], same)).status == 200
+
+
+async def test_what_an_operator_took_from_it_a_client_does_not_give_itself_back(node: ControlNode) -> None:
+    """Neither by a scope, nor by leaving it out, nor by a grant; what it was left it may lead, and give up."""
+    told = await registered(node)
+    access, clients = told["registration_access_token"], node.store.oauth_clients
+    seen = await clients.get(told["client_id"])
+    narrowed = ClientChange(permissions=("orders:read",), grants=("authorization_code",))
+    await clients.change(seen, narrowed, author=BY)
+    for changes in (
+        {"grant_types": ["authorization_code"]},
+        {"grant_types": ["authorization_code"], "scope": "orders:read orders:write"},
+        {"scope": "orders:read"},
+    ):
+        asked = metadata(client_id=told["client_id"], jwks=told["jwks"], **changes)
+        answer = await ask(node, "PUT", at(told), access, asked)
+        assert (answer.status, answer.json()["error"]) == (403, "access_denied"), changes
+    left = {"grant_types": ["authorization_code"], "scope": "orders:read"}
+    renamed = metadata(client_id=told["client_id"], jwks=told["jwks"], client_name="Renamed", **left)
+    assert (await ask(node, "PUT", at(told), access, renamed)).status == 200
+
+
+async def test_whoever_asks_too_often_waits(tmp_path: Path) -> None:
+    """By source, as at every endpoint of the authorization server: a stranger, and a client that changes itself."""
+    changes = {"oauth": {"registration": True, "source_limit": {"rate": 1, "per": "1h", "burst": 3}}}
+    async with control_node(tmp_path, control_roles.policies(), surfaces=SURFACES, changes=changes) as node:
+        told = await registered(node)
+        body = metadata(client_id=told["client_id"], client_name="Renamed", jwks=told["jwks"])
+        assert (await ask(node, "PUT", at(told), told["registration_access_token"], body)).status == 200
+        assert (await ask(node, "POST", REGISTER, "pit_paper_nonsense", metadata())).status == 401
+        for answer in (
+            await ask(node, "PUT", at(told), told["registration_access_token"], body),
+            await ask(node, "POST", REGISTER, "pit_paper_nonsense", metadata()),
+        ):
+            assert (answer.status, answer.json()["error"]) == (429, "temporarily_unavailable")
+            assert int(answer.header("retry-after") or 0) > 0
