@@ -212,9 +212,7 @@ async def opened(settings: Settings, clock: Clock, surfaces: tuple[str, ...] = (
             scheduler=_build_scheduler(settings, store, shared.named("scheduler"), clock),
             rhythm=Rhythm(settings.audit.checkpoint_entries, settings.audit.checkpoint_ms),
             followers=followers,
-            people=store.people.serve(
-                admission, hashes, lambda: store.access_ring.derive(_COUNTING_LABEL)[0].reveal()
-            ),
+            people=store.people.serve(admission, hashes, _build_counting_key(store.access_ring)),
             frozen=frozen,
             receipts=told,
         )
@@ -248,6 +246,17 @@ def _build_directory(  # noqa: PLR0913, PLR0917  what it reads by, and all that 
         frozen=frozen,
         notice=told.notice,
     )
+
+
+def _build_counting_key(ring: Ring) -> Callable[[], bytes]:
+    """All nodes have the ring, so that all of them count in the same buckets; asked for at each count, since the ring
+    turns.
+    """
+
+    def derive() -> bytes:
+        return ring.derive(_COUNTING_LABEL)[0].reveal()
+
+    return derive
 
 
 def _build_followers(settings: Settings, store: Store, clock: Clock, lease: leases.Leases) -> Followers:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth.oauth.drawn import Entropy
 from auth.oauth.terms import Person
+from auth.people import sessions
 from keys import format as key_format
 from keys import refusals
 from keys.changes import SYSTEM, Author, Change, Changes
@@ -140,7 +141,7 @@ def draft(  # noqa: PLR0913  what a grant says
 
 def author_of(person: Person, source: str | None) -> Author:
     """As whoever they are stands in the ledger. `source`: the address that they came from."""
-    return Author(f"person:{person.account_id}", source=source)
+    return sessions.person(person.account_id, source)
 
 
 async def insert(change: Change, grant: Grant) -> None:

@@ -57,8 +57,13 @@ class OwnPasswords:
     async def find_resetting(self, ticket: str) -> Account:
         return await self._find(ticket, "reset")
 
-    async def accept_invitation(self, ticket: str, password: str, *, source: str, agent: str = "") -> Step:
-        """Somebody has come: signed in, or, where their roles ask for a second factor, on the way to one."""
+    async def accept_invitation(
+        self, ticket: str, password: str, *, source: str, agent: str = "", presented: str | None = None
+    ) -> Step:
+        """Somebody has come: signed in, or, where their roles ask for a second factor, on the way to one.
+
+        `presented`: the cookie that came along, whosever it was: that session ends.
+        """
         hashed, account = await self._choose(ticket, "invitation", password, source)
         async with self._changes.begin(person(account.id, source)) as change:
             await tickets.use(change, ticket, "invitation")
@@ -68,6 +73,8 @@ class OwnPasswords:
             await _set(change, account.id, hashed, state="active")
             now = await account_rows.get(change.conn, account.id)
             await record(change, "account.activated", now)
+            if presented is not None:
+                await session_rows.end(change.conn, session_rows.digest(Secret(presented)), change.at)
             cookie, _ = await self._sessions.begin(
                 change, now, (PASSWORD,), Began(source=source, agent=agent)
             )
@@ -89,7 +96,7 @@ class OwnPasswords:
             try:
                 await self._answer(address, source)
             except Exception as failure:  # noqa: BLE001  one that cannot be answered keeps nobody else from their link
-                _LOG.error("a reset that was asked for failed: %s", type(failure).__name__)  # noqa: TRY400  as above
+                _LOG.error("a reset that was asked for failed: %s", type(failure).__name__)
 
     async def answer_all(self) -> None:
         """What has been asked for by now, for whoever does not want to wait for it."""

@@ -58,6 +58,10 @@ _CHALLENGE_MS: Final = 300_000
 _MOST: Final = 20
 _LONGEST_LABEL: Final = 64
 _LONGEST_ANSWER: Final = 65_536
+# As the specification bounds it; a longer one would not fit a database's index.
+_LONGEST_ID: Final = 1023
+# What the library raises at an answer, whatever it is made of: one that is nested too deeply, too.
+_UNREADABLE: Final = (WebAuthnException, ValueError, TypeError, KeyError, RecursionError)
 _VERIFIED: Final = UserVerificationRequirement.REQUIRED
 
 
@@ -123,14 +127,19 @@ class Passkeys:
                 expected_origin=self._party.origin,
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, TypeError, KeyError) as cause:
+        except _UNREADABLE as cause:
             raise _refused(cause) from None
+        if len(made.credential_id) > _LONGEST_ID:
+            raise PasskeyRefused
         codes = recovery_codes.draw(self._entropy)
         async with self._changes.begin(person(get_account(found).id, source)) as change:
             again, account = await self._factors.read_entitled(change.conn, Secret(cookie))
             passkey_id = bytes_to_base64url(made.credential_id)
             if await passkey_rows.find(change.conn, passkey_id) is not None:
                 raise PasskeyRefused
+            if account.passkeys >= _MOST:
+                # Others were begun elsewhere, and came first.
+                raise TooManyPasskeys(_MOST)
             await passkey_rows.insert(
                 change,
                 passkey_id,
@@ -253,7 +262,7 @@ class Passkeys:
                 credential_current_sign_count=stored.sign_count,
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, TypeError, KeyError) as cause:
+        except _UNREADABLE as cause:
             raise _refused(cause) from None
         return _Proved(sign_count=verified.new_sign_count)
 
@@ -285,7 +294,7 @@ class _Proved(msgspec.Struct, frozen=True):
 def _find_id(answer: str) -> str:
     try:
         return bytes_to_base64url(parse_authentication_credential_json(_bounded(answer)).raw_id)
-    except (WebAuthnException, ValueError, TypeError, KeyError) as cause:
+    except _UNREADABLE as cause:
         raise _refused(cause) from None
 
 

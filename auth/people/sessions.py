@@ -276,6 +276,7 @@ class Sessions:
 
 
 def person(account_id: str, source: str | None) -> Author:
+    """As whoever they are stands in the ledger, whatever they do there."""
     return Author(f"person:{account_id}", source=source)
 
 

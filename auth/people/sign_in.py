@@ -51,9 +51,10 @@ class SignIn:
     ) -> Step:
         """`presented`: the cookie that came along, whatever it was: that session ends."""
         address = email_addresses.find(email) or ""
-        await self._throttle.admit_password(source, address)
-        # Or a flood would hold every connection to the database.
+        # First, or a flood would hold every connection to the database, and who is turned away for others would be
+        # counted for it.
         self._hashes.require_room()
+        await self._throttle.admit_password(source, address)
         async with engine.reading(self._engine) as conn:
             held = await account_rows.find_held(conn, address)
         verified = await self._verify(held, password)

@@ -34,7 +34,7 @@ async def accept_invitation(visit: Visit) -> Answer:
         return _differ(visit, "new_password.html", _invited(ticket, ""))
     try:
         step = await visit.services.people.passwords.accept_invitation(
-            ticket, password, source=visit.source, agent=visit.agent
+            ticket, password, source=visit.source, agent=visit.agent, presented=visit.cookie
         )
     except failures.TicketRefused:
         raise

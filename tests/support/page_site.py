@@ -24,7 +24,7 @@ from keys.changes import Changes
 from keys.client_records import About
 from keys.secret import SecretBytes
 from keys.served_clients import ServedClient
-from tests.support import control_roles, gateway_config, oauth_clients
+from tests.support import control_roles, gateway_config, oauth_clients, people
 from tests.support.control_node import AUTHOR, ControlNode, control_node
 from tests.support.oauth_people import CHALLENGE, DEVICE
 from tests.support.page_visits import Visitor
@@ -184,6 +184,7 @@ async def page_site(place: Path, changes: gateway_config.Table | None = None) ->
     policies = gateway_config.merged(gateway_config.policies(), POLICIES)
     async with control_node(place, policies, surfaces=SURFACES, changes=changes, clock=clock) as node:
         site = Site(node, clock)
+        people.cheapen(site.services.people.hashes)
         try:
             yield site
         finally:

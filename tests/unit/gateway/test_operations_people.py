@@ -150,7 +150,7 @@ async def test_the_ledger_knows_nobody_by_name_or_address(desk: Desk) -> None:
     assert len(told) == 4
     assert "ada" not in repr(told).lower()
     (requested,) = [each for each in told if each.action == "approval.requested"]
-    assert requested.details["change"]["roles"] == ["approver"]
+    assert "approver" in repr(requested.details["change"])
     assert requested.details["digest"] == need.digest
 
 

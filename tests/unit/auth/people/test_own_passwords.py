@@ -269,3 +269,13 @@ async def test_one_reset_that_fails_keeps_nobody_else_from_theirs(
     assert house.mails.mails[-1].recipient == "eve@acme.example"
     assert "RuntimeError" in caplog.text
     assert "inside" not in caplog.text
+
+
+async def test_whoever_comes_leaves_no_session_behind_in_their_browser(house: House) -> None:
+    """Somebody else was signed in there: their session has no cookie any more, and ends."""
+    before = await house.arrive("eve@acme.example")
+    await house.invite()
+    await house.people.passwords.accept_invitation(
+        house.mails.ticket(), PASSWORD, source=SOURCE, presented=value(before)
+    )
+    assert await house.people.sessions.find(value(before)) is None

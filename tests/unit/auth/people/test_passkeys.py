@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -14,6 +15,7 @@ from auth.people.failures import (
     SecondFactorNeeded,
     SessionMissing,
     Throttled,
+    TooManyPasskeys,
     UnknownPasskey,
 )
 from auth.people.records import Step
@@ -267,3 +269,40 @@ async def test_strangers_who_begin_are_counted(house: House) -> None:
         await house.people.passkeys.begin(None, source=SOURCE)
     with pytest.raises(Throttled):
         await house.people.passkeys.begin(None, source=SOURCE)
+
+
+@pytest.mark.parametrize("answer", ["[" * 30_000, '{"a":' * 8_000])
+async def test_an_answer_that_is_nested_without_end_is_refused(house: House, answer: str) -> None:
+    """As any other that is none: strangers cause no defect by it."""
+    begun = await house.people.passkeys.begin(None, source=SOURCE)
+    assert begun.cookie is not None
+    with pytest.raises(PasskeyRefused):
+        await house.people.passkeys.finish(begun.cookie.reveal(), answer, source=SOURCE)
+    step = await house.arrive()
+    await house.people.passkeys.begin_registration(value(step))
+    with pytest.raises(PasskeyRefused):
+        await house.people.passkeys.register(value(step), answer, "Laptop", source=SOURCE)
+
+
+async def test_a_passkey_of_too_long_a_name_is_refused(house: House) -> None:
+    """No authenticator has one, and no database would keep it."""
+    device = SoftPasskey()
+    device.id = os.urandom(5_000)
+    with pytest.raises(PasskeyRefused):
+        await add(house, await house.arrive(), device)
+
+
+async def test_many_that_were_begun_at_once_are_no_more_than_may_be(house: House) -> None:
+    """Each session was told that there is room; whoever comes after the last place was taken is refused."""
+    step = await add(house, await house.arrive(), SoftPasskey())
+    account = await house.people.accounts.get_by("ada@acme.example")
+    device = SoftPasskey()
+    begun = await house.people.passkeys.begin_registration(value(step))
+    async with house.room.changes.begin(OPERATOR) as change:
+        for number in range(19):
+            await passkey_rows.insert(
+                change, f"p{number}", account.id, public_key=b"", sign_count=0, label="x", backed_up=False
+            )
+        await change.record("account.passkey_added", account.id)
+    with pytest.raises(TooManyPasskeys):
+        await house.people.passkeys.register(value(step), device.make(begun.options), "Laptop", source=SOURCE)

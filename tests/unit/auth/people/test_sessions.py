@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from auth.people import session_rows
-from auth.people.failures import CodeRefused, SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
+from auth.people.failures import SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
 from auth.people.records import SignedIn
 from storage import engine, schema
 from tests.support.people import OPERATOR, SOURCE, House, build_house, half, value, whole

@@ -212,6 +212,19 @@ async def test_forms_carry_something_of_this_session_alone(house: House) -> None
     assert first.csrf != second.csrf
 
 
+async def test_whoever_is_turned_away_for_others_has_not_tried(house: House) -> None:
+    """While a flood fills the pool people come again and again, and are let in once there is room."""
+    await house.arrive()
+    places = house.hashes._places
+    while places.acquire(blocking=False):
+        pass
+    for _ in range(12):
+        with pytest.raises(HashingBusy):
+            await house.sign_in()
+    places.release()
+    whole(await house.sign_in())
+
+
 async def test_a_full_pool_takes_nobody_else_on() -> None:
     """Whoever comes when as many wait is refused at once, and costs nothing."""
     hashes = CountedHashes(Parameters(memory_kib=64 * 1024, passes=3, lanes=1), workers=1, waiting=1)
