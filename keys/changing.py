@@ -94,7 +94,8 @@ def _apply(record: _Record, asked: dict[str, object]) -> _Record:
 
 def _plain(value: object) -> object:
     """As JSON will give it back."""
-    return msgspec.to_builtins(value)
+    given: object = msgspec.json.decode(msgspec.json.encode(value))
+    return given
 
 
 def _changeable(record: ApiKey | Partner | OAuthClient) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ NEEDS_NONE = {("config", "check"), ("sign",), ("request",), ("kms", "create")}
 TELLS_MORE = {("doctor",)}
 # Whose parameters do not all go together.
 ALONE = {
+    ("clients", "create"): (
+        *("--partner", "x", "--environment", "paper", "--name", "x", "--role", "x"),
+        *("--authentication", "client_secret_basic", "--exception", "client-secret"),
+    ),
     ("audit", "verify"): (),
     ("audit", "export"): (),
     ("secrets", "rotate"): ("x",),

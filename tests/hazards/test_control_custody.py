@@ -16,7 +16,7 @@ async def test_what_seals_and_what_signs_is_shown_to_operators(tmp_path: Path) -
         assert {each["environment"] for each in data_keys} >= {"live", "service"}
         assert {(each["state"], each["epoch"]) for each in data_keys} == {("active", 1)}
         assert all(each["wrapped_by"][0].startswith("local key ") for each in data_keys)
-        assert sum(each["secrets"] for each in data_keys) == 4
+        assert sum(each["secrets"] for each in data_keys) == 5
         signing = (await node.ask(officer, "GET", "/control/v1/rings")).json()["items"]
         assert [(each["ring"], each["state"]) for each in signing] == [
             ("identity", "active"),

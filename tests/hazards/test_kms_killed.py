@@ -150,7 +150,7 @@ def test_killed_in_the_middle_of_a_reseal(deployment: Deployment, database_url: 
         for each in run(deployment, config, "kms", "status")
     }
     assert sum(sealed[environment, 2] for environment in ("paper", "live", "service")) == 1
-    assert sum(sealed.values()) == 4
+    assert sum(sealed.values()) == 5
     assert events(database_url).count("data_key.resealed") == 1
     trades(deployment, config)
     assert run(deployment, config, "kms", "reseal")["resealed_secrets"] == 3
