@@ -153,6 +153,6 @@ def test_killed_in_the_middle_of_a_reseal(deployment: Deployment, database_url: 
     assert sum(sealed.values()) == 5
     assert events(database_url).count("data_key.resealed") == 1
     trades(deployment, config)
-    assert run(deployment, config, "kms", "reseal")["resealed_secrets"] == 3
+    assert run(deployment, config, "kms", "reseal")["resealed_secrets"] == 4
     trades(deployment, config)
     assert events(database_url).count("data_key.resealed") == 3
