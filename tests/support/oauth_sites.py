@@ -28,7 +28,7 @@ from tests.support.oauth_wire import HandClient, post_form
 from tests.support.servers import RedisServer
 
 CALLBACK: Final = "https://client.example/callback"
-EMAIL: Final = "trader@acme.example"
+EMAIL: Final = "tara@acme.example"
 PASSWORD: Final = "correct horse battery staple of this test"
 INVITATION: Final = (EMAIL, "--name", "Tara Trader", "--partner", "acme", "--role", "trader")
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
