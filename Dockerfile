@@ -1,5 +1,7 @@
 # Builds from the hashed lock; runs as nobody, with nothing but the interpreter and the wheel's packages.
 FROM python:3.13-slim AS build
+# For the compiled room; what runs has no compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/portreeve \
@@ -9,6 +11,7 @@ COPY auth auth
 COPY keys keys
 COPY policies policies
 COPY storage storage
+COPY compiled compiled
 RUN /opt/portreeve/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
 
 FROM python:3.13-slim

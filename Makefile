@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SELF := install --no-deps --no-build-isolation --no-index --editable .
-ROOMS := gateway auth keys policies storage
+COMPILED := $(wildcard compiled/*.pyx compiled/*.pxd) compiled/__init__.py compiled/build.py
 export PORT
 
 .DEFAULT_GOAL := help
@@ -16,13 +16,13 @@ export PORT
 help: ## Lists these targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-run: $(VENV)/.runtime ## Serves the whole product on embedded defaults at http://127.0.0.1:8080 (PORT= changes it).
+run: $(VENV)/.runtime $(VENV)/.compiled ## Serves the whole product on embedded defaults at http://127.0.0.1:8080 (PORT= changes it).
 	@exec $(BIN)/portreeve demo
 
-test: $(VENV)/.development ## Runs the whole suite, against real Redis and PostgreSQL too.
+test: $(VENV)/.development $(VENV)/.compiled ## Runs the whole suite, against real Redis and PostgreSQL too.
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --cov --cov-report=term $(ARGS)
 
-check: $(VENV)/.development ## Lint, format, types and import contracts.
+check: $(VENV)/.development $(VENV)/.compiled ## Lint, format, types and import contracts.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -32,13 +32,13 @@ format: $(VENV)/.development ## Rewrites the code in the house format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench ## Compares with other gateways on this machine (QUICK=1: in two minutes); see bench/README.md.
+bench: $(VENV)/.bench $(VENV)/.compiled ## Compares with other gateways on this machine (QUICK=1: in two minutes); see bench/README.md.
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
-profile: $(VENV)/.development ## Shows where the CPU of one request goes, by stage.
+profile: $(VENV)/.development $(VENV)/.compiled ## Shows where the CPU of one request goes, by stage.
 	$(BIN)/python -m bench.profile
 
-regression: $(VENV)/.development ## Fails when a request has become dearer, measured in yardsticks.
+regression: $(VENV)/.development $(VENV)/.compiled ## Fails when a request has become dearer, measured in yardsticks.
 	$(BIN)/python -m bench.regression $(ARGS)
 
 lock: ## Resolves the dependencies anew into the hashed locks (needs uv).
@@ -50,7 +50,7 @@ lock: ## Resolves the dependencies anew into the hashed locks (needs uv).
 	  --group bench -o requirements-bench.lock
 
 clean: ## Removes the virtual environment, caches and the demo's state.
-	rm -rf $(VENV) .portreeve .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(VENV) compiled/*.so compiled/built.* .portreeve .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,11 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	$(PIP) $(SELF)
 	@touch $@ $(VENV)/.runtime
+
+# Where there is no C compiler, this says so, and everything runs interpreted.
+$(VENV)/.compiled: $(COMPILED) $(VENV)/.runtime
+	$(BIN)/python -m compiled.build
+	@touch $@
 
 # What is compared with is not needed to measure: where there is no such package, the bench names it as missing.
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.development

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("gateway", "auth", "keys", "policies", "storage")
+ROOMS = ("gateway", "auth", "keys", "policies", "storage", "compiled")
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
 
 

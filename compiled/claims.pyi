@@ -1,0 +1,13 @@
+def parse_timestamp(timestamp: bytes) -> int | None: ...
+def is_nonce(nonce: bytes) -> bool: ...
+def unhex(digits: bytes) -> bytes | None: ...
+def string_to_sign(
+    head: bytes,
+    timestamp: bytes,
+    nonce: bytes,
+    key_id: bytes,
+    method: bytes,
+    path: bytes,
+    query: bytes,
+    body_sha256_hex: bytes,
+) -> bytes | None: ...
