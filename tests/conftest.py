@@ -10,6 +10,7 @@ import hypothesis
 
 pytest_plugins = [
     "tests.support.backends",
+    "tests.support.compiled",
     "tests.support.optional",
     "tests.support.kms_sites",
     "tests.support.measured",
