@@ -10,8 +10,8 @@ import hypothesis
 
 pytest_plugins = [
     "tests.support.backends",
-    "tests.support.compiled",
     "tests.support.optional",
+    "tests.support.compiled",
     "tests.support.kms_sites",
     "tests.support.measured",
     "tests.support.oauth_sites",
