@@ -20,6 +20,8 @@ MODULES: Final = ("answers", "claims", "heads", "laps")
 # Set to "off", everything runs interpreted.
 SWITCH: Final = "PORTREEVE_COMPILED"
 
+TURNED_OFF: Final = "turned off"
+
 _ROOM: Final = Path(__file__).parent
 
 
@@ -53,7 +55,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 def _why_not() -> str:
     if os.environ.get(SWITCH) == "off":
-        return "turned off"
+        return TURNED_OFF
     try:
         told = stamp().read_bytes()
     except FileNotFoundError:
