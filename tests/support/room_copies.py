@@ -33,18 +33,16 @@ def copy_room(to: Path, modules: tuple[str, ...] = compiled.MODULES) -> Path:
     """The sources alone, of these modules; the copy's own folder is the tree to run in."""
     room = to / "compiled"
     room.mkdir(parents=True)
-    for source in (*ROOM.glob("*.py"), *ROOM.glob("*.pxd"), *(ROOM / f"{name}.pyx" for name in modules)):
+    for source in (*ROOM.glob("*.py"), *ROOM.glob("*.pxd"), *_sources(modules)):
         shutil.copy(source, room)
     beginning = room / "__init__.py"
-    beginning.write_text(
-        re.sub(
-            r"^MODULES: Final = \(.*?\)$",
-            f"MODULES: Final = {modules!r}",
-            beginning.read_text(),
-            flags=re.MULTILINE,
-        )
-    )
+    named = re.compile(r"^MODULES: Final = \(.*?\)$", re.MULTILINE | re.DOTALL)
+    beginning.write_text(named.sub(f"MODULES: Final = {modules!r}", beginning.read_text()))
     return room
+
+
+def _sources(modules: tuple[str, ...]) -> list[Path]:
+    return [ROOM / f"{name}.{kind}" for name in modules for kind in ("pyx", "pyi")]
 
 
 def build_in(room: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
