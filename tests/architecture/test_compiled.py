@@ -21,10 +21,10 @@ RAW_MEMORY = re.compile(
     \b(?:const\s+)?(?:unsigned\s+|signed\s+)?(?:char|void|short|int|long|double|float|object|PyObject|\w+_t)\s*\*
     | <[^<>]*\*\s*>                                                    # a cast to a pointer
     | \bPyBytes_(?:AS_STRING|AsString|AsStringAndSize|FromStringAndSize)\b
-    | \bPy(?:Bytes|Unicode|List|Tuple)_\w*(?:_GET_ITEM|_SET_ITEM|_DATA|_READ|_WRITE|_1BYTE_DATA|AsUTF8\w*)\b
+    | \bPy(?:Bytes|Unicode|List|Tuple)_\w*(?:GET_ITEM|SET_ITEM|DATA|READ|WRITE|AsUTF8\w*)\b
     | \bPyMem_\w+ | \bPyObject_(?:Malloc|Realloc|Free)\b
     | \b(?:malloc|calloc|realloc|free|alloca|mem(?:cpy|move|set|chr|cmp)|str(?:n?cpy|n?cat|len)|sn?printf)\b
-    | &\s*\w+\s*\[ | \bcdef\s+extern\b | ^\s*(?:cdef\s+)?union\b
+    | (?<=[(,=])\s*&\s*\w+\s*\[ | \bcdef\s+extern\b | ^\s*(?:cdef\s+)?union\b
     """,
     re.VERBOSE | re.MULTILINE,
 )

@@ -97,6 +97,7 @@ _WRONG: tuple[Any, ...] = (
 )
 
 
+_HANDED_BACK = (b"", b"body", "plan", 1, None, (1, 2))
 _LOOP = asyncio.new_event_loop()
 # What an argument of such a name mostly is. The rest is made of anything.
 _WAYS = {
@@ -157,14 +158,11 @@ class Values:
             return self._random.choice(
                 (*_TEXTS, self._message.decode("latin-1")[: self._random.randrange(80)])
             )
-        if name == "bool":
-            return self._random.random() < 0.5
-        if name is None:
-            return None
         if name == "_Digest":
             return sha1(b"so far", usedforsecurity=False)
-        # A type of the caller's, which is only handed back.
-        return self._random.choice((b"", b"body", "plan", 1, None, (1, 2)))
+        others: dict[str | None, tuple[object, ...]] = {"bool": (False, True), None: (None,)}
+        # A type of the caller's is only handed back.
+        return self._random.choice(others.get(name, _HANDED_BACK))
 
     def _make_of(self, name: str, members: list[ast.expr], draw: Callable[[], bytes] | None) -> Any:  # noqa: ANN401
         if name == "Callable":
