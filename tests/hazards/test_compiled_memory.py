@@ -10,7 +10,7 @@ from tests.support import optional
 from tests.support.room_copies import copy_room
 from tests.support.sanitized import build_sanitized, call_everything
 
-CALLS = 20_000
+CALLS = 40_000
 # One byte further than any value reaches, as a mistake would look.
 ASTRAY = """
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -33,8 +33,8 @@ def test_whatever_comes_nothing_is_touched_that_is_not_there(tmp_path: Path) -> 
     assert {name.partition(".")[0] for name in counts} == set(compiled.MODULES)
     assert sum(called for called, _ in counts.values()) > 0.9 * CALLS
     # What never answered was never asked anything that it knows.
-    assert counts["heads.HeadReader.read"][1] > 10
-    assert counts["answers.AnswerReader.read"][1] > 10
+    assert counts["heads.HeadReader.read"][1] > 5
+    assert counts["answers.AnswerReader.read"][1] > 5
 
 
 def test_a_look_outside_of_a_value_is_reported(tmp_path: Path) -> None:

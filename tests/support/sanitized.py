@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compiled
 from tests.support.compiled import ROOT
 
 _FLAGS = (
@@ -36,6 +37,7 @@ def call_everything(room: Path, library: Path, *, seed: int, calls: int) -> subp
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:strict_string_checks=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONHASHSEED": "0",
+        compiled.SWITCH: "",
     }
     return _run(room, ["-m", "tests.support.stub_calls", str(seed), str(calls)], environment)
 

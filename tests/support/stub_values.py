@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from hashlib import sha1
+from types import SimpleNamespace
 from typing import Any
 
 _MESSAGES = (
@@ -97,6 +98,7 @@ _WRONG: tuple[Any, ...] = (
 )
 
 
+_LIKELY: dict[str, object] = {"body": b"body"}
 _HANDED_BACK = (b"", b"body", "plan", 1, None, (1, 2))
 _LOOP = asyncio.new_event_loop()
 # What an argument of such a name mostly is. The rest is made of anything.
@@ -141,7 +143,9 @@ class Values:
             self._is_right = False
             return self._random.choice(_WRONG)
         if isinstance(kind, ast.BinOp):
-            return self._make(self._random.choice((kind.left, kind.right)), draw)
+            # What may be absent mostly is, unless these arguments are to be odd.
+            chances = (1, 1) if self._spoils else (1, 2)
+            return self._make(self._random.choices((kind.left, kind.right), chances)[0], draw)
         if isinstance(kind, ast.Subscript):
             return self._make_of(ast.unparse(kind.value), _members(kind.slice), draw)
         name = kind.id if isinstance(kind, ast.Name) else None
@@ -155,14 +159,43 @@ class Values:
         if name == "int":
             return self._number()
         if name == "str":
+            if self._named.endswith("_id") and not self._spoils:
+                return "0f" * 16
             return self._random.choice(
                 (*_TEXTS, self._message.decode("latin-1")[: self._random.randrange(80)])
             )
+        if self._named in _LIKELY and not self._spoils:
+            return _LIKELY[self._named]
         if name == "_Digest":
             return sha1(b"so far", usedforsecurity=False)
+        if self._named in {"batch", "reply"}:
+            return self._batch() if self._named == "batch" else self._reply()
         others: dict[str | None, tuple[object, ...]] = {"bool": (False, True), None: (None,)}
         # A type of the caller's is only handed back.
         return self._random.choice(others.get(name, _HANDED_BACK))
+
+    def _batch(self) -> list[object]:
+        """Of admissions, by what is looked at of them: a nonce, and what was compiled of its charges."""
+        return [
+            SimpleNamespace(
+                nonce=self._random.choice((None, self._spoilt(b"QcUsk_4e0zzEYFTnAHXK0A"))),
+                charges=SimpleNamespace(
+                    pieces=(
+                        b"acme:paper:",
+                        b"$16\r\n",
+                        *(self._spoilt(self._message) for _ in range(3)),
+                        self._few(2),
+                    )
+                ),
+            )
+            for _ in range(max(0, self._few(3)) % 50)
+        ]
+
+    def _reply(self) -> list[object]:
+        return [0, 1_795_294_305_418_000, self._few(0)] * (max(0, self._few(3)) % 50)
+
+    def _few(self, mostly: int) -> int:
+        return self._number() if self._spoils and self._random.random() < 0.1 else mostly
 
     def _make_of(self, name: str, members: list[ast.expr], draw: Callable[[], bytes] | None) -> Any:  # noqa: ANN401
         if name == "Callable":
@@ -192,6 +225,11 @@ class Values:
             yield lambda piece=piece: piece  # type: ignore[misc]
 
     def _piece(self) -> bytes:
+        """Mostly the value of the header that is named like the argument, if there is one."""
+        head = self._message.partition(b"\r\n\r\n")[0]
+        likely = re.search(rb"%b: (.*)" % re.escape(self._named.encode() or b"\0"), head)
+        if likely and self._random.random() < 0.8:
+            return likely[1].rstrip(b"\r")
         pieces = self._pieces(self._way())
         return pieces[0] if self._random.random() < 0.5 else self._random.choice(pieces)
 
