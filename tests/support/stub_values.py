@@ -98,8 +98,8 @@ _WRONG: tuple[Any, ...] = (
 )
 
 
-_LIKELY: dict[str, object] = {"body": b"body"}
-_HANDED_BACK = (b"", b"body", "plan", 1, None, (1, 2))
+_DIGEST = sha1(b"so far", usedforsecurity=False)
+_HANDED_BACK = (b"", b"body", b"body", "plan", 1, None, (1, 2))
 _LOOP = asyncio.new_event_loop()
 # What an argument of such a name mostly is. The rest is made of anything.
 _WAYS = {
@@ -159,20 +159,20 @@ class Values:
         if name == "int":
             return self._number()
         if name == "str":
-            if self._named.endswith("_id") and not self._spoils:
-                return "0f" * 16
-            return self._random.choice(
-                (*_TEXTS, self._message.decode("latin-1")[: self._random.randrange(80)])
-            )
-        if self._named in _LIKELY and not self._spoils:
-            return _LIKELY[self._named]
-        if name == "_Digest":
-            return sha1(b"so far", usedforsecurity=False)
-        if self._named in {"batch", "reply"}:
-            return self._batch() if self._named == "batch" else self._reply()
-        others: dict[str | None, tuple[object, ...]] = {"bool": (False, True), None: (None,)}
+            return "0f" * 16 if self._named.endswith("_id") and not self._spoils else self._text()
+        made: dict[str, Callable[[], object]] = {"batch": self._batch, "reply": self._reply}
+        if self._named in made:
+            return made[self._named]()
+        others: dict[str | None, tuple[object, ...]] = {
+            "bool": (False, True),
+            None: (None,),
+            "_Digest": (_DIGEST,),
+        }
         # A type of the caller's is only handed back.
         return self._random.choice(others.get(name, _HANDED_BACK))
+
+    def _text(self) -> str:
+        return self._random.choice((*_TEXTS, self._message.decode("latin-1")[: self._random.randrange(80)]))
 
     def _batch(self) -> list[object]:
         """Of admissions, by what is looked at of them: a nonce, and what was compiled of its charges."""
