@@ -12,7 +12,8 @@ COPY keys keys
 COPY policies policies
 COPY storage storage
 COPY compiled compiled
-RUN /opt/portreeve/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
+RUN /opt/portreeve/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index . \
+ && cd / && /opt/portreeve/bin/python -c 'import compiled; raise SystemExit(compiled.WHY_NOT or 0)'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/portreeve --create-home portreeve

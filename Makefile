@@ -65,10 +65,9 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) $(SELF)
 	@touch $@ $(VENV)/.runtime
 
-# Where there is no C compiler, this says so, and everything runs interpreted.
+# Where there is no C compiler, this says so, everything runs interpreted, and the next run asks again.
 $(VENV)/.compiled: $(COMPILED) $(VENV)/.runtime
-	$(BIN)/python -m compiled.build
-	@touch $@
+	@if $(BIN)/python -m compiled.build --require; then touch $@; fi
 
 # What is compared with is not needed to measure: where there is no such package, the bench names it as missing.
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.development

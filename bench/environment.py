@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import compiled
 from bench.contenders.envoy import find_envoy
 from bench.contenders.nginx import find_nginx
 from bench.ground import find_redis
@@ -30,6 +31,7 @@ def environment(command: str) -> dict[str, object]:
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "kernel": f"{platform.system()} {_VERSION.findall(platform.release())[0]} {platform.machine()}",
         "versions": versions(),
+        "portreeve_runs": compiled.describe(),
     }
 
 

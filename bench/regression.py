@@ -10,6 +10,9 @@ Seconds mean nothing on a machine that others share, so two ratios are compared 
 
 What exceeds its tolerance fails, and the stages that grew are named. `--accept` makes what was measured the baseline;
 `--bytecodes` looks at the first alone, which is steady enough for a check that every change has to pass.
+
+A request is other work with the compiled room and without it (`PORTREEVE_COMPILED=off`), so each has a baseline of its
+own, and only what runs is compared and accepted.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+import compiled
 from bench import profile, servers
 from bench.deployment import free_port
 from bench.ground import Ground
@@ -44,6 +48,11 @@ class Measured(msgspec.Struct, frozen=True):
     python: str
     bytecodes: Cost
     yardsticks: Cost | None
+
+
+class Baselines(msgspec.Struct, frozen=True):
+    compiled: Measured
+    interpreted: Measured
 
 
 def measure(ground: Ground, *, bytecodes_alone: bool) -> Measured:
@@ -88,13 +97,17 @@ def _regression(unit: str, now: Cost, then: Cost, tolerance: float) -> str | Non
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Ground(Path(folder), redis_port=None) as ground:
         measured = measure(ground, bytecodes_alone="--bytecodes" in sys.argv)
-    print(f"a request takes {measured.bytecodes.whole:g} bytecodes of Python {measured.python}")
+    way = "compiled" if compiled.IS_USED else "interpreted"
+    bytecodes = f"{measured.bytecodes.whole:g} bytecodes of Python {measured.python}"
+    print(f"a request takes {bytecodes}, {compiled.describe()}")
     if measured.yardsticks is not None:
         print(f"and {measured.yardsticks.whole:g} yardsticks of CPU")
+    baselines = msgspec.json.decode(_BASELINE.read_bytes(), type=Baselines)
     if "--accept" in sys.argv:
-        _BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(measured)) + b"\n")
+        accepted = msgspec.structs.replace(baselines, **{way: measured})
+        _BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(accepted)) + b"\n")
         return
-    found = regressions(measured, msgspec.json.decode(_BASELINE.read_bytes(), type=Measured))
+    found = regressions(measured, getattr(baselines, way))
     if found:
         sys.exit("\n".join(found))
 

@@ -133,7 +133,10 @@ def about(environment: Mapping[str, Any]) -> str:
         f"{environment['kernel']}"
     )
     rows = [["date", environment["date"]], ["command", f"`{environment['command']}`"]]
-    return markdown_table([["", ""], *rows, ["machine", machine], ["versions", versions]])
+    rows += [["machine", machine], ["versions", versions]]
+    if "portreeve_runs" in environment:
+        rows.append(["Portreeve runs", environment["portreeve_runs"]])
+    return markdown_table([["", ""], *rows])
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

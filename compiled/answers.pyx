@@ -1,4 +1,4 @@
-"""The head of an ordinary answer of an upstream, as `gateway.upstream.plain_response` reads it, and of ours to a client."""
+"""The head of an ordinary answer of an upstream, as `gateway.upstream.plain_response` reads it, and of ours."""
 
 from compiled.pieces cimport cut, seek, stands
 

@@ -4,11 +4,15 @@ Without a C compiler, or where it fails, the gateway runs interpreted: that is s
 `--require` asks for one.
 """
 
+import os
+import shlex
+import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
-from compiled import MODULES, fingerprint, stamp
+from compiled import MODULES, fingerprint, inscription, libraries, stamp
 
 _ROOM = Path(__file__).parent
 # Every index is held against its bounds, and nothing that is None is looked into.
@@ -24,35 +28,54 @@ _DIRECTIVES = {
 _COMPILE = ["-O2", "-g0", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fno-strict-aliasing"]
 
 
+class NoCompiler(Exception):
+    """There is nothing to build with."""
+
+
 def build(*, compile_with: tuple[str, ...] = (), link_with: tuple[str, ...] = ()) -> None:
     """Raises what the compiler does. What was built before stops being used at once, and until all is built."""
+    stamp().unlink(missing_ok=True)
+    _require_compiler()
+    built_from = fingerprint()
+    with tempfile.TemporaryDirectory() as scratch:
+        _compile(Path(scratch), compile_with, link_with)
+        for library in libraries():
+            # Whoever runs what was built before keeps it: a file that is overwritten changes under its readers.
+            library.unlink(missing_ok=True)
+            shutil.copy(Path(scratch, _ROOM.name, library.name), library)
+    stamp().write_text(inscription(built_from), encoding="ascii")
+
+
+def _require_compiler() -> None:
+    """Told before anything is generated for it."""
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if shutil.which(shlex.split(command)[0]) is None:
+        raise NoCompiler("there is no C compiler")
+
+
+def _compile(scratch: Path, compile_with: tuple[str, ...], link_with: tuple[str, ...]) -> None:
     # Here, because an installation that only runs need not have them.
     from Cython.Build import cythonize  # noqa: PLC0415
     from setuptools import Distribution, Extension  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
 
-    stamp().unlink(missing_ok=True)
-    built_from = fingerprint()
-    with tempfile.TemporaryDirectory() as scratch:
-        extensions = [
-            Extension(
-                f"compiled.{name}",
-                [str(_ROOM / f"{name}.pyx")],
-                extra_compile_args=[*_COMPILE, *compile_with],
-                extra_link_args=list(link_with),
-            )
-            for name in MODULES
-        ]
-        generated = cythonize(  # type: ignore[no-untyped-call]
-            extensions, build_dir=scratch, compiler_directives=_DIRECTIVES, quiet=True, force=True
+    extensions = [
+        Extension(
+            f"{_ROOM.name}.{name}",
+            [str(_ROOM / f"{name}.pyx")],
+            extra_compile_args=[*_COMPILE, *compile_with],
+            extra_link_args=list(link_with),
         )
-        command = build_ext(Distribution({"name": "portreeve-compiled", "ext_modules": generated}))
-        command.build_temp = scratch
-        command.build_lib = str(_ROOM.parent)
-        command.parallel = len(MODULES)
-        command.ensure_finalized()
-        command.run()
-    stamp().write_text(built_from, encoding="ascii")
+        for name in MODULES
+    ]
+    generated = cythonize(  # type: ignore[no-untyped-call]
+        extensions, build_dir=str(scratch), compiler_directives=_DIRECTIVES, quiet=True, force=True
+    )
+    command = build_ext(Distribution({"name": "portreeve-compiled", "ext_modules": generated}))
+    command.build_temp = command.build_lib = str(scratch)
+    command.parallel = len(MODULES)
+    command.ensure_finalized()
+    command.run()
 
 
 def main() -> int:

@@ -1,7 +1,6 @@
 """What a wheel carries of the compiled room: what could be built where the wheel is, for that platform alone."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -13,11 +12,10 @@ class CompiledRoom(BuildHookInterface[Any]):
             # A checkout builds in place: `python -m compiled.build`.
             return
         sys.path.insert(0, self.root)
-        from compiled import build, stamp  # noqa: PLC0415  the room itself, before it is installed
+        from compiled import build, libraries, stamp  # noqa: PLC0415  the room itself, before it is installed
 
         build.main()
         if stamp().exists():
-            built = [path for path in (Path(self.root) / "compiled").iterdir() if path.suffix == ".so"]
-            build_data["artifacts"] += [f"compiled/{path.name}" for path in [*built, stamp()]]
+            build_data["artifacts"] += [f"compiled/{path.name}" for path in (*libraries(), stamp())]
             build_data["pure_python"] = False
             build_data["infer_tag"] = True

@@ -14,6 +14,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 
+import compiled
 from auth import assertion, bearer, freshness, signature
 from gateway import (
     authorization_server,
@@ -78,6 +79,7 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     async def life_span(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             gateway.edge = await _open(gateway, app, surfaces, own, stack)
+            gateway.log.note_event("started", code=compiled.describe())
             # What exists now lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import compiled
 from auth.oauth import metadata
 from gateway import clocks, own_tls, scanners
 from gateway.authorization_server import AuthorizationServer
@@ -85,6 +86,7 @@ class Gateway:
                     "Whether the audit ledger is not what this host remembers, so that nothing is signed.",
                     lambda: self.checkpoints is not None and self.checkpoints.refused is not None,
                 ),
+                "compiled": ("Whether the leaves of a request run compiled.", lambda: compiled.IS_USED),
                 "log_lines_dropped": ("Request lines lost to a slow sink.", lambda: self.log.dropped),
             }
         )

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import click
 import msgspec
 
+import compiled
 from gateway import clocks, composition, pools, settings
 from gateway.cli import context, failures, output, paging
 from keys import identities
@@ -64,6 +65,7 @@ async def examine(configured: settings.Settings) -> list[Finding]:
 
 def _checks(configured: settings.Settings) -> Iterator[tuple[str, Check, Literal["warning", "failed"]]]:
     yield "state directory", _check_state_dir, "failed"
+    yield "compiled room", _check_compiled, "warning"
     yield "schema", _check_schema, "failed"
     yield "KMS", _check_kms, "failed"
     yield "signing keys", _check_ring, "failed"
@@ -88,6 +90,13 @@ async def _check_state_dir(configured: settings.Settings) -> str:
     if not os.access(path, os.W_OK):
         raise Unwell(f"{path} can't be written")
     return path
+
+
+async def _check_compiled(_: settings.Settings) -> str:
+    """Nothing but the price of a request depends on it."""
+    if not compiled.IS_USED and compiled.WHY_NOT != compiled.TURNED_OFF:
+        raise Unwell(f"{compiled.describe()}: requests cost more")
+    return compiled.describe()
 
 
 async def _check_schema(configured: settings.Settings) -> str:

@@ -10,12 +10,14 @@ import collections
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import compiled
 from tests.support import js_clients
 
 REQUIRE_VARIABLE = "PORTREEVE_TEST_REQUIRE"
@@ -73,7 +75,23 @@ def find_root() -> Path | None:
     return Path("/") if os.geteuid() == 0 else None
 
 
+def find_room() -> Path | None:
+    return Path(compiled.__file__).parent if compiled.IS_USED else None
+
+
+def find_sanitizer() -> Path | None:
+    """The library that has to be in a process before anything that was compiled with it."""
+    if shutil.which("gcc") is None:
+        return None
+    asked = ["gcc", "-print-file-name=libasan.so"]
+    found = Path(
+        subprocess.run(asked, check=False, capture_output=True, text=True, timeout=20).stdout.strip()
+    )
+    return found if found.is_absolute() else None
+
+
 TOOLS = {
+    "compiled_room": Tool("what runs compiled", "apt-get install gcc; python -m compiled.build", find_room),
     "curl": Tool("the README's signed request", "apt-get install curl", on_path("curl")),
     "openssl": Tool("signing in a shell", "apt-get install openssl", on_path("openssl")),
     "nginx": Tool("a proxy in front of the gateway", "apt-get install nginx-light", on_path("nginx")),
@@ -95,6 +113,7 @@ TOOLS = {
         find_kafka,
         packaged=False,
     ),
+    "sanitizer": Tool("that compiled code keeps to its memory", "apt-get install gcc", find_sanitizer),
     "sqlite3": Tool("a backup of a SQLite store", "apt-get install sqlite3", on_path("sqlite3")),
     "root": Tool("two accounts at one store", "run the tests as root", find_root),
     "softhsm2": Tool("a KMS behind PKCS #11", "apt-get install softhsm2", first_file(*_SOFTHSM_MODULES)),

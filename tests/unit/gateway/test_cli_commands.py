@@ -7,6 +7,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
+import compiled
 from gateway import cli, serving, settings
 from gateway.cli import key_commands
 from gateway.demo import example
@@ -293,6 +294,25 @@ def test_the_doctor_notices_files_that_others_can_write(store: Run, place: Path)
     assert result.exit_code == 1
     failed = [one["subject"] for one in json.loads(result.stdout) if one["verdict"] == "failed"]
     assert failed == ["state directory"]
+
+
+@pytest.mark.parametrize(
+    ("why_not", "verdict", "detail"),
+    [
+        ("", "ok", "compiled"),
+        (compiled.TURNED_OFF, "ok", "interpreted (turned off)"),
+        ("not built", "warning", "interpreted (not built): requests cost more"),
+    ],
+)
+def test_the_doctor_tells_what_runs_compiled(
+    run: Run, monkeypatch: pytest.MonkeyPatch, why_not: str, verdict: str, detail: str
+) -> None:
+    """Who turned it off knows; whoever has no build may not."""
+    monkeypatch.setattr(compiled, "WHY_NOT", why_not)
+    monkeypatch.setattr(compiled, "IS_USED", not why_not)
+    result = click.testing.CliRunner().invoke(cli.cli, ["doctor", "--json"])
+    (found,) = [one for one in json.loads(result.stdout) if one["subject"] == "compiled room"]
+    assert (found["verdict"], found["detail"]) == (verdict, detail)
 
 
 def test_serve_hands_on_what_was_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
