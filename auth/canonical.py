@@ -33,8 +33,9 @@ def _string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, i
     return canonical
 
 
+# The compiled one leaves to the other what is in doubt.
 string_to_sign = _string_to_sign
 if compiled.IS_USED:
-    from compiled.claims import LineWriter  # noqa: E402  it is given what it leaves the doubtful to
+    from compiled.claims import LineWriter
 
     string_to_sign = LineWriter(_SCHEME, _string_to_sign).write
