@@ -9,11 +9,10 @@ stand there, and the last one makes place for a new one: who sends ever new name
 that there may be no more take the whole tree with them, and it grows anew.
 """
 
-from compiled.pieces cimport cut, seek, stands
+from compiled.pieces cimport cut, past_printable, seek, stands
 
 cdef enum:
     SPACE = 0x20
-    DELETE = 0x7F
     LONGEST_METHOD = 8
     LONGEST_NAME = 64
     MOST_NAMES = 32
@@ -22,8 +21,6 @@ cdef enum:
     MOST_DIGITS = 15
     NOWHERE = -1
 
-# One byte for each that may stand in a target.
-cdef bytes _OF_TARGET = bytes([byte in (0x21, 0x22) or 0x24 <= byte <= 0x7E for byte in range(256)])
 cdef bytes _VERSION = b" HTTP/1.1\r\n"
 cdef bytes _END_OF_LINE = b"\r\n"
 cdef bytes _END = b"\r\n\r\n"
@@ -101,29 +98,29 @@ cdef class HeadReader:
         if size > self._longest:
             return None
         end = seek(data, SPACE, 0)
+        # Nothing long is copied to be looked up.
         if not 0 < end < LONGEST_METHOD:
             return None
         method = self._methods.get(cut(data, 0, end))
         begin = end + 1
-        at = begin
-        while at < size and _OF_TARGET[data[at]]:
-            at += 1
-        if method is None or at == begin or data[begin] != c"/" or at - begin > self._longest_target:
+        end = seek(data, SPACE, begin)
+        if method is None or end < 0 or end - begin > self._longest_target or not stands(_VERSION, data, end):
             return None
-        if not stands(_VERSION, data, at):
+        # A run of printable bytes goes on past the blank behind the target: so all of the target is in it.
+        if data[begin] != c"/" or past_printable(data, begin) < end:
             return None
-        target = cut(data, begin, at)
-        at += len(_VERSION)
+        target = cut(data, begin, end)
+        if seek(target, c"#", 0) >= 0:
+            return None
+        at = end + len(_VERSION)
         cdef list values = []
         cdef _Step step = _follow(self._root, data, at)
         while step is not None:
-            at += len(step.opening)
-            begin = at
+            begin = at + len(step.opening)
             # A blank in front of a value is the parser's to drop.
             if begin < size and data[begin] == SPACE:
                 return None
-            while at < size and SPACE <= data[at] < DELETE:
-                at += 1
+            at = past_printable(data, begin)
             values.append(cut(data, begin, at))
             if stands(_END, data, at):
                 return self._end(method, target, step, values, cut(data, at + len(_END), size))
