@@ -2,7 +2,8 @@
 
 A few passes in C over the whole head take the place of the parser's dozen calls, which are made only for the rest.
 Invariant: what is read here, the parser would have read exactly so. Whatever is in any doubt is left to the parser,
-untouched.
+untouched. Compiled, heads of names that were read here before are read in one call; what that call declines is read
+here.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class PlainReader:
 
 
 class CompiledReader(PlainReader):
-    """Reads in one call what has the names of a head that was read before. The rest is read as ever, and taught: so
+    """Reads in one call what has the names of a head that was read before. The rest is read interpreted, and taught: so
     nothing is read here whose names were not found to be ordinary.
     """
 
