@@ -3,6 +3,7 @@ from collections.abc import Callable
 def read_claim(
     timestamp: bytes | None, nonce: bytes | None, signature: bytes | None
 ) -> tuple[int, bytes] | None: ...
+
 class LineWriter:
     def __init__(
         self, scheme: bytes, otherwise: Callable[[bytes, bytes, bytes, bytes, bytes, bytes, bytes], bytes]
