@@ -166,6 +166,8 @@ LEFT = {
     "a length with a blank behind it": POST + b"Content-Length: 5 \r\n\r\nhello",
     "a length of nothing": POST + b"Content-Length: \r\n\r\n",
     "a length of letters": POST + b"Content-Length: x\r\n\r\n",
+    "what would add up, above the digits": POST + b"Content-Length: :\r\n\r\n0123456789",
+    "what would add up, below them": POST + b"Content-Length: 1/\r\n\r\n012345678",
     "a length past all numbers": POST + b"Content-Length: 18446744073709551621\r\n\r\nhello",
     "a connection that names a header": GET + b"connection: close, a\r\n\r\n",
     "a connection of nothing": GET + b"connection: \r\n\r\n",
