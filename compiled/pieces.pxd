@@ -30,7 +30,7 @@ cdef inline Py_ssize_t past_printable(bytes whole, Py_ssize_t begin) noexcept:
     cdef const unsigned char* start = <const unsigned char*>PyBytes_AS_STRING(whole)
     cdef unsigned long long eight
     # Eight at once, as long as there are so many. A byte below a blank borrows its highest bit in the difference, DEL
-    # carries into its own in the sum, and one past ASCII keeps it in one of them, whatever its neighbours borrow or carry.
+    # carries into it in the sum, and one past ASCII keeps it in one of them, whatever those beside it borrow or carry.
     while at <= size - 8:
         memcpy(&eight, start + at, 8)
         if ((eight - 0x2020202020202020ULL) | (eight + 0x0101010101010101ULL)) & 0x8080808080808080ULL:
