@@ -8,6 +8,8 @@ Refuses: a field with a line end in it, since that could make one request read a
 
 from typing import Final
 
+import compiled
+
 _SCHEME: Final = b"PORTREEVE1"
 _LINE_ENDS: Final = 7
 
@@ -16,7 +18,7 @@ class AmbiguousField(ValueError):
     """A field holds a line end. Parsing stops that earlier; reaching this is a defect in the caller."""
 
 
-def string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in the order of the contract
+def _string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in the order of the contract
     timestamp: bytes,
     nonce: bytes,
     key_id: bytes,
@@ -29,3 +31,11 @@ def string_to_sign(  # noqa: PLR0913, PLR0917  one parameter per signed line, in
     if canonical.count(b"\n") != _LINE_ENDS:
         raise AmbiguousField("a field of the string to sign holds a line end")
     return canonical
+
+
+# The compiled one leaves to the other what is in doubt.
+string_to_sign = _string_to_sign
+if compiled.IS_USED:
+    from compiled.claims import LineWriter
+
+    string_to_sign = LineWriter(_SCHEME, _string_to_sign).write

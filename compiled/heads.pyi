@@ -1,10 +1,13 @@
-from typing import Generic, TypeVar
-
-_Plan = TypeVar("_Plan")
-
-class HeadReader(Generic[_Plan]):
+class HeadReader:
     def __init__(
-        self, methods: dict[bytes, str], longest: int, longest_target: int, most_steps: int
+        self,
+        methods: dict[bytes, str],
+        keeps_alive: dict[bytes, bool],
+        longest: int,
+        longest_target: int,
+        most_steps: int,
     ) -> None: ...
-    def teach(self, names: tuple[bytes, ...], plan: _Plan) -> None: ...
-    def read(self, data: bytes) -> tuple[str, bytes, _Plan, list[bytes], bytes] | None: ...
+    @property
+    def steps(self) -> int: ...
+    def teach(self, names: tuple[bytes, ...], length: int | None, connection: int | None) -> None: ...
+    def read(self, data: bytes) -> tuple[str, bytes, tuple[bytes, ...], list[bytes], bool, bytes] | None: ...

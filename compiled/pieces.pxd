@@ -2,7 +2,7 @@
 # first, and whoever asks for one outside gets an answer, never a byte.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 
 cdef inline bytes cut(bytes whole, Py_ssize_t begin, Py_ssize_t end):
@@ -20,6 +20,25 @@ cdef inline Py_ssize_t seek(bytes whole, unsigned char byte, Py_ssize_t begin) n
     cdef const char* start = PyBytes_AS_STRING(whole)
     cdef const void* found = memchr(start + begin, byte, size - begin)
     return -1 if found is NULL else <const char*>found - start
+
+
+cdef inline Py_ssize_t past_printable(bytes whole, Py_ssize_t begin) noexcept:
+    """Where the run of bytes from a blank to a tilde ends that begins there; `begin` if none does."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(whole), at = begin
+    if not 0 <= begin < size:
+        return begin
+    cdef const unsigned char* start = <const unsigned char*>PyBytes_AS_STRING(whole)
+    cdef unsigned long long eight
+    # Eight at once, as long as there are so many. A byte below a blank borrows its highest bit in the difference, DEL
+    # carries into it in the sum, and one past ASCII keeps it in one of them, whatever those beside it borrow or carry.
+    while at <= size - 8:
+        memcpy(&eight, start + at, 8)
+        if ((eight - 0x2020202020202020ULL) | (eight + 0x0101010101010101ULL)) & 0x8080808080808080ULL:
+            break
+        at += 8
+    while at < size and 0x20 <= start[at] <= 0x7E:
+        at += 1
+    return at
 
 
 cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:

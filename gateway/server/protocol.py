@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
 from gateway.server.idle import IdleWatch
 from gateway.server.limits import Drain, Limits
-from gateway.server.plain_head import PlainReader
+from gateway.server.plain_head import build_reader
 from gateway.server.turns import Turns
 
 # What the server needs to refuse by itself: code, detail, client → the status, headers and body to send.
@@ -391,7 +391,7 @@ def strict_protocol(
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
     parts = {
         "limits": limits,
-        "read_plain": PlainReader(limits).read,
+        "read_plain": build_reader(limits).read,
         "refuse": staticmethod(refuse),
         "serve": staticmethod(serve),
         "drain": drain or Drain(),

@@ -5,8 +5,19 @@ import hashlib
 import pytest
 
 from auth import canonical
+from tests.support.compiled_room import require_compiled
 
 EMPTY = hashlib.sha256(b"").hexdigest().encode()
+
+
+@pytest.fixture(autouse=True, params=["interpreted", "compiled"])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One string, whoever writes it."""
+    if request.param == "compiled":
+        require_compiled()
+        assert canonical.string_to_sign is not canonical._string_to_sign
+    else:
+        monkeypatch.setattr(canonical, "string_to_sign", canonical._string_to_sign)
 
 
 def build(**changed: bytes) -> bytes:

@@ -4,11 +4,24 @@ import pytest
 
 from auth import credential
 from keys import format as key_format
+from tests.support.compiled_room import require_compiled
 
 KEY_ID = key_format.mint_key_id("paper", bytes(range(16))).encode()
 TIMESTAMP = b"1763596800123"
 NONCE = b"k3J9s0Qe7Lx2Vb5N"
 SIGNATURE = b"0f" * 32
+
+
+@pytest.fixture(autouse=True, params=["interpreted", "compiled"])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One grammar, whoever reads it."""
+    if request.param == "compiled":
+        require_compiled()
+    monkeypatch.setattr(
+        credential,
+        "parse",
+        credential._parse_compiled if request.param == "compiled" else credential._parse,
+    )
 
 
 def parse(

@@ -1,24 +1,19 @@
-"""The one-look reader: whatever it takes, the parser reads exactly so; and what it has to leave to the parser."""
+"""The one-look reader: whatever it takes, the parser reads exactly so; and what it has to leave to the parser.
+
+Here it runs interpreted; what it takes is what its compiled twin may be taught.
+"""
 
 from __future__ import annotations
 
-import functools
 import random
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-import uvicorn
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
-from gateway.server.exchange import Exchange
-from gateway.server.limits import Limits
 from gateway.server.plain_head import PlainReader, _plans
-from gateway.server.protocol import StrictProtocol, strict_protocol
 from tests.support import mutations
-from tests.support.front_line import LIMITS, refuse, replaced
+from tests.support.front_line import LIMITS, replaced
+from tests.support.one_look import NOBODY, Readers, requests
 from tests.support.signing import Signer
 
 HOST = b"Host: gateway.test\r\n"
@@ -27,112 +22,6 @@ POST = b"POST /pub/x HTTP/1.1\r\n" + HOST
 WHOLE = POST + b"Content-Length: 5\r\n\r\nhello"
 # As deployments have them: what is fuzzed is longer than the front line's test limits allow.
 ORDINARY = replaced(max_header_bytes=32_768, max_headers=100, max_target_bytes=8_192)
-# Everything of an exchange that is made from its request.
-FACTS = (
-    "method",
-    "target",
-    "http_version",
-    "names",
-    "values",
-    "oversized",
-    "keep_alive",
-    "body",
-    "more_body",
-)
-
-
-class StillLoop:
-    """Time does not pass in it."""
-
-    def time(self) -> float:
-        return 0.0
-
-    def call_later(self, _seconds: float, _callback: Any) -> Any:  # noqa: ANN401  stands for a timer
-        return SimpleNamespace(cancel=lambda: None)
-
-
-class Transport:
-    """Nobody is at the other end; what is written is kept."""
-
-    def __init__(self) -> None:
-        self.written = b""
-
-    def get_extra_info(self, _name: str) -> None:
-        return None
-
-    def is_closing(self) -> bool:
-        return False
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-    def pause_reading(self) -> None:
-        pass
-
-
-class Taken(list[Exchange]):
-    """Stands for the turns, and serves nothing."""
-
-    take = list.append
-
-    def end(self) -> None:
-        pass
-
-
-@functools.cache
-def config() -> uvicorn.Config:
-    async def app(_scope: object, _receive: object, _send: object) -> None: ...
-
-    return uvicorn.Config(app, interface="asgi3", lifespan="off")
-
-
-def facts(exchange: Exchange) -> dict[str, Any]:
-    return {name: getattr(exchange, name) for name in FACTS}
-
-
-class Readers:
-    """The one-look reader, and the parser behind the same protocol, which never gets to see a plain request."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._build = strict_protocol(limits, refuse)
-        self.accepted = 0
-        self.refused = 0
-
-    def compare(self, data: bytes) -> None:
-        plain = self._build.read_plain(cast("Any", None), data)
-        if plain is None:
-            self.refused += 1
-            return
-        self.accepted += 1
-        protocol, taken = self._connected()
-        protocol._at_rest = False
-        protocol.data_received(data)
-        assert [facts(exchange) for exchange in taken] == [facts(plain)], data
-        # And there it ends: nothing is half-read or in line, nothing was answered, and the next one would be heard.
-        left = (
-            protocol._begun,
-            protocol._deaf,
-            len(protocol.pipeline),
-            cast("Any", protocol.transport).written,
-        )
-        assert left == (False, False, 0, b""), data
-        protocol.connection_lost(None)
-
-    def _connected(self) -> tuple[StrictProtocol, Taken]:
-        protocol = self._build(config(), ServerState(), {}, cast("Any", StillLoop()))
-        taken = Taken()
-        protocol._turns = cast("Any", taken)
-        protocol.connection_made(cast("Any", Transport()))
-        return protocol, taken
 
 
 def test_what_it_takes_of_ten_thousand_mutated_requests_the_parser_reads_the_same() -> None:
@@ -156,52 +45,6 @@ def test_with_any_byte_changed_added_or_lost_the_parser_reads_the_same(good: byt
             readers.compare(good[:at] + bytes([byte]) + good[at + 1 :])
     assert readers.accepted > 5_000
     assert readers.refused > 5_000
-
-
-# The parts of a request: what is usual there, and what is not.
-PARTS = {
-    "method": (b"GET|POST|HEAD|PUT|DELETE|PATCH|OPTIONS", b"CONNECT|TRACE|PROPFIND|get|"),
-    "blank": (b" ", b"  |\t|"),
-    "target": (b"/|/a?b=%20|//x|/?|/a;b", b"*|http://h/|/a#b||/\x80|/\x00|h:1|?a"),
-    "version": (b"HTTP/1.1", b"HTTP/1.0|HTTP/2.0|http/1.1|HTTP/1.1 |"),
-    "line end": (b"\r\n", b"\n|\r||\r\n |\r\n\r\n"),
-    "name": (
-        b"Host|accept|X-A|Content-Type|x_b|a^~|Content_Length|Keep-Alive",
-        b"Content-Length|content-length|Connection|proxy-connection|Expect|Transfer-Encoding|Upgrade|| a|a |\xe9|(",
-    ),
-    "colon": (b":|: |:   ", b"| :|\t:|:\t"),
-    "value": (
-        b'x|| a b |:|a: b|5|close|keep-alive|chunked|"|%',
-        b"x\t|a\tb|\xe9|\x00|\x7f|a\rb|a\nb|+5|5,5|05|5 |close, x|100-continue",
-    ),
-    "connection": (
-        b"|Connection: close\r\n|CONNECTION:keep-alive\r\n|",
-        b"Connection: Upgrade\r\n|connection:\r\n",
-    ),
-    "length": (b"%d", b"0%d|%d |+%d|%d,%d|1%d|"),
-    "end": (b"\r\n", b"\n|\r|"),
-    "behind": (b"", b"\r\n|\r\n\r\n|G|\x00|0\r\n\r\n|GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
-}
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> bytes:
-    """Unusual in two respects at most, so that each stands alone often enough."""
-    unusual = draw(st.sets(st.sampled_from([*PARTS]), max_size=2))
-
-    def part(name: str) -> bytes:
-        return draw(st.sampled_from(PARTS[name][name in unusual].split(b"|")))
-
-    start = [part("method"), part("blank"), part("target"), part("blank"), part("version"), part("line end")]
-    lines = [
-        part("name") + part("colon") + part("value") + part("line end")
-        for _ in range(draw(st.integers(0, 4)))
-    ]
-    lines.append(part("connection"))
-    body = draw(st.sampled_from([b"", b"", b"hello", b"\r\n\r\n", b"\x00" * 20]))
-    if body or "length" in unusual:
-        lines.append(b"Content-Length: " + part("length").replace(b"%d", b"%d" % len(body)) + b"\r\n")
-    return b"".join([*start, *draw(st.permutations(lines)), part("end"), body, part("behind")])
 
 
 STRICT = Readers(LIMITS)
@@ -232,7 +75,7 @@ def test_what_is_ordinary_is_taken(data: bytes, told: tuple[str, bytes, bool, by
     readers = Readers(LIMITS)
     readers.compare(data)
     assert readers.accepted == 1
-    exchange = PlainReader(LIMITS).read(cast("Any", None), data)
+    exchange = PlainReader(LIMITS).read(NOBODY, data)
     assert exchange is not None
     if told is not None:
         assert (exchange.method, exchange.target, exchange.keep_alive, bytes(exchange.body)) == told
@@ -241,7 +84,7 @@ def test_what_is_ordinary_is_taken(data: bytes, told: tuple[str, bytes, bool, by
 def test_names_and_values_are_as_they_were_sent() -> None:
     """The blanks behind a value too; and a percent sign is one like any other."""
     data = GET + b"x-A: a b \r\nX_b: \r\nC%d: %s%%\r\nd: e:f :g\r\n\r\n"
-    exchange = PlainReader(LIMITS).read(cast("Any", None), data)
+    exchange = PlainReader(LIMITS).read(NOBODY, data)
     assert exchange is not None
     assert exchange.names == (b"Host", b"x-A", b"X_b", b"C%d", b"d")
     assert exchange.values == [b"gateway.test", b"a b ", b"", b"%s%%", b"e:f :g"]
@@ -312,7 +155,7 @@ LEFT = {
 @pytest.mark.parametrize("data", LEFT.values(), ids=LEFT)
 def test_what_is_in_any_doubt_is_left_to_the_parser(data: bytes) -> None:
     """Right or wrong: another judges."""
-    assert PlainReader(LIMITS).read(cast("Any", None), data) is None
+    assert PlainReader(LIMITS).read(NOBODY, data) is None
 
 
 def test_nothing_oversized_is_taken_whatever_the_bounds_are() -> None:
@@ -326,27 +169,27 @@ def test_nothing_oversized_is_taken_whatever_the_bounds_are() -> None:
 def test_bounds_past_all_reason_are_no_failure() -> None:
     """They come from a file that somebody wrote."""
     limits = replaced(max_header_bytes=1 << 40, max_headers=1 << 40, max_target_bytes=1 << 40)
-    assert PlainReader(limits).read(cast("Any", None), WHOLE) is not None
+    assert PlainReader(limits).read(NOBODY, WHOLE) is not None
 
 
 def test_what_strangers_can_make_it_keep_is_bounded() -> None:
     """Names are kept; so few of them are, and only short ones."""
     kept, data = list(_plans), b"GET / HTTP/1.1\r\n" + b"a" * 2049 + b": b\r\n\r\n"
-    assert PlainReader(ORDINARY).read(cast("Any", None), data) is None
+    assert PlainReader(ORDINARY).read(NOBODY, data) is None
     assert list(_plans) == kept
 
 
 @pytest.mark.parametrize(("count", "is_taken"), [(32, True), (33, False)])
 def test_many_headers_are_left_to_the_parser(count: int, *, is_taken: bool) -> None:
     data = b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * count + b"\r\n"
-    assert (PlainReader(ORDINARY).read(cast("Any", None), data) is not None) == is_taken
+    assert (PlainReader(ORDINARY).read(NOBODY, data) is not None) == is_taken
 
 
 def test_names_are_kept_in_bounded_number() -> None:
     """However many different ones are sent."""
     reader = PlainReader(ORDINARY)
     for number in range(600):
-        assert reader.read(cast("Any", None), GET + b"x-%d: 1\r\n\r\n" % number) is not None
+        assert reader.read(NOBODY, GET + b"x-%d: 1\r\n\r\n" % number) is not None
     assert len(_plans) == 512
 
 
@@ -354,5 +197,5 @@ def test_a_body_for_which_reading_would_pause_is_left_to_the_parser() -> None:
     """Which pauses it."""
     limits = replaced(max_header_bytes=1 << 20)
     head = POST + b"Content-Length: 65530\r\n\r\n"
-    assert PlainReader(limits).read(cast("Any", None), head + b"x" * 65_530) is None
-    assert PlainReader(limits).read(cast("Any", None), WHOLE) is not None
+    assert PlainReader(limits).read(NOBODY, head + b"x" * 65_530) is None
+    assert PlainReader(limits).read(NOBODY, WHOLE) is not None

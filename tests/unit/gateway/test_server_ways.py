@@ -10,8 +10,9 @@ import pytest
 
 from gateway.server import protocol as server_protocol
 from gateway.server.exchange import Exchange
-from gateway.server.plain_head import PlainReader
+from gateway.server.plain_head import CompiledReader, PlainReader
 from gateway.server.protocol import StrictProtocol
+from tests.support.compiled_room import require_compiled
 from tests.support.front_line import (
     HASTY,
     PLAIN,
@@ -30,18 +31,21 @@ CHUNKED = b"POST /c HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r
 Reads = list[bool]
 
 
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Reads:
+@pytest.fixture(params=[PlainReader, CompiledReader], ids=["interpreted", "compiled"])
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Reads:
     """Of each read that the one-look reader was shown: whether it took it."""
     reads: Reads = []
-    read = PlainReader.read
+    build: type[PlainReader] = request.param
+    if build is CompiledReader:
+        require_compiled()
 
-    def noted(self: PlainReader, protocol: StrictProtocol, data: bytes) -> Exchange | None:
-        taken = read(self, protocol, data)
-        reads.append(taken is not None)
-        return taken
+    class NotedReader(build):  # type: ignore[misc, valid-type]  # of either kind
+        def read(self, protocol: StrictProtocol, data: bytes) -> Exchange | None:
+            taken: Exchange | None = super().read(protocol, data)
+            reads.append(taken is not None)
+            return taken
 
-    monkeypatch.setattr(PlainReader, "read", noted)
+    monkeypatch.setattr(server_protocol, "build_reader", NotedReader)
     return reads
 
 
