@@ -2,7 +2,7 @@
 # first, and whoever asks for one outside gets an answer, never a byte.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 
 cdef inline bytes cut(bytes whole, Py_ssize_t begin, Py_ssize_t end):
@@ -28,3 +28,17 @@ cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:
     if at < 0 or at > PyBytes_GET_SIZE(whole) - size:
         return False
     return memcmp(PyBytes_AS_STRING(whole) + at, PyBytes_AS_STRING(piece), size) == 0
+
+
+cdef inline bytes fresh(Py_ssize_t size):
+    """Bytes to be filled by `put`, all of them, before anybody else sees them."""
+    return PyBytes_FromStringAndSize(NULL, size)
+
+
+cdef inline Py_ssize_t put(bytes fresh, Py_ssize_t at, bytes piece) except -1:
+    """Where the next piece goes."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+    if not 0 <= at <= PyBytes_GET_SIZE(fresh) - size:
+        raise IndexError("a piece outside of its bytes")
+    memcpy(PyBytes_AS_STRING(fresh) + at, PyBytes_AS_STRING(piece), size)
+    return at + size
