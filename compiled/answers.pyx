@@ -7,7 +7,7 @@ to walk down that tree; a head that leads out of it is declined.
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 
-from compiled.pieces cimport cut, fresh, put, seek, stands
+from compiled.pieces cimport cut, put, room, seek, stands
 
 cdef enum:
     TAB = 0x09
@@ -276,7 +276,7 @@ def join(bytes status_line not None, bytes lines not None, str request_id not No
         size += len(_LAST)
     if told:
         size += len(_LENGTH) + len(told) + len(_END_OF_LINE)
-    cdef bytes answer = fresh(size)
+    cdef bytes answer = room(size)
     at = put(answer, at, status_line)
     at = put(answer, at, lines)
     if identity:
