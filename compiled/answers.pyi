@@ -22,7 +22,7 @@ def join(
     lines: bytes,
     request_id: str,
     default_lines: bytes,
-    is_last: bool,
+    farewell: bytes,
     length: int,
     body: bytes,
 ) -> bytes: ...

@@ -261,19 +261,17 @@ cdef class StateWriter:
 
 
 cdef bytes _REQUEST_ID = b"portreeve-request-id: "
-cdef bytes _LAST = b"connection: close\r\n"
 cdef bytes _LENGTH = b"content-length: "
 
 
 def join(bytes status_line not None, bytes lines not None, str request_id not None, bytes default_lines not None,
-         bint is_last, Py_ssize_t length, bytes body not None):
+         bytes farewell not None, Py_ssize_t length, bytes body not None):
     """As `gateway.server.joining` does it."""
     cdef bytes identity = request_id.encode(), told = _digits(length) if length >= 0 else b""
-    cdef Py_ssize_t at = 0, size = len(status_line) + len(lines) + len(default_lines) + len(_END_OF_LINE) + len(body)
+    cdef Py_ssize_t at = 0, size = len(_END_OF_LINE) + len(body)
+    size += len(status_line) + len(lines) + len(default_lines) + len(farewell)
     if identity:
         size += len(_REQUEST_ID) + len(identity) + len(_END_OF_LINE)
-    if is_last:
-        size += len(_LAST)
     if told:
         size += len(_LENGTH) + len(told) + len(_END_OF_LINE)
     cdef bytes answer = room(size)
@@ -284,8 +282,7 @@ def join(bytes status_line not None, bytes lines not None, str request_id not No
         at = put(answer, at, identity)
         at = put(answer, at, _END_OF_LINE)
     at = put(answer, at, default_lines)
-    if is_last:
-        at = put(answer, at, _LAST)
+    at = put(answer, at, farewell)
     if told:
         at = put(answer, at, _LENGTH)
         at = put(answer, at, told)

@@ -27,6 +27,7 @@ Serve = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 _LINE_OF = b"%b: %b\r\n".__mod__
 _WITHOUT_BODY = frozenset({204, 304})
+_FAREWELL = b"connection: close\r\n"
 _UNTOLD = -1  # of a length
 
 
@@ -211,14 +212,13 @@ class Exchange(msgspec.Struct, eq=False):
         protocol = self.protocol
         # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the answer
         # starts is never read to its end as another request.
-        is_last = last or self.more_body or not self.keep_alive or protocol.drain.has_begun
-        if is_last:
+        if last or self.more_body or protocol.drain.has_begun:
             self.keep_alive = False
         if dated is None:
             dated = b"\r\ndate: " in lines or lines.startswith(b"date: ")
-        dates = b"" if dated else protocol.default_lines
+        dates, farewell = b"" if dated else protocol.default_lines, b"" if self.keep_alive else _FAREWELL
         protocol.transport.write(
-            join(STATUS_LINE[status], lines, self.request_id, dates, is_last, length, body)
+            join(STATUS_LINE[status], lines, self.request_id, dates, farewell, length, body)
         )
 
     def _finish(self) -> None:

@@ -15,23 +15,25 @@ def join_interpreted(  # noqa: PLR0913, PLR0917  in the order in which they are 
     lines: bytes,
     request_id: str,
     default_lines: bytes,
-    is_last: bool,
+    farewell: bytes,
     length: int,
     body: bytes,
 ) -> bytes:
-    """All lines have their line ends. An empty `request_id` is not told, nor is a negative length."""
+    """All lines have their line ends. `farewell` is the line that says so where the connection ends with it. An empty
+    `request_id` is not told, nor is a negative length.
+    """
     return b"%b%b%b%b%b%b\r\n%b" % (
         status_line,
         lines,
         b"portreeve-request-id: %b\r\n" % request_id.encode() if request_id else b"",
         default_lines,
-        b"connection: close\r\n" if is_last else b"",
+        farewell,
         b"content-length: %d\r\n" % length if length >= 0 else b"",
         body,
     )
 
 
-def _best() -> Callable[[bytes, bytes, str, bytes, bool, int, bytes], bytes]:
+def _best() -> Callable[[bytes, bytes, str, bytes, bytes, int, bytes], bytes]:
     return answers.join if compiled.IS_USED else join_interpreted
 
 
