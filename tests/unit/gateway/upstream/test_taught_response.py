@@ -183,6 +183,7 @@ def reading(*headers: tuple[bytes, bytes, Role]) -> AnswerReader:
     [
         b"Content-Length: 02",
         b"Content-Length: +2",
+        b"Content-Length: 18446744073709551618",  # and so does this, in 64 bits
         b"Content-Length: /<",  # which comes to two, if nobody looks
         b"Content-Length: 2,",
         b"Content-Length: ",
@@ -283,3 +284,28 @@ def test_what_was_forgotten_is_taught_again() -> None:
     assert reader._taught.read(OK) is None
     assert look(reader, OK) is not None
     assert reader._taught.read(OK) is not None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        LINE + b"\r\nLocation: /a\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
+        LINE + b"\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        LINE + b"\r\nUpgrade: a\r\nContent-Length: 2\r\n\r\nok",
+    ],
+)
+def test_what_is_special_is_not_taught(raw: bytes) -> None:
+    """Nobody else may look at where it leads, how it ends and what becomes of the connection."""
+    reader, twin = TaughtReader(ResponseLimits()), PlainReader(ResponseLimits())
+    for _ in range(2):
+        assert look(reader, raw) == look(twin, raw)
+    assert reader._taught.steps == 0
+
+
+def test_an_answer_to_head_is_read_by_who_knows_of_it() -> None:
+    """With a body it is none, however often its like came with one."""
+    reader = taught(OK)
+    assert look(reader, OK, head_only=True) is None
+    bodiless = OK[:-2]
+    assert look(reader, bodiless, head_only=True) == parsed(bodiless, head_only=True)
