@@ -243,9 +243,10 @@ cdef class StateWriter:
             each = booked_us[at]
             if type(each) is not int:
                 return None
+            # Less than nothing, where it is more than fits.
             booked = PyLong_AsLongLongAndOverflow(each, &overflows)
             tolerance, emission = self._tolerances_us[at], self._emissions_us[at]
-            if overflows or not 0 <= booked <= tolerance <= MOST_US or emission < 1:
+            if not 0 <= booked <= tolerance <= MOST_US or emission < 1:
                 return None
             left = (tolerance - booked) // emission
             if nearest < 0 or left < least:

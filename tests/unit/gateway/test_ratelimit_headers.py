@@ -92,6 +92,7 @@ def test_a_state_in_doubt_is_left_to_others() -> None:
     assert writer.add(b"", [0, 0]) == b"x;r=10;t=0\r\n"
     assert writer.add(b"", [100, 201]) == b"x;r=0;t=1\r\n"
     assert writer.add(b"", [0, 201]) == b"y;r=9;t=1\r\n"
+    assert writer.add(b"", [0, 200]) == b"x;r=10;t=0\r\n"
     for doubtful in ([101, 0], [0, -1], [2**63, 0], [0, -(2**64)], [0], [0, 0, 0], [], [True, 0]):
         assert writer.add(b"", doubtful) is None
     assert StateWriter((2**54,), (10,), (b"x",)).add(b"", [0]) is None
