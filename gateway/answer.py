@@ -14,7 +14,8 @@ class Answer(msgspec.Struct, eq=False):
 
     `lines` are the headers as they are written, each with its line end; none of them frames the body or speaks of the
     connection. `length` is what to declare where a whole body does not tell: for an answer to HEAD, and for a streamed
-    body whose length is known. `last`: the connection ends with it.
+    body whose length is known. `last`: the connection ends with it. `dated`: whether the lines tell a date; None where
+    that has to be looked up.
     """
 
     status: int
@@ -23,12 +24,13 @@ class Answer(msgspec.Struct, eq=False):
     close: Callable[[], Awaitable[None]] | None = None
     length: int | None = None
     last: bool = False
+    dated: bool | None = None
 
     def write_at_once(self, exchange: Exchange) -> bool:
         """Whether it could be: whole, and the client ready for it."""
         body = self.body
         return isinstance(body, bytes) and exchange.answer(
-            self.status, self.lines, body, self.length, last=self.last
+            self.status, self.lines, body, self.length, last=self.last, dated=self.dated
         )
 
     async def write(self, exchange: Exchange) -> None:

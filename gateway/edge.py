@@ -21,7 +21,7 @@ from gateway.observers import Observers
 from gateway.paths import MalformedPath
 from gateway.patterns import RESERVED_ROOTS
 from gateway.pipeline import Pipeline
-from gateway.problems import Header, Problem, Refusal, Renderer
+from gateway.problems import Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.request_ids import request_ids
 from gateway.routes import MethodNotAllowed, NoRoute
@@ -32,7 +32,6 @@ from gateway.stages.limit_source import LimitSource
 from gateway.trace import LONGEST_PATH, Trace
 
 AsgiApp = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
-Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 _PROBES = frozenset({"/health/live", "/health/ready"})
 _UNREADABLE = frozenset({400, 431})
@@ -74,6 +73,7 @@ class Edge:
 
     async def __call__(self, exchange: Exchange) -> None:
         arrival = self._arrival(exchange)
+        exchange.request_id = arrival.request_id
         trace = arrival.trace
         try:
             try:
@@ -93,7 +93,6 @@ class Edge:
                 if exchange.response_started:
                     # The head is out, so no problem can be told. Returning early closes the connection unfinished.
                     return
-            answer.lines += b"portreeve-request-id: %b\r\n" % arrival.request_id.encode()
             # As `Trace.enter` does it: every request comes by, and a call would cost as much again.
             trace.stages_us["answer"] = perf_counter_ns() // 1000
             if not answer.write_at_once(exchange):
@@ -145,7 +144,7 @@ class Edge:
         if admitted.target.path == LEAKS:
             scope["path"] = SCANNER_REPORTS
         try:
-            await self._inner(scope, exchange.receive, _with_request_id(exchange.send, arrival))
+            await self._inner(scope, exchange.receive, exchange.send)
         except Exception:
             if exchange.client_gone:
                 # Litestar wraps what comes out of a send in a failure of its own.
@@ -209,14 +208,3 @@ def _is_scanner_report(admitted: Admitted) -> bool:
 def _loggable(target: bytes) -> str:
     """Never a query, nor the name and password of an absolute form: they may carry what no log should."""
     return target.partition(b"?")[0].decode("latin-1")[:LONGEST_PATH] if target.startswith(b"/") else ""
-
-
-def _with_request_id(send: Send, arrival: Arrival) -> Send:
-    async def send_with_request_id(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            headers: list[Header] = list(message.get("headers", ()))
-            headers.append((b"portreeve-request-id", arrival.request_id.encode()))
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return send_with_request_id

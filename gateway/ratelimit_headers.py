@@ -10,9 +10,13 @@ from operator import floordiv, sub
 
 import msgspec
 
+import compiled
 from auth.admission import Admitted, Charges
 from gateway.kept import Kept
 from policies.gcra import Limit
+
+if compiled.IS_USED:
+    from compiled.answers import StateWriter
 
 Header = tuple[bytes, bytes]
 
@@ -24,26 +28,33 @@ def _policy(limit: Limit) -> str:
 
 
 class _Written(msgspec.Struct, frozen=True, gc=False):
-    """What the limits alone decide of the lines: numbers by limit, and the lines with places where one is nearest."""
+    """What the limits alone decide of the lines: numbers by limit, and how the lines begin where one is nearest."""
 
     tolerances_us: tuple[int, ...]
     emissions_us: tuple[int, ...]
-    lines: tuple[bytes, ...]
+    openings: tuple[bytes, ...]
+
+    def add(self, lines: bytes, booked_us: list[int]) -> bytes:
+        # `gcra.remaining` of each.
+        left = list(map(floordiv, map(sub, self.tolerances_us, booked_us), self.emissions_us))
+        least = min(left)
+        nearest = left.index(least)
+        reset_s = -(-booked_us[nearest] // 1_000_000)
+        return b"%b%b%d;t=%d\r\n" % (lines, self.openings[nearest], least, reset_s)
 
 
 @lru_cache(maxsize=4096)
 def _write(limits: tuple[Limit, ...]) -> _Written:
-    policies = ", ".join(map(_policy, limits)).replace("%", "%%")
+    policies = ", ".join(map(_policy, limits))
     return _Written(
         tuple([limit.tolerance_us for limit in limits]),
         tuple([limit.emission_us for limit in limits]),
-        tuple([_lines(policies, limit) for limit in limits]),
+        tuple([_opening(policies, limit) for limit in limits]),
     )
 
 
-def _lines(policies: str, nearest: Limit) -> bytes:
-    name = nearest.name.replace("%", "%%")
-    return f'ratelimit-policy: {policies}\r\nratelimit: "{name}";r=%d;t=%d\r\n'.encode()
+def _opening(policies: str, nearest: Limit) -> bytes:
+    return f'ratelimit-policy: {policies}\r\nratelimit: "{nearest.name}";r='.encode()
 
 
 def _write_for(charges: Charges) -> _Written:
@@ -54,17 +65,26 @@ def _write_for(charges: Charges) -> _Written:
 _written = Kept(_write_for, is_small=lambda _: True, most=16_384)
 
 
-def state_lines(passed: Admitted) -> bytes:
-    """What passed: every policy, and how much is left of the one nearest to its end."""
+def _writer_for(charges: Charges) -> StateWriter:
+    written = _written[charges]
+    return StateWriter(written.tolerances_us, written.emissions_us, written.openings)
+
+
+_writers = Kept(_writer_for, is_small=lambda _: True, most=16_384)
+
+
+def add_state_interpreted(lines: bytes, passed: Admitted) -> bytes:
+    """Behind the lines, of what passed: every policy, and how much is left of the one nearest to its end."""
     booked_us = passed.booked_us
-    if not booked_us:
-        return b""
-    written = _written[passed.charges]
-    # `gcra.remaining` of each.
-    left = list(map(floordiv, map(sub, written.tolerances_us, booked_us), written.emissions_us))
-    least = min(left)
-    nearest = left.index(least)
-    return written.lines[nearest] % (least, -(-booked_us[nearest] // 1_000_000))
+    return _written[passed.charges].add(lines, booked_us) if booked_us else lines
+
+
+def _add_state_compiled(lines: bytes, passed: Admitted) -> bytes:
+    added = _writers[passed.charges].add(lines, passed.booked_us)
+    return added if added is not None else add_state_interpreted(lines, passed)
+
+
+add_state = _add_state_compiled if compiled.IS_USED else add_state_interpreted
 
 
 def refusal_headers(limit: Limit, retry_after_ms: int) -> tuple[Header, ...]:

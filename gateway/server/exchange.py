@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from gateway.server.joining import join
+
 if TYPE_CHECKING:
     from gateway.server.protocol import StrictProtocol  # noqa: TC004  a circle: each is made with the other
 
@@ -25,6 +27,8 @@ Serve = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 _LINE_OF = b"%b: %b\r\n".__mod__
 _WITHOUT_BODY = frozenset({204, 304})
+_FAREWELL = b"connection: close\r\n"
+_UNTOLD = -1  # of a length
 
 
 def written(headers: Iterable[Header]) -> bytes:
@@ -49,6 +53,8 @@ class Exchange(msgspec.Struct, eq=False):
     keep_alive: bool
     body: bytes | bytearray = b""
     more_body: bool = True
+    # Told in every answer, once there is one.
+    request_id: str = ""
     broken: bool = False
     disconnected: bool = False
     response_started: bool = False
@@ -120,23 +126,30 @@ class Exchange(msgspec.Struct, eq=False):
 
     # The answer -------------------------------------------------------------------------------------------
 
-    def answer(self, status: int, lines: bytes, body: bytes, length: int | None, *, last: bool) -> bool:
+    def answer(  # noqa: PLR0913  what an answer is made of
+        self,
+        status: int,
+        lines: bytes,
+        body: bytes,
+        length: int | None,
+        *,
+        last: bool,
+        dated: bool | None = None,
+    ) -> bool:
         """A whole answer leaves in one write. Whether it did: the client may not be ready for it. `length`: what is
-        declared where it is not that of the body.
+        declared where it is not that of the body. `dated`: whether the lines tell a date, where that is known.
 
         Names in `lines` are in lower case, and none of them frames the body or speaks of the connection.
         """
         if not self.protocol.takes_more:
             return False
-        opening, transport = self._opening(status, lines, last=last), self.protocol.transport
-        declared = len(body) if length is None else length
+        size = len(body)
         if status not in _WITHOUT_BODY and self.method != "HEAD":
-            transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (opening, declared, body))
-            self.sent_bytes = len(body)
-        elif length is None and not body:
-            transport.write(opening + b"\r\n")
+            self._write(status, lines, size if length is None else length, body, last=last, dated=dated)
+            self.sent_bytes = size
         else:
-            transport.write(b"%bcontent-length: %d\r\n\r\n" % (opening, declared))
+            declared = (size or _UNTOLD) if length is None else length
+            self._write(status, lines, declared, b"", last=last, dated=dated)
         self._finish()
         return True
 
@@ -146,11 +159,9 @@ class Exchange(msgspec.Struct, eq=False):
             await self.become_ready()
         self._bodiless = status in _WITHOUT_BODY or self.method == "HEAD"
         self._left = 0 if self._bodiless else length
-        if length is not None:
-            framing = b"content-length: %d\r\n\r\n" % length
-        else:
-            framing = b"\r\n" if self._bodiless else b"transfer-encoding: chunked\r\n\r\n"
-        self.protocol.transport.write(self._opening(status, lines, last=False) + framing)
+        if length is None and not self._bodiless:
+            lines += b"transfer-encoding: chunked\r\n"
+        self._write(status, lines, _UNTOLD if length is None else length, b"", last=False, dated=None)
 
     async def go_on(self, piece: bytes, *, more: bool) -> None:
         if not self.protocol.takes_more:
@@ -190,22 +201,25 @@ class Exchange(msgspec.Struct, eq=False):
             self.client_gone = True
             raise ClientGone from None
 
-    def _opening(self, status: int, lines: bytes, *, last: bool) -> bytes:
-        """The head but for what frames the body. Decides whether the connection goes on."""
+    def _write(  # noqa: PLR0913  as above
+        self, status: int, lines: bytes, length: int, body: bytes, *, last: bool, dated: bool | None
+    ) -> None:
+        """The head, and the body that comes with it. Decides whether the connection goes on."""
         if self.response_started:
             raise RuntimeError("an answer has begun already")
         self.response_started = True
         self.status = status
         protocol = self.protocol
-        opening = STATUS_LINE[status] + lines
-        if b"\r\ndate: " not in opening:
-            opening += protocol.default_lines
-        if last or self.more_body or not self.keep_alive or protocol.drain.has_begun:
-            # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the
-            # answer starts is never read to its end as another request.
+        # A node that drains asks its clients to go elsewhere; and a body that is still on its way when the answer
+        # starts is never read to its end as another request.
+        if last or self.more_body or protocol.drain.has_begun:
             self.keep_alive = False
-            opening += b"connection: close\r\n"
-        return opening
+        if dated is None:
+            dated = b"\r\ndate: " in lines or lines.startswith(b"date: ")
+        dates, farewell = b"" if dated else protocol.default_lines, b"" if self.keep_alive else _FAREWELL
+        protocol.transport.write(
+            join(STATUS_LINE[status], lines, self.request_id, dates, farewell, length, body)
+        )
 
     def _finish(self) -> None:
         self.response_complete = True

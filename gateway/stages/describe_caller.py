@@ -9,7 +9,7 @@ import msgspec
 from auth.bearer import VerifiedToken
 from auth.signature import VerifiedKey
 from gateway.answer import Answer
-from gateway.ratelimit_headers import state_lines
+from gateway.ratelimit_headers import add_state
 from gateway.stages.admit_once import Counted
 
 _ENCODER = msgspec.json.Encoder()
@@ -19,7 +19,7 @@ _LINES = b"content-type: application/json\r\ncache-control: no-store\r\n"
 class DescribeCaller:
     def __call__(self, counted: Counted) -> Answer:
         body = _ENCODER.encode(_description(counted))
-        return Answer(200, _LINES + state_lines(counted.states), body)
+        return Answer(200, add_state(_LINES, counted.states), body)
 
 
 def _of_key(caller: VerifiedKey) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gateway import bodies, outbound, returned_headers
 from gateway.answer import Answer
 from gateway.credentials.proof import Asked, Attached, Proof
 from gateway.problems import Refusal
-from gateway.ratelimit_headers import state_lines
+from gateway.ratelimit_headers import add_state
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
 from gateway.upstream import UpstreamPool, UpstreamResponse
@@ -119,11 +119,11 @@ def _public_body(routed: Routed) -> tuple[bytes | AsyncIterator[bytes], int | No
 
 
 def _answer(response: UpstreamResponse, pool: UpstreamPool, asserted: Asserted, routed: Routed) -> Answer:
-    lines, whole = response.lines + state_lines(asserted.counted.states), response.whole
+    lines, whole = add_state(response.lines, asserted.counted.states), response.whole
     if response.locations:
         lines += returned_headers.location_lines(
             response.locations, pool.authority, routed.route.strip_prefix
         )
     if whole is None:
         return Answer(response.status, lines, response, response.aclose, response.content_length)
-    return Answer(response.status, lines, whole, None, response.content_length)
+    return Answer(response.status, lines, whole, None, response.content_length, dated=response.dated)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from auth.admission import Admitted
 from gateway import operations
 from gateway.answer import Answer
-from gateway.ratelimit_headers import state_lines
+from gateway.ratelimit_headers import add_state
 from gateway.server.exchange import written
 from gateway.stages.admit_once import Counted
 
@@ -36,7 +37,7 @@ class HandOver:
         authenticated = counted.authorized.authenticated
         authenticated.routed.admitted.arrival.trace.enter("page")
         await self._app(_scope(counted), _receive_once(authenticated.body), collected.send)
-        return collected.answer(state_lines(counted.states))
+        return collected.answer(counted.states)
 
 
 class _Collected:
@@ -54,8 +55,8 @@ class _Collected:
         elif message["type"] == "http.response.body":
             self._pieces.append(message.get("body", b""))
 
-    def answer(self, lines: bytes) -> Answer:
-        return Answer(self._status, written(self._headers) + lines, b"".join(self._pieces))
+    def answer(self, states: Admitted) -> Answer:
+        return Answer(self._status, add_state(written(self._headers), states), b"".join(self._pieces))
 
 
 def _receive_once(body: bytes) -> Callable[[], Awaitable[Message]]:

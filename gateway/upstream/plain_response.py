@@ -4,6 +4,8 @@ Nearly every answer is one, and the parser's calls back for each of its headers 
 
 Invariant: what is taken here, the parser would read exactly so. Whatever is not known for certain to be ordinary is
 left to the parser, from its first byte; so nothing is refused here.
+
+Where there is the compiled room, it reads the heads that it was taught, and leaves all others to what is here.
 """
 
 from __future__ import annotations
@@ -12,17 +14,25 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+import compiled
 from gateway.upstream.errors import UpstreamBroken
 from gateway.upstream.framing import LONGEST_KEPT, LONGEST_LENGTH, HeadPlan, plan_head
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.values import ResponseLimits
 
+if TYPE_CHECKING:
+    from compiled.answers import Role
+if compiled.IS_USED:
+    from compiled.answers import AnswerReader
+
 # What is longer gains nothing that could be measured, and would be copied twice.
 LONGEST_PLAIN = 16_384
+# Names of headers, in all heads together.
+_MOST_TAUGHT = 1024
 
 _END_OF_HEAD = b"\r\n\r\n"
 _END_OF_LINE = b"\r\n"
@@ -35,6 +45,7 @@ _DOUBTFUL = bytes({*range(0x20), *range(0x7F, 0x100)} - {ord("\t")})
 # What holds none of them comes out of this as the same object: nothing is made, and nothing compared.
 _AS_DOUBTED = bytes.maketrans(_DOUBTFUL, b"?" * len(_DOUBTFUL))
 _NO_CONTENT = 204
+_DATE = b"date"
 _PLAIN_HOP_BY_HOP = frozenset({b"connection", b"keep-alive"})
 
 
@@ -44,6 +55,7 @@ class PlainPlan(Struct, frozen=True, gc=False):
     """
 
     status: int
+    goes_on: tuple[tuple[bytes, int], ...]
     lines: bytes
     pick: Callable[[Sequence[bytes]], Any]
     # Without a length the status line's place: an empty value is no body's length.
@@ -53,6 +65,8 @@ class PlainPlan(Struct, frozen=True, gc=False):
     connection: int | None
     locations: tuple[int, ...]
     bodiless: bool
+    # Whether a date goes on.
+    dated: bool
 
 
 class PlainReader:
@@ -86,6 +100,7 @@ class PlainReader:
         response.status = plan.status
         response.lines = plan.lines % plan.pick(values)
         response.whole = body
+        response.dated = plan.dated
         return True
 
     def _plan(self, names: tuple[bytes, ...], colons: tuple[bytes, ...], head_only: bool) -> PlainPlan | None:
@@ -112,6 +127,7 @@ def _plain_plan(plan: HeadPlan) -> PlainPlan | None:
         return None
     return PlainPlan(
         plan.status,
+        plan.goes_on,
         plan.lines,
         plan.pick,
         plan.length or 0,
@@ -119,6 +135,7 @@ def _plain_plan(plan: HeadPlan) -> PlainPlan | None:
         connections[0] if connections else None,
         plan.locations,
         bodiless,
+        any(name == _DATE for name, _ in plan.goes_on),
     )
 
 
@@ -135,3 +152,43 @@ def _take_special(plan: PlainPlan, values: list[bytes], body: bytes, response: U
     response.content_length = int(declared) if plan.length else None
     response.locations = tuple([values[at] for at in plan.locations])
     return True
+
+
+class TaughtReader(PlainReader):
+    """Whatever is planned for is taught, where nothing but a kept connection is special about it."""
+
+    def __init__(self, limits: ResponseLimits) -> None:
+        super().__init__(limits)
+        self._taught = AnswerReader(self._longest_head, _MOST_TAUGHT)
+
+    def read(self, received: bytes, response: UpstreamResponse) -> bool:
+        known = None if response.head_only else self._taught.read(received)
+        if known is None:
+            return super().read(received, response)
+        response.status, response.lines, body, response.dated = known
+        response.content_length = len(body)
+        response.whole = body
+        return True
+
+    def _plan(self, names: tuple[bytes, ...], colons: tuple[bytes, ...], head_only: bool) -> PlainPlan | None:
+        plan = super()._plan(names, colons, head_only)
+        if plan is None or not plan.length or plan.bodiless or plan.locations:
+            return plan
+        if self._taught.teach(names[0], plan.status, _lesson(names, plan)):
+            # What was forgotten for this one is planned for anew when it is next seen, and so taught again.
+            self._plan_of.cache_clear()
+        return plan
+
+
+def _lesson(names: tuple[bytes, ...], plan: PlainPlan) -> tuple[tuple[bytes, bytes, Role], ...]:
+    roles: dict[int | None, Role] = {plan.length: "length", plan.connection: "connection"}
+    passed = {}
+    for name, place in plan.goes_on:
+        passed[place] = name
+        if name == _DATE:
+            roles[place] = "date"
+    return tuple([(names[at], passed.get(at, b""), roles.get(at, "")) for at in range(1, len(names))])
+
+
+def reader(limits: ResponseLimits) -> PlainReader:
+    return TaughtReader(limits) if compiled.IS_USED else PlainReader(limits)

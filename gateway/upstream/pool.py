@@ -14,11 +14,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from gateway.upstream import sending
+from gateway.upstream import plain_response, sending
 from gateway.upstream.dialling import dial
 from gateway.upstream.errors import ConnectionWasStale, UpstreamUnreachable
 from gateway.upstream.line import Line
-from gateway.upstream.plain_response import PlainReader
 from gateway.upstream.response import READ_SIZE, UpstreamResponse
 from gateway.upstream.timeouts import Clock
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
@@ -35,7 +34,7 @@ class UpstreamPool:
         self.authority = target.authority
         self._clock = clock
         self._limits = limits or ResponseLimits()
-        self._plain = PlainReader(self._limits)
+        self._plain = plain_response.reader(self._limits)
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._slots = 0
         self._idle: list[Connection] = []

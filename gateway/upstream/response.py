@@ -54,6 +54,8 @@ class UpstreamResponse(Struct, eq=False):
     content_length: int | None = None
     # All that is left of the body, once its end has come.
     whole: bytes | None = None
+    # Whether `lines` tell a date, where that is known.
+    dated: bool | None = None
     _failure: BaseException | None = None
     _chunks: list[bytes] = []
     _held: int = 0

@@ -36,6 +36,7 @@ class SlowResponse:
     locations: tuple[bytes, ...] = ()
     content_length: int | None = None
     whole: bytes | None = None
+    dated: bool | None = None
 
     async def aclose(self) -> None:
         """Nothing is open."""

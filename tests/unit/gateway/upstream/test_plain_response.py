@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import cast
 
 import pytest
 
 from gateway.upstream import ResponseLimits, UpstreamResponse
 from gateway.upstream.parsing import ResponseParser
-from gateway.upstream.plain_response import PlainReader
+from gateway.upstream.plain_response import PlainReader, TaughtReader
 from tests.support import mutations
 
 SEED = 20260119
@@ -113,10 +114,20 @@ class Source:
 
 NOBODY_WAITS = cast("asyncio.Future[None]", None)
 
+Make = Callable[[ResponseLimits], PlainReader]
 
-def look(raw: bytes, *, head_only: bool, reader: PlainReader | None = None) -> tuple[UpstreamResponse, bool]:
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def make(request: pytest.FixtureRequest) -> Make:
+    if request.param == "interpreted":
+        return PlainReader
+    request.getfixturevalue("compiled_room")
+    return TaughtReader
+
+
+def look(raw: bytes, reader: PlainReader, *, head_only: bool) -> tuple[UpstreamResponse, bool]:
     response = UpstreamResponse(Source(), NOBODY_WAITS, head_only)
-    return response, (reader or PlainReader(ResponseLimits())).read(raw, response)
+    return response, reader.read(raw, response)
 
 
 def as_parsed(raw: bytes, *, head_only: bool) -> tuple[object, ...]:
@@ -136,32 +147,43 @@ def as_looked_at(response: UpstreamResponse) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(("raw", "head_only"), PLAIN)
-def test_an_ordinary_response_is_read_as_the_parser_reads_it(raw: bytes, head_only: bool) -> None:
-    """In one look, and the connection goes on."""
-    response, taken = look(raw, head_only=head_only)
-    assert taken
-    assert as_looked_at(response) == as_parsed(raw, head_only=head_only)
+def test_an_ordinary_response_is_read_as_the_parser_reads_it(raw: bytes, head_only: bool, make: Make) -> None:
+    """In one look, and the connection goes on. The first time, and when its like is known."""
+    reader = make(ResponseLimits())
+    for _ in range(2):
+        response, taken = look(raw, reader, head_only=head_only)
+        assert taken
+        assert as_looked_at(response) == as_parsed(raw, head_only=head_only)
 
 
 @pytest.mark.parametrize(("raw", "head_only"), NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
-def test_whatever_is_not_ordinary_is_left_to_the_parser(raw: bytes, head_only: bool) -> None:
-    """Untouched, whether the parser will refuse it or not."""
-    response, taken = look(raw, head_only=head_only)
+def test_whatever_is_not_ordinary_is_left_to_the_parser(raw: bytes, head_only: bool, make: Make) -> None:
+    """Untouched, whether the parser will refuse it or not, and whatever is known."""
+    reader = make(ResponseLimits())
+    for known, answers_head in [*PLAIN, (raw, head_only)]:
+        look(known, reader, head_only=answers_head)
+    response, taken = look(raw, reader, head_only=head_only)
     assert not taken
     assert response.whole is None
     assert not response.has_begun
 
 
-def test_bounds_of_a_head_hold_in_one_look_too() -> None:
+def test_bounds_of_a_head_hold_in_one_look_too(make: Make) -> None:
     """The plain way is no way around them."""
-    for limits in (ResponseLimits(head_bytes=len(HEAD) + 16), ResponseLimits(headers=0)):
-        assert not look(OK, head_only=False, reader=PlainReader(limits))[1]
+    reader = make(ResponseLimits(head_bytes=len(HEAD) + 17))
+    assert look(OK, reader, head_only=False)[1]
+    for raw in (OK.replace(b": 2", b":  2"), OK.replace(b" OK", b" Okay")):
+        for _ in range(2):
+            assert not look(raw, reader, head_only=False)[1]
+    reader = make(ResponseLimits(headers=0))
+    for _ in range(2):
+        assert not look(OK, reader, head_only=False)[1]
 
 
-def test_what_is_taken_the_parser_reads_exactly_so() -> None:
+def test_what_is_taken_the_parser_reads_exactly_so(make: Make) -> None:
     """Whatever good responses are spoilt into: a difference would be two readings of one answer."""
     chance = random.Random(SEED)
-    reader = PlainReader(ResponseLimits())
+    reader = make(ResponseLimits())
     outcomes: Counter[bool] = Counter()
     for _ in range(ROUNDS):
         raw, head_only = chance.choice(PLAIN)
@@ -169,7 +191,7 @@ def test_what_is_taken_the_parser_reads_exactly_so() -> None:
             head_only = not head_only
         for _ in range(chance.choice([1, 1, 2, 3])):
             raw = chance.choice(SPOIL)(chance, raw) if raw else raw
-        response, taken = look(raw, head_only=head_only, reader=reader)
+        response, taken = look(raw, reader, head_only=head_only)
         outcomes[taken] += 1
         if taken:
             parsed = as_parsed(raw, head_only=head_only)
@@ -177,13 +199,13 @@ def test_what_is_taken_the_parser_reads_exactly_so() -> None:
     assert min(outcomes[True], outcomes[False]) > ROUNDS / 20, outcomes
 
 
-def test_every_octet_in_every_place_is_read_as_the_parser_reads_it() -> None:
+def test_every_octet_in_every_place_is_read_as_the_parser_reads_it(make: Make) -> None:
     """One byte for another, in all places of a head."""
-    raw, reader = PLAIN[4][0], PlainReader(ResponseLimits())
+    raw, reader = PLAIN[4][0], make(ResponseLimits())
     for place in range(len(raw)):
         for octet in range(256):
             spoilt = raw[:place] + bytes([octet]) + raw[place + 1 :]
-            response, taken = look(spoilt, head_only=False, reader=reader)
+            response, taken = look(spoilt, reader, head_only=False)
             if taken:
                 assert as_looked_at(response) == as_parsed(spoilt, head_only=False), spoilt
 
@@ -192,10 +214,9 @@ def test_plans_are_bounded_in_number_and_size() -> None:
     """What is remembered of what an upstream sends must not grow with it."""
     reader = PlainReader(ResponseLimits())
     for number in range(300):
-        assert look(HEAD + b"x-%d: 1\r\nContent-Length: 0\r\n\r\n" % number, head_only=False, reader=reader)[
-            1
-        ]
+        raw = HEAD + b"x-%d: 1\r\nContent-Length: 0\r\n\r\n" % number
+        assert look(raw, reader, head_only=False)[1]
     assert reader._plan_of.cache_info().currsize == 256
     before = reader._plan_of.cache_info().misses
-    look(HEAD + b"%b: 1\r\nContent-Length: 0\r\n\r\n" % (b"a" * 3_000), head_only=False, reader=reader)
+    look(HEAD + b"%b: 1\r\nContent-Length: 0\r\n\r\n" % (b"a" * 3_000), reader, head_only=False)
     assert reader._plan_of.cache_info().misses == before
