@@ -28,3 +28,42 @@ cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:
     if at < 0 or at > PyBytes_GET_SIZE(whole) - size:
         return False
     return memcmp(PyBytes_AS_STRING(whole) + at, PyBytes_AS_STRING(piece), size) == 0
+
+
+# Writing pieces one behind the other into bytes that were made for them. Whoever asked for the room fills all of it
+# before anybody else sees it.
+
+from libc.string cimport memcpy
+
+cdef extern from "Python.h":
+    object _new_bytes "PyBytes_FromStringAndSize" (const char*, Py_ssize_t)
+    bint PyUnicode_IS_ASCII(object)
+    const char* _letters "PyUnicode_1BYTE_DATA" (object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+
+
+cdef inline bytes room(Py_ssize_t size):
+    """For so many bytes, which hold anything yet."""
+    return _new_bytes(NULL, size)
+
+
+cdef inline Py_ssize_t put(bytes into, Py_ssize_t at, bytes piece, Py_ssize_t begin = 0) except -1:
+    """Where `piece[begin:]` ends that is written there."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) - begin
+    if begin < 0 or size < 0 or not 0 <= at <= PyBytes_GET_SIZE(into) - size:
+        raise IndexError("a piece outside of its room")
+    memcpy(PyBytes_AS_STRING(into) + at, PyBytes_AS_STRING(piece) + begin, size)
+    return at + size
+
+
+cdef inline bint is_ascii(str text):
+    return PyUnicode_IS_ASCII(text)
+
+
+cdef inline Py_ssize_t put_text(bytes into, Py_ssize_t at, str text, Py_ssize_t begin = 0) except -1:
+    """The same of `text[begin:]`, which must be ASCII."""
+    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text) - begin
+    if not PyUnicode_IS_ASCII(text) or begin < 0 or size < 0 or not 0 <= at <= PyBytes_GET_SIZE(into) - size:
+        raise IndexError("a text outside of its room")
+    memcpy(PyBytes_AS_STRING(into) + at, _letters(text) + begin, size)
+    return at + size
