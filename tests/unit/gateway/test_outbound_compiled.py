@@ -118,6 +118,7 @@ def composed(
     ("passed", "count"),
     [
         (b"", 1),
+        (b"", -1),
         (b"a: 1\r\n", 0),
         (b"a: 1\r\n", 2),
         (b"a: 1\r\n", -1),
