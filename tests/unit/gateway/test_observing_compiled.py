@@ -144,7 +144,7 @@ def test_every_beginning_of_a_secret_is_found(prefix: bytes, around: tuple[bytes
     assert not finder.is_any_in(prefix[1:])
 
 
-@pytest.mark.parametrize("beginnings", [(), (b"_",), (b"a_", b"_"), (b"a_", b"b")])
+@pytest.mark.parametrize("beginnings", [(), (b"_",), (b"a_", b"_"), (b"a_", b"b"), (b"a_", b"bc")])
 def test_beginnings_that_cannot_be_looked_for_at_once_are_refused(beginnings: tuple[bytes, ...]) -> None:
     """They need a byte before their last, which is the same in all."""
     with pytest.raises(ValueError, match="beginnings"):
