@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from secrets import token_hex
 
+import compiled
 from gateway.credentials.proof import Attached
 from gateway.kept import Kept
 from gateway.paths import Target
@@ -19,7 +20,7 @@ from gateway.routes import Route
 from gateway.sources import parse_source
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
-from gateway.upstream import Opening, OutboundRequest, open_head, prepare, require_lines
+from gateway.upstream import SMALL_BODY, Opening, OutboundRequest, open_head, prepare, require_lines
 
 # Pieces of formatting rather than a list of headers that the leg would have to join again.
 _ORIGIN = (
@@ -45,7 +46,7 @@ _LONGEST_KEPT = 256
 _MOST_KEPT = 1024
 
 
-def request_for(  # noqa: PLR0913, PLR0917  each is a part of the request
+def request_for_any(  # noqa: PLR0913, PLR0917  each is a part of the request
     authority: bytes,
     asserted: Asserted,
     routed: Routed,
@@ -80,6 +81,44 @@ def request_for(  # noqa: PLR0913, PLR0917  each is a part of the request
         own += attached.lines
     opening = _openings[authority, arrival.method, route, admitted.target]
     return prepare(opening, passed, count, own, body, length)
+
+
+if compiled.IS_USED:
+    from compiled.outbound import Composer
+
+    _compose = Composer(SMALL_BODY).compose
+
+
+def request_for_ordinary(  # noqa: PLR0913, PLR0917  as above
+    authority: bytes,
+    asserted: Asserted,
+    routed: Routed,
+    body: bytes | AsyncIterator[bytes],
+    length: int | None = None,
+    attached: Attached | None = None,
+) -> OutboundRequest:
+    """The same in one look, where no proxy has a say, nothing is attached, and the body goes along with the head."""
+    admitted, route = routed.admitted, routed.route
+    if attached is None and not admitted.via_proxy:
+        arrival, headers = admitted.arrival, admitted.headers
+        origin = _origin(admitted.source.text, arrival.scheme, headers.host, route.strip_prefix)
+        opening = _openings[authority, arrival.method, route, admitted.target]
+        first = _compose(
+            opening.lines,
+            opening.may_end,
+            headers.passed,
+            headers.passed_count,
+            origin,
+            arrival.request_id,
+            asserted.assertion,
+            body,
+        )
+        if first is not None:
+            return OutboundRequest(opening.method, first, opening.head_only)
+    return request_for_any(authority, asserted, routed, body, length, attached)
+
+
+request_for = request_for_ordinary if compiled.IS_USED else request_for_any
 
 
 def _open(asked: _Asked) -> Opening:

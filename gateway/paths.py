@@ -53,7 +53,7 @@ _LONGEST_KEPT = 256
 _MOST_KEPT = 1024
 
 
-class Target(Struct, frozen=True, gc=False):
+class Target(Struct, frozen=True, gc=False, cache_hash=True):
     """`raw` is the path, and when it was sent "?" and `query`. A bare "?" leaves its trace in `raw` alone.
 
     `path` is for whoever reads it, `path_bytes` for whoever signs it, and `shown` for a line in the log.

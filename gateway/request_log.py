@@ -19,6 +19,7 @@ from typing import IO
 
 import msgspec
 
+import compiled
 from gateway.trace import Trace
 from keys import shown
 
@@ -71,20 +72,35 @@ class RequestLog:
             lines.append(self._waiting.popleft())
         if not lines:
             return
-        between = b"\n" + self._beginning
         try:
-            written = self._beginning + between.join(map(_without_brace, lines)) + b"\n"
-            self._sink.write(_masked(written))
+            joined = _join(lines, self._beginning) or join_interpreted(lines, self._beginning)
+            self._sink.write(_masked(joined))
             self._sink.flush()
         except (OSError, ValueError):
             self.dropped += len(lines)
 
 
+def join_interpreted(objects: list[bytes], beginning: bytes) -> bytes:
+    """A line for each object, and in the place of its brace what every line begins with."""
+    return beginning + (b"\n" + beginning).join(map(_without_brace, objects)) + b"\n"
+
+
 # As any of our secrets begins: most lines hold none, and are not looked at closely.
-_PREFIXES = (b"prs_", b"pcs_", b"pit_", b"prt_", b"whsec_")
+PREFIXES = (b"prs_", b"pcs_", b"pit_", b"prt_", b"whsec_")
+
+
+def may_hold_secrets_interpreted(lines: bytes) -> bool:
+    return any(prefix in lines for prefix in PREFIXES)
+
+
+if compiled.IS_USED:
+    from compiled.lines import Finder
+    from compiled.lines import join as _join
+
+    _may_hold_secrets = Finder(PREFIXES).is_any_in
+else:
+    _join, _may_hold_secrets = join_interpreted, may_hold_secrets_interpreted
 
 
 def _masked(lines: bytes) -> bytes:
-    if not any(prefix in lines for prefix in _PREFIXES):
-        return lines
-    return shown.mask_credentials(lines.decode()).encode()
+    return shown.mask_credentials(lines.decode()).encode() if _may_hold_secrets(lines) else lines

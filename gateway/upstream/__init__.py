@@ -14,12 +14,13 @@ from gateway.upstream.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.pool import UpstreamPool
-from gateway.upstream.request_head import Opening, open_head, prepare, require_lines
+from gateway.upstream.request_head import SMALL_BODY, Opening, open_head, prepare, require_lines
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.tls import client_context
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
 
 __all__ = [
+    "SMALL_BODY",
     "BodyLengthMismatch",
     "Opening",
     "OutboundRequest",

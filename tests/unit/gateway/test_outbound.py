@@ -13,6 +13,14 @@ from tests.support.stage_values import PUBLIC, REQUEST_ID, SOURCE, admitted, ass
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-00"
 
 
+@pytest.fixture(autouse=True, params=["request_for_any", "request_for_ordinary"])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreted throughout, and compiled where it can be."""
+    if request.param == "request_for_ordinary":
+        request.getfixturevalue("compiled_room")
+    monkeypatch.setattr(outbound, "request_for", getattr(outbound, request.param))
+
+
 def block(
     *sent: tuple[bytes, bytes],
     via_proxy: bool = False,
