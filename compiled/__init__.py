@@ -14,7 +14,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("answers", "claims", "heads", "laps")
+MODULES: Final = ("answers", "claims", "heads", "lane", "laps", "script")
 # Set to "off", everything runs interpreted.
 SWITCH: Final = "PORTREEVE_COMPILED"
 
