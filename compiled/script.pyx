@@ -21,12 +21,15 @@ cdef class CommandWriter:
     """
 
     cdef bytes _script
-    cdef object _numbers, _undigested
+    cdef object _numbers, _copy, _update, _digest
 
     def __cinit__(self, bytes script not None, numbers not None, undigested not None):
         self._script = script
         self._numbers = numbers
-        self._undigested = undigested
+        # Looked up here, because they are needed for each nonce.
+        self._copy = undigested.copy
+        self._update = type(undigested).update
+        self._digest = type(undigested).digest
 
     def write(self, batch):
         """The command, or None."""
@@ -49,10 +52,10 @@ cdef class CommandWriter:
             if type(nonce) is not bytes:
                 return None
             scope = pieces[SCOPE]
-            digest = self._undigested.copy()
-            digest.update(scope + <bytes>nonce)
+            digesting = self._copy()
+            self._update(digesting, scope + <bytes>nonce)
             parts.append(pieces[KEY_HEAD])
-            parts.append(digest.digest())
+            parts.append(self._digest(digesting))
             parts.append(_END)
             arguments.append(pieces[WITH_NONCE])
             nonces += 1
