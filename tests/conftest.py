@@ -11,6 +11,7 @@ import hypothesis
 pytest_plugins = [
     "tests.support.backends",
     "tests.support.optional",
+    "tests.support.compiled",
     "tests.support.kms_sites",
     "tests.support.measured",
     "tests.support.oauth_sites",

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import compiled
 from tests.support import js_clients
 
 REQUIRE_VARIABLE = "PORTREEVE_TEST_REQUIRE"
@@ -73,7 +74,12 @@ def find_root() -> Path | None:
     return Path("/") if os.geteuid() == 0 else None
 
 
+def find_room() -> Path | None:
+    return Path(compiled.__file__).parent if compiled.IS_USED else None
+
+
 TOOLS = {
+    "compiled_room": Tool("what runs compiled", "apt-get install gcc; python -m compiled.build", find_room),
     "curl": Tool("the README's signed request", "apt-get install curl", on_path("curl")),
     "openssl": Tool("signing in a shell", "apt-get install openssl", on_path("openssl")),
     "nginx": Tool("a proxy in front of the gateway", "apt-get install nginx-light", on_path("nginx")),
