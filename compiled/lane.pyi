@@ -2,12 +2,12 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import TypeVar
 
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
+_Question = TypeVar("_Question")
+_Answer = TypeVar("_Answer")
 
 def still_waiting(
-    waiting: list[tuple[Question, Future[Answer], float]],
-) -> tuple[list[tuple[Question, Future[Answer], float]], list[Question]] | None: ...
+    waiting: list[tuple[_Question, Future[_Answer], float]],
+) -> tuple[list[tuple[_Question, Future[_Answer], float]], list[_Question]] | None: ...
 def settle(
-    waiting: list[tuple[Question, Future[Answer], float]], outcomes: Sequence[Answer | Exception]
+    waiting: list[tuple[_Question, Future[_Answer], float]], outcomes: Sequence[_Answer | Exception]
 ) -> bool: ...

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-Outcome = TypeVar("Outcome")
+_Outcome = TypeVar("_Outcome")
 
 class _Digest(Protocol):
     def copy(self) -> _Digest: ...
@@ -10,11 +10,14 @@ class _Digest(Protocol):
 
 class CommandWriter:
     def __init__(
-        self, script: bytes, numbers: Callable[[int, int, int], tuple[bytes, bytes, bytes]], undigested: _Digest
+        self,
+        script: bytes,
+        numbers: Callable[[int, int, int], tuple[bytes, bytes, bytes]],
+        undigested: _Digest,
     ) -> None: ...
     # Of admissions, which this room does not know.
     def write(self, batch: object) -> bytes | None: ...
 
 def divide(
-    reply: object, batch: object, admitted: Callable[[Any, list[int]], Outcome]
-) -> list[Outcome] | None: ...
+    reply: object, batch: object, admitted: Callable[[Any, list[int]], _Outcome]
+) -> list[_Outcome] | None: ...

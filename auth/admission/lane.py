@@ -46,7 +46,7 @@ class Lane(Generic[Question, Answer]):
     called before. `without` says what a question comes to that has no answer. Exceptions among the outcomes are raised.
     """
 
-    def __init__(  # noqa: PLR0913  what it calls, and within which bounds
+    def __init__(
         self,
         begin: Callable[[list[Question]], None],
         abandon: Callable[[], None],
@@ -182,6 +182,8 @@ def _still_waiting_compiled(
     return compiled_lane.still_waiting(taken) or still_waiting(taken)
 
 
-def _settle_compiled(waiting: list[_Waiting[Question, Answer]], outcomes: Sequence[Answer | Exception]) -> None:
+def _settle_compiled(
+    waiting: list[_Waiting[Question, Answer]], outcomes: Sequence[Answer | Exception]
+) -> None:
     if not compiled_lane.settle(waiting, outcomes):
         settle(waiting, outcomes)

@@ -45,11 +45,12 @@ class Script:
         self._nonce_ttl = resp.integer(nonce_ttl_ms)
         # Batches of few sizes come again and again.
         self._numbers = lru_cache(_KEPT_NUMBERS)(self._count)
+        # Of these two an ordinary batch has a compiled form.
         self.command: Callable[[Batch], bytes] = self._write
         self.parse_reply: Callable[[object, Batch], list[Outcome]] = parse_reply
         if is_compiled:
-            self._write_soon = CommandWriter(self._by_digest, self._numbers, UNDIGESTED).write
-            self.command = self._write_compiled
+            writer = CommandWriter(self._by_digest, self._numbers, UNDIGESTED)
+            self.command = lambda batch: writer.write(batch) or self._write(batch)
             self.parse_reply = _parse_compiled
 
     def command_with_body(self, batch: Batch) -> bytes:
@@ -59,9 +60,6 @@ class Script:
     def _write(self, batch: Batch) -> bytes:
         """One command for the whole batch."""
         return self._join(batch, self._by_digest)
-
-    def _write_compiled(self, batch: Batch) -> bytes:
-        return self._write_soon(batch) or self._write(batch)
 
     def _join(self, batch: Batch, script: bytes) -> bytes:
         # Grown in place: each piece is copied once here, and once into the command.
