@@ -11,14 +11,15 @@ cdef enum:
 
 def still_waiting(waiting):
     """Those whose future is not done, and their questions; or None."""
-    cdef list still = [], questions = []
+    cdef list still = [], questions = [], callers
     cdef tuple each
     if type(waiting) is not list:
         return None
-    for one in <list>waiting:
-        if type(one) is not tuple or len(<tuple>one) != PARTS:
+    callers = waiting
+    for one in callers:
+        if not _is_caller(one):
             return None
-        each = <tuple>one
+        each = one
         if not each[ANSWER].done():
             still.append(each)
             questions.append(each[QUESTION])
@@ -27,20 +28,28 @@ def still_waiting(waiting):
 
 def settle(waiting, outcomes) -> bool:
     """Whether each had its outcome, unless its future was done before. If not, none had."""
-    cdef Py_ssize_t at, size
-    if type(waiting) is not list or type(outcomes) is not list or len(<list>waiting) != len(<list>outcomes):
+    cdef list callers, told
+    cdef tuple each
+    cdef Py_ssize_t at
+    if type(waiting) is not list or type(outcomes) is not list:
         return False
-    for one in <list>waiting:
-        if type(one) is not tuple or len(<tuple>one) != PARTS:
+    callers, told = waiting, outcomes
+    if len(callers) != len(told):
+        return False
+    for one in callers:
+        if not _is_caller(one):
             return False
-    size = len(<list>waiting)
-    for at in range(size):
-        answer = (<tuple>(<list>waiting)[at])[ANSWER]
+    for at in range(len(callers)):
+        each = callers[at]
+        answer, outcome = each[ANSWER], told[at]
         if answer.done():
             continue
-        outcome = (<list>outcomes)[at]
         if isinstance(outcome, Exception):
             answer.set_exception(outcome)
         else:
             answer.set_result(outcome)
     return True
+
+
+cdef bint _is_caller(one):
+    return type(one) is tuple and len(one) == PARTS

@@ -35,11 +35,13 @@ cdef class CommandWriter:
         """The command, or None."""
         cdef list parts = [b"", self._script, b""], bucket_keys = [], arguments = []
         cdef Py_ssize_t nonces = 0, buckets = 0
+        cdef list admissions
         cdef tuple pieces
         cdef bytes scope
         if type(batch) is not list:
             return None
-        for admission in <list>batch:
+        admissions = batch
+        for admission in admissions:
             pieces = _pieces_of(admission)
             if pieces is None:
                 return None
@@ -53,13 +55,13 @@ cdef class CommandWriter:
                 return None
             scope = pieces[SCOPE]
             digesting = self._copy()
-            self._update(digesting, scope + <bytes>nonce)
+            self._update(digesting, scope + nonce)
             parts.append(pieces[KEY_HEAD])
             parts.append(self._digest(digesting))
             parts.append(_END)
             arguments.append(pieces[WITH_NONCE])
             nonces += 1
-        size, key_count, common = self._numbers(len(<list>batch), nonces, buckets)
+        size, key_count, common = self._numbers(len(admissions), nonces, buckets)
         parts[0] = size
         parts[2] = key_count
         parts += bucket_keys
@@ -70,29 +72,28 @@ cdef class CommandWriter:
 
 def divide(reply, batch, admitted not None):
     """What `admitted` makes of each admission's charges and what is booked for it; or None, unless all passed."""
-    cdef list outcomes = [], booked
+    cdef list outcomes = [], numbers, admissions
     cdef Py_ssize_t at = 0, begins, size
     cdef tuple pieces
     if type(reply) is not list or type(batch) is not list:
         return None
-    size = len(<list>reply)
-    for number in <list>reply:
+    numbers, admissions = reply, batch
+    size = len(numbers)
+    for number in numbers:
         # A bool is no answer of the script.
         if type(number) is not int:
             return None
-    for admission in <list>batch:
+    for admission in admissions:
         pieces = _pieces_of(admission)
         begins = at + 1
-        if pieces is None or at >= size or (<list>reply)[at] != 0:
+        if pieces is None or at >= size or numbers[at] != 0:
             return None
+        # Past the end, it is seen to be so in the next turn, or at the end.
         at = begins + <Py_ssize_t>pieces[BUCKETS]
-        if at > size:
-            return None
-        booked = (<list>reply)[begins:at]
-        outcomes.append(admitted(admission.charges, booked))
+        outcomes.append(admitted(admission.charges, numbers[begins:at]))
     return outcomes if at == size else None
 
 
 cdef tuple _pieces_of(admission):
     pieces = admission.charges.pieces
-    return <tuple>pieces if type(pieces) is tuple and len(<tuple>pieces) == PIECES else None
+    return pieces if type(pieces) is tuple and len(pieces) == PIECES else None
