@@ -72,18 +72,16 @@ def writer() -> CommandWriter:
     )
 
 
-def told(outcomes: list[wire.Outcome]) -> list[object]:
-    """Everything of each outcome; exceptions do not compare."""
-    return [
-        (type(each), each.limit, each.retry_after_ms, each.states) if isinstance(each, RateLimited) else
-        type(each) if isinstance(each, Exception) else each
-        for each in outcomes
-    ]  # fmt: skip
+def told(outcome: wire.Outcome) -> object:
+    """Everything of it, for exceptions do not compare."""
+    if isinstance(outcome, RateLimited):
+        return type(outcome), outcome.limit, outcome.retry_after_ms, outcome.states
+    return type(outcome) if isinstance(outcome, Exception) else outcome
 
 
 def parsed_by(script: Script, reply: object, batch: list[Admission]) -> list[object] | type[MalformedReply]:
     try:
-        return told(script.parse_reply(reply, batch))
+        return list(map(told, script.parse_reply(reply, batch)))
     except MalformedReply:
         return MalformedReply
 
@@ -212,12 +210,16 @@ def who_waits(loop: asyncio.AbstractEventLoop, states: list[str]) -> Waiting:
 
 def come_to(waiting: Waiting) -> list[object]:
     """What each future has come to."""
-    return [
-        "waiting" if not future.done() else
-        "cancelled" if future.cancelled() else
-        repr(future.exception() or future.result())
-        for _, future, _ in waiting
-    ]  # fmt: skip
+    return [_state_of(future) for _, future, _ in waiting]
+
+
+def _state_of(future: Future[object]) -> object:
+    if not future.done():
+        return "waiting"
+    if future.cancelled():
+        return "cancelled"
+    raised = future.exception()
+    return ("answers", future.result()) if raised is None else ("raises", repr(raised))
 
 
 @given(states=st.lists(st.sampled_from(STATES), max_size=12))
