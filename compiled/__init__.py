@@ -16,7 +16,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("answers", "claims", "heads", "laps", "lines", "outbound", "sums")
+MODULES: Final = ("answers", "claims", "heads", "lane", "laps", "lines", "outbound", "script", "sums")
 # Set to "off", everything runs interpreted.
 SWITCH: Final = "PORTREEVE_COMPILED"
 

@@ -12,6 +12,12 @@ from policies.gcra import Limit
 NONCE_DIGEST_BYTES = 16
 
 
+# Of a command, already in the bytes of its protocol: the scope of a nonce and what its key begins with, the keys of the
+# buckets, the arguments with a nonce and without one, and how many buckets there are. One value, because it is taken
+# apart for each admission.
+Pieces = tuple[bytes, bytes, bytes, bytes, bytes, int]
+
+
 class InvalidSlot(ValueError):
     """A slot that would leave the keys of one admission on different cluster nodes."""
 
@@ -36,12 +42,9 @@ class Charges(msgspec.Struct, frozen=True, eq=False, gc=False):
     nonce_scope: bytes
     # In this process: one bucket's name is a pair, so that two buckets can never be one.
     names: tuple[tuple[str, str], ...]
-    # In Redis: what the script is given, already in the bytes of its protocol.
+    # In Redis: what the script is given.
     hash_tag: bytes
-    nonce_key_head: bytes
-    bucket_keys: bytes
-    arguments: bytes
-    arguments_with_nonce: bytes
+    pieces: Pieces
 
 
 def compile_charges(slot: str, buckets: tuple[Bucket, ...], holder: str = "") -> Charges:
@@ -49,20 +52,25 @@ def compile_charges(slot: str, buckets: tuple[Bucket, ...], holder: str = "") ->
     if not slot or slot[0] == "}":
         raise InvalidSlot("a slot must not be empty or begin with '}'")
     prefix = b"pr:{%b}:" % slot.encode()
+    scope, size = f"{slot}\0{holder}:".encode(), len(buckets)
     amounts = b"".join([_amount(each) for each in buckets])
     return Charges(
         slot=slot,
         buckets=buckets,
         limits=tuple([each.limit for each in buckets]),
         costs=tuple([each.cost for each in buckets]),
-        size=len(buckets),
-        nonce_scope=f"{slot}\0{holder}:".encode(),
+        size=size,
+        nonce_scope=scope,
         names=tuple([(slot, each.key) for each in buckets]),
         hash_tag=prefix,
-        nonce_key_head=resp.bulk_head(len(prefix) + 2 + NONCE_DIGEST_BYTES) + prefix + b"n:",
-        bucket_keys=b"".join([resp.bulk(prefix + b"b:" + each.key.encode()) for each in buckets]),
-        arguments=resp.integer(2 * len(buckets)) + amounts,
-        arguments_with_nonce=resp.integer(2 * len(buckets) + 1) + amounts,
+        pieces=(
+            scope,
+            resp.bulk_head(len(prefix) + 2 + NONCE_DIGEST_BYTES) + prefix + b"n:",
+            b"".join([resp.bulk(prefix + b"b:" + each.key.encode()) for each in buckets]),
+            resp.integer(2 * size + 1) + amounts,
+            resp.integer(2 * size) + amounts,
+            size,
+        ),
     )
 
 

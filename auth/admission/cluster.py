@@ -171,7 +171,7 @@ class _Primary:
         replies = await self._link.exchange(b"".join(map(self._script.command, groups)), len(groups))
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            commands = [self._script.command(groups[index], with_body=True) for index in unknown]
+            commands = [self._script.command_with_body(groups[index]) for index in unknown]
             again = await self._link.exchange(b"".join(commands), len(unknown))
             for index, reply in zip(unknown, again, strict=True):
                 replies[index] = reply
@@ -181,7 +181,7 @@ class _Primary:
         if isinstance(reply, MovedError):
             return [_Moved(reply)] * len(asked)
         try:
-            return wire.parse_reply(reply, asked)
+            return self._script.parse_reply(reply, asked)
         except wire.MalformedReply:
             self._link.drop()
             # Each raises its own.

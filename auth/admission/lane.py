@@ -11,18 +11,20 @@ for each request.
 from asyncio import Future, TimerHandle, get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
 from typing import Generic, TypeVar
 
 import msgspec
 
+import compiled
 from auth.admission import OutageReason
+
+if compiled.IS_USED:
+    from compiled import lane as compiled_lane
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 # Who waits for its answer, and until when.
 _Waiting = tuple[Question, Future[Answer], float]
-_question_of, _answer_of = itemgetter(0), itemgetter(1)
 
 
 class Unavailable(Exception):
@@ -50,6 +52,8 @@ class Lane(Generic[Question, Answer]):
         abandon: Callable[[], None],
         without: Callable[[Question, OutageReason], Answer | Exception],
         bounds: Bounds,
+        *,
+        is_compiled: bool = compiled.IS_USED,
     ) -> None:
         self._begin = begin
         self._abandon = abandon
@@ -63,6 +67,8 @@ class Lane(Generic[Question, Answer]):
         self._busy = False
         self._closed = False
         self._watchdog: TimerHandle | None = None
+        self._still_waiting = _still_waiting_compiled if is_compiled else still_waiting
+        self._settle = _settle_compiled if is_compiled else settle
         # Asked for once: each time, the interpreter asks the system in which process it is.
         self._loop = get_running_loop()
 
@@ -82,14 +88,7 @@ class Lane(Generic[Question, Answer]):
 
     def answer(self, outcomes: Sequence[Answer | Exception]) -> None:
         """One outcome for each question of the batch, in their order."""
-        for (_, answer, _), outcome in zip(self._in_flight, outcomes, strict=True):
-            # Done already: the caller was cancelled, or told that it is too late.
-            if answer.done():
-                continue
-            if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
+        self._settle(self._in_flight, outcomes)
         self._next()
 
     def fail(self, reason: OutageReason) -> None:
@@ -110,14 +109,14 @@ class Lane(Generic[Question, Answer]):
         self._queue.clear()
 
     def _next(self) -> None:
-        waiting = self._in_flight = self._take()
-        self._busy = bool(waiting)
+        waiting, questions = self._take()
+        self._in_flight, self._busy = waiting, bool(waiting)
         if waiting:
             if self._watchdog is None:
                 self._watchdog = self._loop.call_at(waiting[0][2], self._expire)
-            self._begin(list(map(_question_of, waiting)))
+            self._begin(questions)
 
-    def _take(self) -> list[_Waiting[Question, Answer]]:
+    def _take(self) -> tuple[list[_Waiting[Question, Answer]], list[Question]]:
         """What goes out next. Whoever has given up is left out: what nobody waits for is not asked."""
         queue, most = self._queue, self._max_batch
         while queue:
@@ -126,11 +125,10 @@ class Lane(Generic[Question, Answer]):
                 queue.clear()
             else:
                 taken = [queue.popleft() for _ in range(most)]
-            if any(map(Future.done, map(_answer_of, taken))):
-                taken = [each for each in taken if not each[1].done()]
-            if taken:
-                return taken
-        return []
+            waiting, questions = self._still_waiting(taken)
+            if waiting:
+                return waiting, questions
+        return [], []
 
     def _settle_without(self, waiting: Iterable[_Waiting[Question, Answer]], reason: OutageReason) -> None:
         for question, answer, _ in waiting:
@@ -157,3 +155,35 @@ class Lane(Generic[Question, Answer]):
             self._abandon()
             loop.call_soon(self._next)
         self._settle_without(late, "timeout")
+
+
+def still_waiting(
+    taken: list[_Waiting[Question, Answer]],
+) -> tuple[list[_Waiting[Question, Answer]], list[Question]]:
+    """Those who have not given up, and their questions."""
+    waiting = [each for each in taken if not each[1].done()]
+    return waiting, [each[0] for each in waiting]
+
+
+def settle(waiting: list[_Waiting[Question, Answer]], outcomes: Sequence[Answer | Exception]) -> None:
+    for (_, answer, _), outcome in zip(waiting, outcomes, strict=True):
+        # Done already: the caller was cancelled, or told that it is too late.
+        if answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+
+def _still_waiting_compiled(
+    taken: list[_Waiting[Question, Answer]],
+) -> tuple[list[_Waiting[Question, Answer]], list[Question]]:
+    return compiled_lane.still_waiting(taken) or still_waiting(taken)
+
+
+def _settle_compiled(
+    waiting: list[_Waiting[Question, Answer]], outcomes: Sequence[Answer | Exception]
+) -> None:
+    if not compiled_lane.settle(waiting, outcomes):
+        settle(waiting, outcomes)

@@ -38,7 +38,7 @@ class StandaloneRoute:
 
     def _receive(self, replies: list[object]) -> None:
         try:
-            outcomes = wire.parse_reply(replies[0], self._batch)
+            outcomes = self._script.parse_reply(replies[0], self._batch)
         except wire.MalformedReply:
             self._receive_none(replies[0])
         else:
@@ -48,7 +48,7 @@ class StandaloneRoute:
         if isinstance(reply, NoScriptError) and not self._with_body:
             # The server says that it ran nothing, so sending it again, with the body, can't count twice.
             self._with_body = True
-            command = self._script.command(self._batch, with_body=True)
+            command = self._script.command_with_body(self._batch)
             self._link.send(command, 1, self._receive, self._lane.fail)
             return
         # An error, or no answer to this question at all: either way nothing more is read from this peer.

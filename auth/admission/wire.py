@@ -4,13 +4,17 @@ Refuses any reply that is not exactly what the script answers to what was asked.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
+import compiled
 from auth.admission import Admission, AdmissionRefused, Admitted, Replayed, counting, resp
-from auth.admission.nonces import digest
+from auth.admission.nonces import UNDIGESTED, digest
+
+if compiled.IS_USED:
+    from compiled.script import CommandWriter, divide
 
 ADMITTED: Literal[0] = 0
 REPLAYED: Literal[1] = 1
@@ -21,6 +25,7 @@ _INTEGERS = frozenset([int])
 _FIXED_PARTS = 5
 _KEPT_NUMBERS = 1024
 
+Batch = Sequence[Admission]
 Outcome = Admitted | AdmissionRefused
 
 
@@ -29,9 +34,9 @@ class MalformedReply(Exception):
 
 
 class Script:
-    """The Lua script and the commands that run it."""
+    """The Lua script, the commands that run it, and what comes of its replies."""
 
-    def __init__(self, nonce_ttl_ms: int) -> None:
+    def __init__(self, nonce_ttl_ms: int, *, is_compiled: bool = compiled.IS_USED) -> None:
         body = resources.files("auth.admission").joinpath("admit.lua").read_bytes()
         # Redis names a script by its SHA-1; nothing is secured by it.
         name = hashlib.sha1(body, usedforsecurity=False).hexdigest()
@@ -40,25 +45,39 @@ class Script:
         self._nonce_ttl = resp.integer(nonce_ttl_ms)
         # Batches of few sizes come again and again.
         self._numbers = lru_cache(_KEPT_NUMBERS)(self._count)
+        # Of these two an ordinary batch has a compiled form.
+        self.command: Callable[[Batch], bytes] = self._write
+        self.parse_reply: Callable[[object, Batch], list[Outcome]] = parse_reply
+        if is_compiled:
+            writer = CommandWriter(self._by_digest, self._numbers, UNDIGESTED)
+            self.command = lambda batch: writer.write(batch) or self._write(batch)
+            self.parse_reply = _parse_compiled
 
-    def command(self, batch: Sequence[Admission], *, with_body: bool = False) -> bytes:
-        """One command for the whole batch; with the body where the server doesn't know the script yet."""
+    def command_with_body(self, batch: Batch) -> bytes:
+        """Where the server doesn't know the script yet."""
+        return self._join(batch, self._by_body)
+
+    def _write(self, batch: Batch) -> bytes:
+        """One command for the whole batch."""
+        return self._join(batch, self._by_digest)
+
+    def _join(self, batch: Batch, script: bytes) -> bytes:
         # Grown in place: each piece is copied once here, and once into the command.
         nonce_keys, bucket_keys, arguments = bytearray(), bytearray(), bytearray()
         nonces, buckets = len(batch), 0
         for admission in batch:
-            charges, nonce = admission.charges, admission.nonce
-            bucket_keys += charges.bucket_keys
-            buckets += charges.size
+            scope, key_head, keys, with_nonce, without_nonce, size = admission.charges.pieces
+            nonce = admission.nonce
+            bucket_keys += keys
+            buckets += size
             if nonce is None:
                 nonces -= 1
-                arguments += charges.arguments
+                arguments += without_nonce
             else:
-                arguments += charges.arguments_with_nonce
-                nonce_keys += charges.nonce_key_head + digest(charges.nonce_scope, nonce) + b"\r\n"
-        size, key_count, common = self._numbers(len(batch), nonces, buckets)
-        script = self._by_body if with_body else self._by_digest
-        return b"".join((size, script, key_count, nonce_keys, bucket_keys, common, arguments))
+                arguments += with_nonce
+                nonce_keys += key_head + digest(scope, nonce) + b"\r\n"
+        parts, key_count, common = self._numbers(len(batch), nonces, buckets)
+        return b"".join((parts, script, key_count, nonce_keys, bucket_keys, common, arguments))
 
     def _count(self, admissions: int, nonces: int, buckets: int) -> tuple[bytes, bytes, bytes]:
         """How many parts the command has, how many of them are keys, and the arguments that are common to all."""
@@ -67,7 +86,12 @@ class Script:
         return b"*%d\r\n" % parts, resp.integer(keys), self._nonce_ttl + resp.integer(nonces)
 
 
-def parse_reply(reply: object, batch: Sequence[Admission]) -> list[Outcome]:
+def _parse_compiled(reply: object, batch: Batch) -> list[Outcome]:
+    outcomes: list[Outcome] | None = divide(reply, batch, Admitted)
+    return parse_reply(reply, batch) if outcomes is None else outcomes
+
+
+def parse_reply(reply: object, batch: Batch) -> list[Outcome]:
     """Divide the script's flat answer among the admissions of the batch; raises `MalformedReply`."""
     # A push is a list of another type: it answers nothing that was asked.
     if type(reply) is not list or not _INTEGERS.issuperset(map(type, reply)):

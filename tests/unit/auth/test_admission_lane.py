@@ -1,11 +1,13 @@
 """Group commit against exchanges that answer, stall, fail and miscount."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from auth.admission import OutageReason
 from auth.admission.lane import Bounds, Lane, Unavailable
+from tests.support import optional
 
 PATIENT = Bounds(timeout_s=5.0)
 SHORT = Bounds(timeout_s=0.05)
@@ -41,12 +43,25 @@ class Exchange:
             self.lane.answer([Unavailable("refused") if asked < 0 else asked * 2 for asked in batch])
 
 
-def lane_over(exchange: Exchange, bounds: Bounds) -> Lane[int, int]:
-    lane: Lane[int, int] = Lane(
-        exchange.begin, exchange.abandon, lambda _, reason: Unavailable(reason), bounds
-    )
-    exchange.lane = lane
-    return lane
+LaneOver = Callable[[Exchange, Bounds], Lane[int, int]]
+
+
+@pytest.fixture(params=[False, True], ids=["interpreted", "compiled"])
+def lane_over(request: pytest.FixtureRequest) -> LaneOver:
+    if request.param:
+        optional.require("compiled_room")
+
+    def make(exchange: Exchange, bounds: Bounds) -> Lane[int, int]:
+        exchange.lane = Lane(
+            exchange.begin,
+            exchange.abandon,
+            lambda _, reason: Unavailable(reason),
+            bounds,
+            is_compiled=request.param,
+        )
+        return exchange.lane
+
+    return make
 
 
 async def settle() -> None:
@@ -54,14 +69,14 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_each_caller_gets_its_own_answer() -> None:
+async def test_each_caller_gets_its_own_answer(lane_over: LaneOver) -> None:
     """However many share a batch."""
     lane = lane_over(Exchange(), PATIENT)
     assert await asyncio.gather(*map(lane.ask, range(200))) == [2 * number for number in range(200)]
     lane.close()
 
 
-async def test_what_arrives_during_an_exchange_goes_out_together() -> None:
+async def test_what_arrives_during_an_exchange_goes_out_together(lane_over: LaneOver) -> None:
     """One exchange in flight, the next one gathers, up to the largest batch."""
     exchange = Exchange()
     lane = lane_over(exchange, Bounds(timeout_s=5.0, max_batch=4))
@@ -77,7 +92,7 @@ async def test_what_arrives_during_an_exchange_goes_out_together() -> None:
     lane.close()
 
 
-async def test_a_caller_that_gives_up_in_flight_disturbs_nobody() -> None:
+async def test_a_caller_that_gives_up_in_flight_disturbs_nobody(lane_over: LaneOver) -> None:
     """The exchange goes on, and the others in the batch are answered."""
     exchange = Exchange()
     lane = lane_over(exchange, PATIENT)
@@ -94,7 +109,7 @@ async def test_a_caller_that_gives_up_in_flight_disturbs_nobody() -> None:
     lane.close()
 
 
-async def test_a_caller_that_gives_up_while_queued_is_never_sent() -> None:
+async def test_a_caller_that_gives_up_while_queued_is_never_sent(lane_over: LaneOver) -> None:
     """What nobody waits for is not asked."""
     exchange = Exchange()
     lane = lane_over(exchange, PATIENT)
@@ -111,7 +126,7 @@ async def test_a_caller_that_gives_up_while_queued_is_never_sent() -> None:
     lane.close()
 
 
-async def test_a_stalled_exchange_is_cancelled_and_the_lane_goes_on() -> None:
+async def test_a_stalled_exchange_is_cancelled_and_the_lane_goes_on(lane_over: LaneOver) -> None:
     """Its callers are refused as late; the next ones find a lane that works."""
     exchange = Exchange()
     lane = lane_over(exchange, SHORT)
@@ -124,7 +139,9 @@ async def test_a_stalled_exchange_is_cancelled_and_the_lane_goes_on() -> None:
     lane.close()
 
 
-async def test_a_caller_behind_a_stalled_exchange_waits_no_longer_than_its_own_time() -> None:
+async def test_a_caller_behind_a_stalled_exchange_waits_no_longer_than_its_own_time(
+    lane_over: LaneOver,
+) -> None:
     """The time of a caller runs from asking: whoever queued behind a stall is refused with it, and never sent."""
     exchange = Exchange()
     lane = lane_over(exchange, Bounds(timeout_s=0.05, max_batch=1))
@@ -135,7 +152,7 @@ async def test_a_caller_behind_a_stalled_exchange_waits_no_longer_than_its_own_t
     lane.close()
 
 
-async def test_an_exchange_that_everyone_gave_up_is_abandoned_in_time() -> None:
+async def test_an_exchange_that_everyone_gave_up_is_abandoned_in_time(lane_over: LaneOver) -> None:
     """Whoever queued behind it gets the lane: not before the time of those who left is over, and not after."""
     exchange = Exchange()
     lane = lane_over(exchange, SHORT)
@@ -168,7 +185,7 @@ async def test_exchanges_that_fail_at_once_are_no_calls_within_calls() -> None:
     lane.close()
 
 
-async def test_a_full_queue_refuses_at_once() -> None:
+async def test_a_full_queue_refuses_at_once(lane_over: LaneOver) -> None:
     """Waiting is bounded in number as in time."""
     exchange = Exchange()
     lane = lane_over(exchange, Bounds(timeout_s=5.0, max_waiting=2))
@@ -184,7 +201,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     lane.close()
 
 
-async def test_an_outage_refuses_the_whole_batch_and_nothing_after_it() -> None:
+async def test_an_outage_refuses_the_whole_batch_and_nothing_after_it(lane_over: LaneOver) -> None:
     """Each caller raises for itself."""
     exchange = Exchange()
     lane = lane_over(exchange, PATIENT)
@@ -197,7 +214,7 @@ async def test_an_outage_refuses_the_whole_batch_and_nothing_after_it() -> None:
     lane.close()
 
 
-async def test_one_question_may_be_refused_within_a_batch_that_is_answered() -> None:
+async def test_one_question_may_be_refused_within_a_batch_that_is_answered(lane_over: LaneOver) -> None:
     """A refusal can be a caller's own."""
     lane = lane_over(Exchange(), PATIENT)
     answers = await asyncio.gather(lane.ask(1), lane.ask(-1), lane.ask(2), return_exceptions=True)
@@ -207,7 +224,7 @@ async def test_one_question_may_be_refused_within_a_batch_that_is_answered() -> 
     lane.close()
 
 
-async def test_closing_answers_whoever_waits_and_refuses_whoever_comes() -> None:
+async def test_closing_answers_whoever_waits_and_refuses_whoever_comes(lane_over: LaneOver) -> None:
     """In flight and queued alike; nobody is left hanging."""
     exchange = Exchange()
     lane = lane_over(exchange, Bounds(timeout_s=5.0, max_batch=1))
@@ -222,7 +239,7 @@ async def test_closing_answers_whoever_waits_and_refuses_whoever_comes() -> None
     lane.close()
 
 
-async def test_a_lane_keeps_no_timer_once_everyone_is_answered() -> None:
+async def test_a_lane_keeps_no_timer_once_everyone_is_answered(lane_over: LaneOver) -> None:
     """Idle means idle: after the last deadline nothing wakes up."""
     lane = lane_over(Exchange(), Bounds(timeout_s=0.01))
     assert await lane.ask(1) == 2
