@@ -43,7 +43,7 @@ class Caller(Protocol):
     def roles(self) -> tuple[str, ...]: ...
 
 
-class Statement(msgspec.Struct, frozen=True, cache_hash=True):
+class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """About whom, to whom, and by which permission: all that an assertion says but its times, its id and its signer.
 
     Equal ones are one. Whoever keeps it has its hash worked out once.
@@ -78,7 +78,6 @@ class _Reusable(msgspec.Struct, frozen=True, gc=False):
 
     assertion: str
     from_ms: int
-    until_ms: int
 
 
 class Assertions:
@@ -117,13 +116,12 @@ class Assertions:
             claims = self._claims(statement, now_ms)
             return self._sign(signer, claims | _bound_claims(bind))
         kept = self._reusable.get(statement)
-        if kept is not None and kept.from_ms <= now_ms < kept.until_ms:
+        if kept is not None and 0 <= now_ms - kept.from_ms < self._reuse_ms:
             return kept.assertion
         claims = self._claims(statement, now_ms)
         assertion = self._sign(signer, claims)
         # The age counts from the whole second that the assertion shows, not from this millisecond.
-        issued_ms = claims["iat"] * 1_000
-        self._keep(statement, _Reusable(assertion, issued_ms, issued_ms + self._reuse_ms))
+        self._keep(statement, _Reusable(assertion, claims["iat"] * 1_000))
         return assertion
 
     def _keep(self, statement: Statement, reusable: _Reusable) -> None:

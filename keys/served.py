@@ -19,7 +19,7 @@ from keys.secret import HmacKey
 from keys.verifiers import Ed25519Verifier, Verifier
 
 
-class ServedVersion(msgspec.Struct, frozen=True, eq=False):
+class ServedVersion(msgspec.Struct, frozen=True, eq=False, gc=False):
     """`secret` signs as its holder does: with the UTF-8 bytes of the secret as it was shown."""
 
     version: int
@@ -35,7 +35,7 @@ class ServedVersion(msgspec.Struct, frozen=True, eq=False):
         return None if self.public_key is None else Ed25519Verifier(self.public_key)
 
 
-class Entitlement(msgspec.Struct, frozen=True, eq=False):
+class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a key may do, and for whom: nothing that it proves itself with.
 
     What is worked out per key on the request path is kept by this, told apart by identity: a key that changes in any
@@ -55,7 +55,7 @@ _DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())
 _VERIFYING_STATES: Final = ("active", "retiring")
 
 
-class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     id: str
     partner: str
     tier: str
