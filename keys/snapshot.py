@@ -175,7 +175,7 @@ def _find_shared(value: Hashable) -> Hashable:
 
 def _share(value: Value) -> Value:
     """The value that was first to equal this one."""
-    return cast(Value, _find_shared(value))
+    return cast("Value", _find_shared(value))
 
 
 @lru_cache(_MOST_SHARED)

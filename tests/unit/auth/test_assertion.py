@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth import assertion, identity
@@ -78,6 +79,39 @@ def test_the_header_names_type_algorithm_and_key_and_nothing_else(ring: Ring) ->
         "typ": "portreeve-identity+jwt",
         "kid": "kid-1",
     }
+
+
+def test_what_is_signed_is_what_a_library_would_have_written(ring: Ring) -> None:
+    """Byte for byte what PyJWT makes of the same header and claims, for it is written without one."""
+    caller = make_caller(partner='a"c\\me', roles=("trader", "viewer"))
+    for bind in (None, BIND):
+        written = make(ring).issue(assertion.state(caller, "paper-trading", "orders:read"), NOW, bind)
+        header = jwt.get_unverified_header(written)
+        expected = jwt.encode(
+            read(written, ring), ring.current.private_key, algorithm="EdDSA", headers=header
+        )
+        assert written == expected
+
+
+def test_a_key_of_another_kind_signs_no_assertion(ring: Ring) -> None:
+    """Verifiers take Ed25519 alone: a ring of another algorithm is a mistake, and is told of at once."""
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    ring.current = ring_keys.RingKey(
+        kid="kid-p256", state="active", private_key=private_key, jwk={}, not_after=None
+    )
+    with pytest.raises(TypeError, match="kid-p256"):
+        make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
+
+
+def test_the_header_follows_the_signing_key(ring: Ring) -> None:
+    """What is kept of the header is kept for one key: the next one's assertions verify, bound ones as well."""
+    assertions = make(ring)
+    for number in (1, 2, 3):
+        ring.current = make_ring_key(f"kid-{number}", bytes([number]) * 32)
+        for bind in (BIND, None):
+            written = assertions.issue(assertion.state(make_caller(), "a", "x:y"), NOW, bind)
+            assert jwt.get_unverified_header(written)["kid"] == f"kid-{number}"
+            assert read(written, ring)["aud"] == "a"
 
 
 def test_the_claims_are_those_of_the_contract(ring: Ring) -> None:
