@@ -43,10 +43,37 @@ class Caller(Protocol):
     def roles(self) -> tuple[str, ...]: ...
 
 
+class _Reusable(msgspec.Struct, frozen=True, gc=False):
+    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
+
+    assertion: str
+    from_ms: int
+    # By whom and under which signing key it was made: told apart by identity.
+    era: object
+
+
+class _Said:
+    """Where a statement has the assertion that was made of it last, so that finding it looks in no table. A table of
+    thousands is in no cache of the processor's when the next of thousands asks. Equal to any other: it is no part of
+    what is stated.
+    """
+
+    __slots__ = ("reusable",)
+
+    def __init__(self) -> None:
+        self.reusable: _Reusable | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Said)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """About whom, to whom, and by which permission: all that an assertion says but its times, its id and its signer.
 
-    Equal ones are one. Whoever keeps it has its hash worked out once.
+    Equal ones are one. Whoever keeps it has its hash worked out once, and finds at once what was said of it.
     """
 
     partner: str
@@ -55,6 +82,7 @@ class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     roles: tuple[str, ...]
     permission: str
     upstream: str
+    said: _Said = msgspec.field(default_factory=_Said)
 
 
 def state(caller: Caller, upstream: str, permission: str) -> Statement:
@@ -71,13 +99,6 @@ class RequestBinding(msgspec.Struct, frozen=True, gc=False):
     path: bytes
     query: bytes
     body_sha256: str
-
-
-class _Reusable(msgspec.Struct, frozen=True, gc=False):
-    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
-
-    assertion: str
-    from_ms: int
 
 
 class Assertions:
@@ -105,24 +126,32 @@ class Assertions:
         self._kid: str | None = None
         # The first part of what the current key signs: the same in all of it.
         self._head = b""
+        # Another one with each signing key: what was made in an earlier one is not reused.
+        self._era = object()
         self._reusable: OrderedDict[Statement, _Reusable] = OrderedDict()
 
     def issue(self, statement: Statement, now_ms: int, bind: RequestBinding | None = None) -> str:
         signer = self._get_signer()
         if signer.kid != self._kid:
             self._reusable.clear()
-            self._kid, self._head = signer.kid, _head_of(signer)
+            self._kid, self._head, self._era = signer.kid, _head_of(signer), object()
         if bind is not None:
             claims = self._claims(statement, now_ms)
             return self._sign(signer, claims | _bound_claims(bind))
-        kept = self._reusable.get(statement)
-        if kept is not None and 0 <= now_ms - kept.from_ms < self._reuse_ms:
+        kept = statement.said.reusable
+        if kept is not None and kept.era is self._era and 0 <= now_ms - kept.from_ms < self._reuse_ms:
             return kept.assertion
-        claims = self._claims(statement, now_ms)
-        assertion = self._sign(signer, claims)
-        # The age counts from the whole second that the assertion shows, not from this millisecond.
-        self._keep(statement, _Reusable(assertion, claims["iat"] * 1_000))
-        return assertion
+        return self._find_or_make(signer, statement, now_ms).assertion
+
+    def _find_or_make(self, signer: Signer, statement: Statement, now_ms: int) -> _Reusable:
+        kept = self._reusable.get(statement)
+        if kept is None or not 0 <= now_ms - kept.from_ms < self._reuse_ms:
+            claims = self._claims(statement, now_ms)
+            # The age counts from the whole second that the assertion shows, not from this millisecond.
+            kept = _Reusable(self._sign(signer, claims), claims["iat"] * 1_000, self._era)
+            self._keep(statement, kept)
+        statement.said.reusable = kept
+        return kept
 
     def _keep(self, statement: Statement, reusable: _Reusable) -> None:
         self._reusable[statement] = reusable

@@ -35,11 +35,22 @@ class ServedVersion(msgspec.Struct, frozen=True, eq=False, gc=False):
         return None if self.public_key is None else Ed25519Verifier(self.public_key)
 
 
+class Place:
+    """Room for one thing that was worked out for a key, whatever it is: what is found with the key is found at once,
+    and a table of thousands is in no cache of the processor's when the next of thousands asks.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held: object = None
+
+
 class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a key may do, and for whom: nothing that it proves itself with.
 
-    What is worked out per key on the request path is kept by this, told apart by identity: a key that changes in any
-    way is served with another one, and nothing that is kept so keeps a secret alive.
+    What is worked out per key on the request path is kept by this, told apart by identity, or with it, in `place`: a
+    key that changes in any way is served with another one, and nothing that is kept so keeps a secret alive.
     """
 
     id: str
@@ -49,6 +60,7 @@ class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     roles: tuple[str, ...]
     permissions: tuple[str, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+    place: Place = msgspec.field(default_factory=Place)
 
 
 _DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())
