@@ -70,6 +70,9 @@ class _Said:
         return 0
 
 
+_NOTHING_SAID: Final = _Said()
+
+
 class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """About whom, to whom, and by which permission: all that an assertion says but its times, its id and its signer.
 
@@ -82,7 +85,11 @@ class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     roles: tuple[str, ...]
     permission: str
     upstream: str
-    said: _Said = msgspec.field(default_factory=_Said)
+    # Its own: whatever a caller passes is overwritten, so that one made from another never finds what that one said.
+    said: _Said = _NOTHING_SAID
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "said", _Said())
 
 
 def state(caller: Caller, upstream: str, permission: str) -> Statement:

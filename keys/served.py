@@ -46,6 +46,9 @@ class Place:
         self.held: object = None
 
 
+_NO_PLACE: Final = Place()
+
+
 class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a key may do, and for whom: nothing that it proves itself with.
 
@@ -60,7 +63,11 @@ class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     roles: tuple[str, ...]
     permissions: tuple[str, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
-    place: Place = msgspec.field(default_factory=Place)
+    # Its own: whatever a caller passes is overwritten, so that one made from another never finds what was that one's.
+    place: Place = _NO_PLACE
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "place", Place())
 
 
 _DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())

@@ -170,6 +170,43 @@ def test_age_counts_from_the_second_the_assertion_shows(ring: Ring) -> None:
     )
 
 
+def test_what_lies_with_a_statement_ages_as_well(ring: Ring) -> None:
+    """The very same statement is not spoken of again with what is old, from the future, or of another key."""
+    assertions, said = make(ring), assertion.state(make_caller(), "paper-trading", "orders:read")
+    first = assertions.issue(said, NOW)
+    assert assertions.issue(said, NOW + 9_999) == first
+    second = assertions.issue(said, NOW + 10_000)
+    assert second != first
+    third = assertions.issue(said, NOW)
+    assert third not in {first, second}
+    old, ring.current = ring.current, make_ring_key("kid-2", b"\x02" * 32)
+    fourth = assertions.issue(said, NOW)
+    assert jwt.get_unverified_header(fourth)["kid"] == "kid-2"
+    ring.current = old
+    assert assertions.issue(said, NOW) not in {first, second, third, fourth}
+
+
+def test_what_was_said_by_another_issuer_is_not_reused(ring: Ring) -> None:
+    """Two issuers may be asked for the same statement, and each says it itself."""
+    said = assertion.state(make_caller(), "paper-trading", "orders:read")
+    other = assertion.Assertions(ring.get_signer, "https://other.example", entropy=bytes)
+    make(ring).issue(said, NOW)
+    assert read(other.issue(said, NOW), ring)["iss"] == "https://other.example"
+    assert read(make(ring).issue(said, NOW), ring)["iss"] == ISSUER
+
+
+def test_a_statement_made_from_another_says_its_own(ring: Ring) -> None:
+    """What lies with a statement does not come along when it is changed, and is no part of what makes two equal."""
+    assertions, said = make(ring), assertion.state(make_caller(), "paper-trading", "orders:read")
+    first = assertions.issue(said, NOW)
+    changed = msgspec.structs.replace(said, permission="orders:write")
+    assert read(assertions.issue(changed, NOW), ring)["perm"] == "orders:write"
+    equal = assertion.state(make_caller(), "paper-trading", "orders:read")
+    assert (equal, hash(equal)) == (said, hash(said))
+    assert changed != said
+    assert assertions.issue(equal, NOW) == first
+
+
 def test_a_clock_that_goes_back_reuses_nothing(ring: Ring) -> None:
     """An assertion from what is now the future could live longer than allowed."""
     assertions = make(ring)
