@@ -7,12 +7,11 @@ the signing key. One made for a single request is never kept.
 Refuses: settings under which a reused assertion could be expired when it arrives.
 """
 
-import base64
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -44,10 +43,40 @@ class Caller(Protocol):
     def roles(self) -> tuple[str, ...]: ...
 
 
-class Statement(msgspec.Struct, frozen=True, cache_hash=True):
+class _Reusable(msgspec.Struct, frozen=True, gc=False):
+    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
+
+    assertion: str
+    from_ms: int
+    # By whom and under which signing key it was made: told apart by identity.
+    era: object
+
+
+class _Said:
+    """Where a statement has the assertion that was made of it last, so that finding it looks in no table. A table of
+    thousands is in no cache of the processor's when the next of thousands asks. Equal to any other: it is no part of
+    what is stated.
+    """
+
+    __slots__ = ("reusable",)
+
+    def __init__(self) -> None:
+        self.reusable: _Reusable | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Said)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+_NOTHING_SAID: Final = _Said()
+
+
+class Statement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """About whom, to whom, and by which permission: all that an assertion says but its times, its id and its signer.
 
-    Equal ones are one. Whoever keeps it has its hash worked out once.
+    Equal ones are one. Whoever keeps it has its hash worked out once, and finds at once what was said of it.
     """
 
     partner: str
@@ -56,6 +85,11 @@ class Statement(msgspec.Struct, frozen=True, cache_hash=True):
     roles: tuple[str, ...]
     permission: str
     upstream: str
+    # Its own: whatever a caller passes is overwritten, so that one made from another never finds what that one said.
+    said: _Said = _NOTHING_SAID
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "said", _Said())
 
 
 def state(caller: Caller, upstream: str, permission: str) -> Statement:
@@ -72,14 +106,6 @@ class RequestBinding(msgspec.Struct, frozen=True, gc=False):
     path: bytes
     query: bytes
     body_sha256: str
-
-
-class _Reusable(msgspec.Struct, frozen=True, gc=False):
-    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
-
-    assertion: str
-    from_ms: int
-    until_ms: int
 
 
 class Assertions:
@@ -105,25 +131,34 @@ class Assertions:
         self._reuse_ms = reuse_ms
         self._max_reusable = max_reusable
         self._kid: str | None = None
+        # The first part of what the current key signs: the same in all of it.
+        self._head = b""
+        # Another one with each signing key: what was made in an earlier one is not reused.
+        self._era = object()
         self._reusable: OrderedDict[Statement, _Reusable] = OrderedDict()
 
     def issue(self, statement: Statement, now_ms: int, bind: RequestBinding | None = None) -> str:
         signer = self._get_signer()
         if signer.kid != self._kid:
             self._reusable.clear()
-            self._kid = signer.kid
+            self._kid, self._head, self._era = signer.kid, _head_of(signer), object()
         if bind is not None:
             claims = self._claims(statement, now_ms)
             return self._sign(signer, claims | _bound_claims(bind))
-        kept = self._reusable.get(statement)
-        if kept is not None and kept.from_ms <= now_ms < kept.until_ms:
+        kept = statement.said.reusable
+        if kept is not None and kept.era is self._era and 0 <= now_ms - kept.from_ms < self._reuse_ms:
             return kept.assertion
-        claims = self._claims(statement, now_ms)
-        assertion = self._sign(signer, claims)
-        # The age counts from the whole second that the assertion shows, not from this millisecond.
-        issued_ms = claims["iat"] * 1_000
-        self._keep(statement, _Reusable(assertion, issued_ms, issued_ms + self._reuse_ms))
-        return assertion
+        return self._find_or_make(signer, statement, now_ms).assertion
+
+    def _find_or_make(self, signer: Signer, statement: Statement, now_ms: int) -> _Reusable:
+        kept = self._reusable.get(statement)
+        if kept is None or not 0 <= now_ms - kept.from_ms < self._reuse_ms:
+            claims = self._claims(statement, now_ms)
+            # The age counts from the whole second that the assertion shows, not from this millisecond.
+            kept = _Reusable(self._sign(signer, claims), claims["iat"] * 1_000, self._era)
+            self._keep(statement, kept)
+        statement.said.reusable = kept
+        return kept
 
     def _keep(self, statement: Statement, reusable: _Reusable) -> None:
         self._reusable[statement] = reusable
@@ -143,12 +178,30 @@ class Assertions:
             "roles": list(statement.roles),
             "iat": issued_at,
             "exp": issued_at + self._lifetime_s,
-            "jti": base64.urlsafe_b64encode(self._entropy(_JTI_BYTES)).rstrip(b"=").decode("ascii"),
+            "jti": _base64url(self._entropy(_JTI_BYTES)).decode("ascii"),
         }
 
     def _sign(self, signer: Signer, claims: dict[str, Any]) -> str:
-        header = {"typ": identity.ASSERTION_TYPE, "kid": signer.kid}
-        return jwt.encode(claims, signer.private_key, algorithm=identity.ALGORITHM, headers=header)
+        """A JWS in its compact form. Written here, because a library's way to the same bytes takes as long as half a
+        signature: all that differs from one to the next is what is claimed.
+        """
+        private_key = signer.private_key
+        if not isinstance(private_key, Ed25519PrivateKey):
+            raise TypeError(f"an identity assertion is signed by an Ed25519 key, and {signer.kid} is none")
+        signed = b"%b.%b" % (self._head, _base64url(_encode_json(claims)))
+        return (b"%b.%b" % (signed, _base64url(private_key.sign(signed)))).decode("ascii")
+
+
+_encode_json: Final = msgspec.json.Encoder().encode
+
+
+def _head_of(signer: Signer) -> bytes:
+    header = {"alg": identity.ALGORITHM, "kid": signer.kid, "typ": identity.ASSERTION_TYPE}
+    return _base64url(_encode_json(header))
+
+
+def _base64url(value: bytes) -> bytes:
+    return urlsafe_b64encode(value).rstrip(b"=")
 
 
 def _bound_claims(bind: RequestBinding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 All of it follows from the configuration and the key's entitlement, so it is worked out once and found at once with
 each request. Invariant: a grant is kept by the entitlement and by the terms, both told apart by identity, so a key that
 changes in any way gets another one; nothing in it keeps a secret alive, and nothing of one request is in it. Bounded in
-number: what was let go is worked out again.
+number: what was let go is worked out again. The one that a key had last lies with its entitlement.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _MOST_SHARED = 16_384
 
 
 class Grant(msgspec.Struct, frozen=True, eq=False, gc=False):
+    # What it was worked out from, beside the entitlement.
+    policies: Policies
+    terms: Terms
     case: Case
     # None: the partner's tier has left the policies, so what its limits are is not known.
     charges: Charges | None
@@ -44,12 +47,20 @@ class Grants:
         self._policies = policies
         self._principal_of = lru_cache(_MOST_SHARED)(self._find_principal)
         self._charges_of = lru_cache(_MOST_SHARED)(self._compile_charges)
-        # An attribute, because then finding a grant is no call of a function of ours.
-        self.find = lru_cache(_MOST_KEPT)(self._work_out)
+        self._find_kept = lru_cache(_MOST_KEPT)(self._work_out)
+
+    def find(self, entitlement: Entitlement, terms: Terms) -> Grant:
+        held = entitlement.place.held
+        if type(held) is Grant and held.terms is terms and held.policies is self._policies:
+            return held
+        grant = entitlement.place.held = self._find_kept(entitlement, terms)
+        return grant
 
     def _work_out(self, entitlement: Entitlement, terms: Terms) -> Grant:
         principal, permission = self._principal_of(entitlement), terms.requirement.permission
         return Grant(
+            policies=self._policies,
+            terms=terms,
             case=open_case(principal, terms.requirement),
             # Most routes have no limits of their own, and all those of one cost charge a key alike.
             charges=self._charges_of(entitlement, terms if terms.limits else terms.cost),

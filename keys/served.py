@@ -19,7 +19,7 @@ from keys.secret import HmacKey
 from keys.verifiers import Ed25519Verifier, Verifier
 
 
-class ServedVersion(msgspec.Struct, frozen=True, eq=False):
+class ServedVersion(msgspec.Struct, frozen=True, eq=False, gc=False):
     """`secret` signs as its holder does: with the UTF-8 bytes of the secret as it was shown."""
 
     version: int
@@ -35,11 +35,25 @@ class ServedVersion(msgspec.Struct, frozen=True, eq=False):
         return None if self.public_key is None else Ed25519Verifier(self.public_key)
 
 
-class Entitlement(msgspec.Struct, frozen=True, eq=False):
+class Place:
+    """Room for one thing that was worked out for a key, whatever it is: what is found with the key is found at once,
+    and a table of thousands is in no cache of the processor's when the next of thousands asks.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held: object = None
+
+
+_NO_PLACE: Final = Place()
+
+
+class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a key may do, and for whom: nothing that it proves itself with.
 
-    What is worked out per key on the request path is kept by this, told apart by identity: a key that changes in any
-    way is served with another one, and nothing that is kept so keeps a secret alive.
+    What is worked out per key on the request path is kept by this, told apart by identity, or with it, in `place`: a
+    key that changes in any way is served with another one, and nothing that is kept so keeps a secret alive.
     """
 
     id: str
@@ -49,13 +63,18 @@ class Entitlement(msgspec.Struct, frozen=True, eq=False):
     roles: tuple[str, ...]
     permissions: tuple[str, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+    # Its own: whatever a caller passes is overwritten, so that one made from another never finds what was that one's.
+    place: Place = _NO_PLACE
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "place", Place())
 
 
 _DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())
 _VERIFYING_STATES: Final = ("active", "retiring")
 
 
-class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     id: str
     partner: str
     tier: str

@@ -2,14 +2,17 @@
 
 Invariant: one query brings a key whole, with its partner and its versions. A version whose ciphertext does
 not open is left out and named; it never takes its key, or any other key, with it, so that a revocation is
-learned even when the secret is not.
+learned even when the secret is not. What equals in thousands of keys, such as their roles, is one value that all of
+them share: a request then finds it in the processor's caches, whoever asked last.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -25,6 +28,8 @@ from storage import schema
 # A key being rotated has an active and a retiring version, which `rotation` never lets become more; a revoked key keeps
 # as many, and a verifier checks no more.
 _MOST_VERSIONS: Final = 2
+# Past the bound, keys only share less.
+_MOST_SHARED: Final = 4_096
 _KEYS: Final = schema.api_keys
 _PARTNERS: Final = schema.partners
 _VERSIONS: Final = schema.secret_versions
@@ -160,16 +165,34 @@ def _build(rows: Sequence[Row], find_data_key: FindDataKey, find_served: FindSer
     return Built(_build_key(rows[0], tuple(versions)), tuple(unopened))
 
 
+Value = TypeVar("Value", bound=Hashable)
+
+
+@lru_cache(_MOST_SHARED)
+def _find_shared(value: Hashable) -> Hashable:
+    return value
+
+
+def _share(value: Value) -> Value:
+    """The value that was first to equal this one."""
+    return cast("Value", _find_shared(value))
+
+
+@lru_cache(_MOST_SHARED)
+def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
+
+
 def _build_key(row: Row, versions: tuple[ServedVersion, ...]) -> ServedKey:
     return ServedKey(
         id=row.id,
-        partner=row.partner,
-        tier=row.tier,
-        environment=row.environment,
-        algorithm=row.algorithm,
-        roles=tuple(row.roles),
-        permissions=None if row.permissions is None else tuple(row.permissions),
-        networks=tuple(ipaddress.ip_network(cidr) for cidr in row.cidrs),
+        partner=_share(row.partner),
+        tier=_share(row.tier),
+        environment=_share(row.environment),
+        algorithm=_share(row.algorithm),
+        roles=_share(tuple(row.roles)),
+        permissions=None if row.permissions is None else _share(tuple(row.permissions)),
+        networks=_networks(tuple(row.cidrs)),
         expires_at=row.expires_at,
         frozen=row.frozen_at is not None,
         revoked=row.revoked_at is not None,
@@ -184,7 +207,7 @@ def _build_version(
 ) -> ServedVersion | Unopened:
     if row.public_key is not None:
         public_key = Ed25519PublicKey.from_public_bytes(row.public_key)
-        return ServedVersion(version, row.state, row.algorithm, public_key=public_key)
+        return ServedVersion(version, _share(row.state), _share(row.algorithm), public_key=public_key)
     if row.ciphertext is None or row.data_key_id is None:
         return Unopened(row.id, version, None)
     data_key = find_data_key(row.data_key_id)
@@ -193,11 +216,11 @@ def _build_version(
         if served is None:
             return Unopened(row.id, version, row.data_key_id)
         # Sealed again under a data key that is not open yet: what was open once needs no opening.
-        return ServedVersion(version, row.state, row.algorithm, secret=served)
+        return ServedVersion(version, _share(row.state), _share(row.algorithm), secret=served)
     try:
         secret = api_keys.open_secret(
             data_key, row.ciphertext, key_id=row.id, version=version, environment=row.environment
         )
     except envelope.EnvelopeRefused:
         return Unopened(row.id, version, None)
-    return ServedVersion(version, row.state, row.algorithm, secret=HmacKey(secret))
+    return ServedVersion(version, _share(row.state), _share(row.algorithm), secret=HmacKey(secret))

@@ -44,7 +44,7 @@ _SMALL, _LARGE, _LARGE_QUICK = Size(10, 5), Size(10_000, 500), Size(2_000, 500)
 
 
 def run(ground: Ground, *, quick: bool) -> dict[str, Any]:
-    rounds, count, large = (1, 12_000, _LARGE_QUICK) if quick else (3, 80_000, _LARGE)
+    rounds, count, large = (1, 12_000, _LARGE_QUICK) if quick else (3, 150_000, _LARGE)
     with _deployed(ground, 1, _SMALL) as small, _deployed(ground, 2, large) as many:
         sized = {"small": small, "large_few_asking": _asked_as(many, _SMALL), "large": many}
         for each in sized.values():

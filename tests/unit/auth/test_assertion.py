@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth import assertion, identity
@@ -80,6 +81,39 @@ def test_the_header_names_type_algorithm_and_key_and_nothing_else(ring: Ring) ->
     }
 
 
+def test_what_is_signed_is_what_a_library_would_have_written(ring: Ring) -> None:
+    """Byte for byte what PyJWT makes of the same header and claims, for it is written without one."""
+    caller = make_caller(partner='a"c\\me', roles=("trader", "viewer"))
+    for bind in (None, BIND):
+        written = make(ring).issue(assertion.state(caller, "paper-trading", "orders:read"), NOW, bind)
+        header = jwt.get_unverified_header(written)
+        expected = jwt.encode(
+            read(written, ring), ring.current.private_key, algorithm="EdDSA", headers=header
+        )
+        assert written == expected
+
+
+def test_a_key_of_another_kind_signs_no_assertion(ring: Ring) -> None:
+    """Verifiers take Ed25519 alone: a ring of another algorithm is a mistake, and is told of at once."""
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    ring.current = ring_keys.RingKey(
+        kid="kid-p256", state="active", private_key=private_key, jwk={}, not_after=None
+    )
+    with pytest.raises(TypeError, match="kid-p256"):
+        make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW)
+
+
+def test_the_header_follows_the_signing_key(ring: Ring) -> None:
+    """What is kept of the header is kept for one key: the next one's assertions verify, bound ones as well."""
+    assertions = make(ring)
+    for number in (1, 2, 3):
+        ring.current = make_ring_key(f"kid-{number}", bytes([number]) * 32)
+        for bind in (BIND, None):
+            written = assertions.issue(assertion.state(make_caller(), "a", "x:y"), NOW, bind)
+            assert jwt.get_unverified_header(written)["kid"] == f"kid-{number}"
+            assert read(written, ring)["aud"] == "a"
+
+
 def test_the_claims_are_those_of_the_contract(ring: Ring) -> None:
     """Issuer, upstream, partner, credential, environment, permission, roles, times and a unique id."""
     written = make(ring).issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 999)
@@ -134,6 +168,43 @@ def test_age_counts_from_the_second_the_assertion_shows(ring: Ring) -> None:
         assertions.issue(assertion.state(make_caller(), "paper-trading", "orders:read"), NOW + 10_000)
         != first
     )
+
+
+def test_what_lies_with_a_statement_ages_as_well(ring: Ring) -> None:
+    """The very same statement is not spoken of again with what is old, from the future, or of another key."""
+    assertions, said = make(ring), assertion.state(make_caller(), "paper-trading", "orders:read")
+    first = assertions.issue(said, NOW)
+    assert assertions.issue(said, NOW + 9_999) == first
+    second = assertions.issue(said, NOW + 10_000)
+    assert second != first
+    third = assertions.issue(said, NOW)
+    assert third not in {first, second}
+    old, ring.current = ring.current, make_ring_key("kid-2", b"\x02" * 32)
+    fourth = assertions.issue(said, NOW)
+    assert jwt.get_unverified_header(fourth)["kid"] == "kid-2"
+    ring.current = old
+    assert assertions.issue(said, NOW) not in {first, second, third, fourth}
+
+
+def test_what_was_said_by_another_issuer_is_not_reused(ring: Ring) -> None:
+    """Two issuers may be asked for the same statement, and each says it itself."""
+    said = assertion.state(make_caller(), "paper-trading", "orders:read")
+    other = assertion.Assertions(ring.get_signer, "https://other.example", entropy=bytes)
+    make(ring).issue(said, NOW)
+    assert read(other.issue(said, NOW), ring)["iss"] == "https://other.example"
+    assert read(make(ring).issue(said, NOW), ring)["iss"] == ISSUER
+
+
+def test_a_statement_made_from_another_says_its_own(ring: Ring) -> None:
+    """What lies with a statement does not come along when it is changed, and is no part of what makes two equal."""
+    assertions, said = make(ring), assertion.state(make_caller(), "paper-trading", "orders:read")
+    first = assertions.issue(said, NOW)
+    changed = msgspec.structs.replace(said, permission="orders:write")
+    assert read(assertions.issue(changed, NOW), ring)["perm"] == "orders:write"
+    equal = assertion.state(make_caller(), "paper-trading", "orders:read")
+    assert (equal, hash(equal)) == (said, hash(said))
+    assert changed != said
+    assert assertions.issue(equal, NOW) == first
 
 
 def test_a_clock_that_goes_back_reuses_nothing(ring: Ring) -> None:

@@ -81,6 +81,28 @@ def test_a_key_that_changes_is_granted_anew() -> None:
     assert narrowed.case.open
 
 
+def test_what_lies_with_a_key_is_of_its_terms_and_policies() -> None:
+    """Terms that take turns are each granted their own, and other policies grant by their own rules."""
+    # A key served anew, whose entitlement no other test has asked about.
+    entitlement = msgspec.structs.replace(KEY).entitlement
+    grants, write = Grants(POLICIES), msgspec.structs.replace(READ, permission="orders:write")
+    read = grants.find(entitlement, READ.terms)
+    for _ in range(2):
+        assert grants.find(entitlement, write.terms).case.requirement.permission == "orders:write"
+        assert grants.find(entitlement, READ.terms) is read
+    none = Grants(document.Policies({}, {}, {})).find(entitlement, READ.terms)
+    assert (none.principal.permissions, none.charges) == (frozenset(), None)
+    assert grants.find(entitlement, READ.terms) is read
+
+
+def test_an_entitlement_made_from_another_is_granted_its_own() -> None:
+    """What lies with an entitlement does not come along when it is changed."""
+    grants = Grants(POLICIES)
+    grants.find(KEY.entitlement, READ.terms)
+    narrowed = msgspec.structs.replace(KEY.entitlement, permissions=())
+    assert grants.find(narrowed, READ.terms).principal.permissions == frozenset()
+
+
 def test_without_its_tier_a_key_is_granted_no_charges() -> None:
     """None, which is not the same as none to charge."""
     gone = msgspec.structs.replace(KEY, tier="gone")

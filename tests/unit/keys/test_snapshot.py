@@ -62,3 +62,24 @@ def test_rows_that_make_no_key_are_refused(changed: dict[str, Any]) -> None:
     """A range or a public key that cannot be read is the key's failure, named, without what was read."""
     with pytest.raises(snapshot.CorruptKey, match="prk_1"):
         snapshot.build([ROW._replace(**changed)], find_nothing)
+
+
+def test_keys_share_what_equals() -> None:
+    """However many keys there are, what they have in common is in memory once; what differs is not mixed up."""
+
+    def anew(text: str) -> str:
+        return text.encode().decode()
+
+    def row(**changed: object) -> snapshot.Row:
+        # Texts and lists as a driver brings them: new ones with every row.
+        listed = {"roles": [anew("trader")], "permissions": ["a:b"], "cidrs": ["10.0.0.0/8"]}
+        names = {name: anew(getattr(ROW, name)) for name in ("partner", "tier", "algorithm")}
+        return ROW._replace(**names, **(listed | changed))  # type: ignore[arg-type]  # of whatever field
+
+    one = snapshot.build([row()], find_nothing).key
+    same = snapshot.build([row(id="prk_2")], find_nothing).key
+    other = snapshot.build([row(id="prk_3", roles=["viewer"], cidrs=["10.0.0.0/9"])], find_nothing).key
+    shared = ("partner", "tier", "environment", "algorithm", "roles", "permissions", "networks")
+    assert [name for name in shared if getattr(one, name) is not getattr(same, name)] == []
+    assert (other.roles, [str(network) for network in other.networks]) == (("viewer",), ["10.0.0.0/9"])
+    assert (one.id, same.id, one.roles) == ("prk_1", "prk_2", ("trader",))

@@ -1,7 +1,9 @@
 import asyncio
+import re
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keys import usage
@@ -152,3 +154,13 @@ async def test_what_was_not_written_stays_unknown(room: Room, dead_engine: Async
     assert noted.news.is_set()
     await noted.flush(room.engine)
     assert not noted.news.is_set()
+
+
+@pytest.mark.parametrize("driver", ["sqlite+aiosqlite", "postgresql+asyncpg"])
+def test_every_parameter_comes_where_its_driver_wants_it(driver: str) -> None:
+    """SQLite's driver takes a value as often as it is written, PostgreSQL's once: none is left out."""
+    prepared = usage._prepare(make_url(f"{driver}://").get_dialect()())
+    arranged = prepared.arrange(usage._PARAMETERS)
+    assert set(arranged) == set(usage._PARAMETERS)
+    marks = prepared.text.count("?") or len(set(re.findall(r"\$\d", prepared.text)))
+    assert len(arranged) == marks
