@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.kms_sites",
     "tests.support.measured",
     "tests.support.oauth_sites",
+    "tests.support.statements",
 ]
 
 # Images for containers like to switch it off; then a command of ours takes half as long again to start.
