@@ -1,7 +1,8 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 8080
-# Each has servers of its own, and a file of tests stays together; in the order of the tree, whose last rooms are quick. With 0, and in an editor, they run one after another.
+# Each has servers of its own, and a file of tests stays together, in the order of the tree: its last rooms have no long
+# files to wait for. With 0, and in an editor, they run one after another.
 PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
