@@ -2,9 +2,11 @@
 
 Invariant: no generated example fails for the time that it took, which is the machine's. A run that requires everything
 draws the same examples every time, so that it fails for what was changed; other runs draw new ones.
+What is imported is compiled once, and not again by each of the processes that tests start.
 """
 
 import os
+import sys
 
 import hypothesis
 
@@ -15,7 +17,12 @@ pytest_plugins = [
     "tests.support.kms_sites",
     "tests.support.measured",
     "tests.support.oauth_sites",
+    "tests.support.statements",
 ]
+
+# Images for containers like to switch it off; then a command of ours takes half as long again to start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile(
     "portreeve",

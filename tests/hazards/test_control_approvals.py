@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,9 @@ RULES = [
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def node(
-    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[[], str]
-) -> AsyncIterator[ControlNode]:
+async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ControlNode]:
     """A node whose policies ask for second persons, over either database."""
-    storage = None if request.param == "sqlite" else new_database()
+    storage = None if request.param == "sqlite" else request.getfixturevalue("migrated_postgres_url")
     policies = control_roles.policies(two_persons=True, approvals=RULES)
     async with control_node(tmp_path, policies, storage=storage) as found:
         await found.partner("cygnus")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,9 @@ async def node(tmp_path: Path) -> AsyncIterator[ControlNode]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def either(
-    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[[], str]
-) -> AsyncIterator[ControlNode]:
+async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ControlNode]:
     """The same node over either database."""
-    storage = None if request.param == "sqlite" else new_database()
+    storage = None if request.param == "sqlite" else request.getfixturevalue("migrated_postgres_url")
     async with control_node(tmp_path, control_roles.policies(), storage=storage) as found:
         yield found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,9 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def node(
-    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[[], str]
-) -> AsyncIterator[ControlNode]:
+async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ControlNode]:
     """A node that asks for second persons where that is built in, over either database."""
-    storage = None if request.param == "sqlite" else new_database()
+    storage = None if request.param == "sqlite" else request.getfixturevalue("migrated_postgres_url")
     async with control_node(tmp_path, control_roles.policies(two_persons=True), storage=storage) as found:
         yield found
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import urllib.parse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,9 @@ QUIET: dict[str, Any] = {"webhooks": {"deliver": False}}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def node(
-    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[[], str]
-) -> AsyncIterator[ControlNode]:
+async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ControlNode]:
     """Over either database; nothing is sent anywhere."""
-    storage = None if request.param == "sqlite" else new_database()
+    storage = None if request.param == "sqlite" else request.getfixturevalue("migrated_postgres_url")
     async with control_node(tmp_path, control_roles.policies(), storage=storage, changes=QUIET) as found:
         yield found
 

@@ -1,7 +1,8 @@
 """A whole node in this process, on a socket of its own, and an operator's client that signs what it asks.
 
 Invariant: nothing of the node is replaced: its edge, pipeline, store and Litestar are those that `serve` runs. It runs
-in the test's loop, so that hundreds of keys can be made without hundreds of commands.
+in the test's loop, so that hundreds of keys can be made without hundreds of commands. What is made of the code or of
+files alone is made once a run, not once a node; and the collector is left to the tests, which outlive a node.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import urllib.parse
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from secrets import token_bytes
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import msgspec
 import uvicorn
@@ -24,10 +27,13 @@ from litestar import Litestar
 from uvicorn.server import ServerState
 
 from gateway import app as gateway_app
-from gateway import clocks, composition, initialise, settings
+from gateway import clocks, composition, initialise, settings, tokens
+from gateway.api import control
 from gateway.runtime import Gateway
 from gateway.server.limits import Limits
 from gateway.server.protocol import strict_protocol
+from gateway.upstream import client_context
+from gateway.webhooks import assembly
 from keys.changes import Author
 from keys.custody import Custody
 from keys.records import KeyRequest
@@ -42,6 +48,13 @@ LIMITS = Limits(
     max_header_bytes=32_768,
     max_headers=100,
     max_target_bytes=8_192,
+)
+
+# Litestar copies routers, and nobody changes a context after `client_context`: what it is made of does not change.
+_build_control = functools.cache(control.build)
+_client_context = functools.cache(client_context)
+_NO_COLLECTOR = SimpleNamespace(
+    collect=lambda: 0, freeze=lambda: None, get_threshold=gc.get_threshold, set_threshold=lambda *_: None
 )
 
 
@@ -161,10 +174,8 @@ def _migrated() -> bytes:
 @contextlib.asynccontextmanager
 async def serving(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> AsyncIterator[ControlNode]:
     """One more node on the same configuration, and the test's own way to its store."""
-    thresholds = gc.get_threshold()
-    app = gateway_app.build(gateway, surfaces)
     async with (
-        _living(app),
+        _started(gateway, surfaces) as app,
         composition.opened_store(gateway.settings, gateway.clock) as store,
         _listening(gateway, app) as address,
     ):
@@ -173,9 +184,20 @@ async def serving(gateway: Gateway, surfaces: tuple[str, ...] = SURFACES) -> Asy
             yield node
         finally:
             await node.client.close()
-            # Whoever serves keeps what it has for good; a test does not.
-            gc.unfreeze()
-            gc.set_threshold(*thresholds)
+
+
+@contextlib.asynccontextmanager
+async def _started(gateway: Gateway, surfaces: tuple[str, ...]) -> AsyncIterator[Litestar]:
+    async with contextlib.AsyncExitStack() as stack:
+        with (
+            mock.patch.object(control, "build", _build_control),
+            mock.patch.object(tokens, "client_context", _client_context),
+            mock.patch.object(assembly, "client_context", _client_context),
+            mock.patch.object(gateway_app, "gc", _NO_COLLECTOR),
+        ):
+            app = gateway_app.build(gateway, surfaces)
+            await stack.enter_async_context(_living(app))
+        yield app
 
 
 @contextlib.asynccontextmanager
