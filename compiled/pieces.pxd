@@ -1,5 +1,5 @@
-# Reading pieces of bytes. These few lines are all that touches memory directly: every place is held against the length
-# first, and whoever asks for one outside gets an answer, never a byte.
+# Reading and writing pieces of bytes. These few lines are all that touches memory directly: every place is held against
+# the length first, and whoever asks for one outside gets an answer, never a byte.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
@@ -51,8 +51,6 @@ cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:
 
 # Writing pieces one behind the other into bytes that were made for them. Whoever asked for the room fills all of it
 # before anybody else sees it.
-
-from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     object _new_bytes "PyBytes_FromStringAndSize" (const char*, Py_ssize_t)

@@ -1,4 +1,4 @@
-"""The command of a batch of admissions, and the reply to it where all of them passed, as `auth.admission.wire` has them.
+"""The command of a batch of admissions, and the reply to it where all passed, as `auth.admission.wire` has them.
 
 Of an admission two things are looked at: its nonce, and what was compiled of its charges (`pieces`).
 """

@@ -21,7 +21,7 @@ cdef class _Sum:
 
 
 cdef class Adder:
-    """`bounds`: upper ones, each in its own bucket, in order. What it is not sure of it leaves: then it answers None."""
+    """`bounds`: upper ones, each in its own bucket, in order. What it is not sure of it leaves, and answers None."""
 
     cdef long long[MOST_BOUNDS] _bounds
     cdef Py_ssize_t _count

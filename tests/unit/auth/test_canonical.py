@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from auth import canonical
-from tests.support.compiled_room import require_compiled
+from tests.support import optional
 
 EMPTY = hashlib.sha256(b"").hexdigest().encode()
 
@@ -14,7 +14,7 @@ EMPTY = hashlib.sha256(b"").hexdigest().encode()
 def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One string, whoever writes it."""
     if request.param == "compiled":
-        require_compiled()
+        optional.require("compiled_room")
         assert canonical.string_to_sign is not canonical._string_to_sign
     else:
         monkeypatch.setattr(canonical, "string_to_sign", canonical._string_to_sign)

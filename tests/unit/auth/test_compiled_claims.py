@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import compiled
 from auth import canonical, credential
 from keys import format as key_format
-from tests.support.compiled_room import require_compiled
+from tests.support import optional
 
 if TYPE_CHECKING or compiled.IS_USED:
     from compiled.claims import LineWriter, read_claim
@@ -27,7 +27,7 @@ OF_NONCES = (string.ascii_letters + string.digits + "_-").encode()
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled() -> None:
-    require_compiled()
+    optional.require("compiled_room")
 
 
 def outcome(parse: Any, sent: credential.Sent) -> object:  # noqa: ANN401  either of the two

@@ -4,7 +4,7 @@ import pytest
 
 from auth import credential
 from keys import format as key_format
-from tests.support.compiled_room import require_compiled
+from tests.support import optional
 
 KEY_ID = key_format.mint_key_id("paper", bytes(range(16))).encode()
 TIMESTAMP = b"1763596800123"
@@ -16,7 +16,7 @@ SIGNATURE = b"0f" * 32
 def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One grammar, whoever reads it."""
     if request.param == "compiled":
-        require_compiled()
+        optional.require("compiled_room")
     monkeypatch.setattr(
         credential,
         "parse",

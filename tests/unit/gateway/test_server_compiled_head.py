@@ -20,8 +20,7 @@ from gateway.server.plain_head import (
     PlainReader,
     build_reader,
 )
-from tests.support import mutations
-from tests.support.compiled_room import require_compiled
+from tests.support import mutations, optional
 from tests.support.front_line import LIMITS, replaced
 from tests.support.one_look import NOBODY, Readers, facts, requests
 from tests.support.signing import Signer
@@ -45,7 +44,7 @@ TAUGHT = (
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled() -> None:
-    require_compiled()
+    optional.require("compiled_room")
 
 
 def taught(*heads: bytes) -> CompiledReader:

@@ -12,7 +12,7 @@ from gateway.server import protocol as server_protocol
 from gateway.server.exchange import Exchange
 from gateway.server.plain_head import CompiledReader, PlainReader
 from gateway.server.protocol import StrictProtocol
-from tests.support.compiled_room import require_compiled
+from tests.support import optional
 from tests.support.front_line import (
     HASTY,
     PLAIN,
@@ -37,7 +37,7 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Re
     reads: Reads = []
     build: type[PlainReader] = request.param
     if build is CompiledReader:
-        require_compiled()
+        optional.require("compiled_room")
 
     class NotedReader(build):  # type: ignore[misc, valid-type]  # of either kind
         def read(self, protocol: StrictProtocol, data: bytes) -> Exchange | None:
