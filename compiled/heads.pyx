@@ -5,8 +5,9 @@ header's name as it stands in a head, and where a head has ended hangs what its 
 down that tree; a head that leads out of it is declined, and may be taught.
 
 Invariant: bounded, because strangers choose the names. A name that is met moves one place forward among those that may
-stand there, and the last one makes place for a new one: who sends ever new names takes that place alone. So many steps
-that there may be no more take the whole tree with them, and it grows anew.
+stand there, and the last one makes place for a new one: who sends ever new names takes that place alone. A step counts
+as one, and a head that may end there as many more as it has names: they are its own. So many that there may be no more
+take the whole tree with them, and it grows anew.
 """
 
 from compiled.pieces cimport cut, past_printable, seek, stands
@@ -62,7 +63,7 @@ cdef class HeadReader:
 
     @property
     def steps(self):
-        """How many names are kept, each as often as it stands somewhere else."""
+        """How much is kept: the steps, and the names of every head that may end at one."""
         return self._steps
 
     def teach(self, tuple names not None, length, connection) -> None:
@@ -72,7 +73,8 @@ cdef class HeadReader:
         """
         if not 0 < len(names) <= MOST_NAMES or not all([len(<bytes?>name) <= LONGEST_NAME for name in names]):
             return
-        if self._steps + len(names) > self._most_steps:
+        # At most so many steps, and the names once more where the head ends.
+        if self._steps + 2 * len(names) > self._most_steps:
             self._steps = 0
             self._root = _Step(b"")
         cdef _Step step = self._root, found
@@ -88,6 +90,8 @@ cdef class HeadReader:
                 step.following.append(found)
                 self._steps += 1
             step = found
+        if step.names is None:
+            self._steps += len(names)
         step.names = names
         step.length = NOWHERE if length is None else length
         step.connection = NOWHERE if connection is None else connection
@@ -159,6 +163,8 @@ cdef long long _number(bytes digits):
 cdef Py_ssize_t _count(_Step step):
     """With all that follows; a head is at most `MOST_NAMES` steps deep."""
     cdef Py_ssize_t count = 1
+    if step.names is not None:
+        count += len(step.names)
     for each in step.following:
         count += _count(each)
     return count

@@ -29,7 +29,7 @@ _MOST_HEADERS = 32
 _LONGEST_NAME = 64
 _LONGEST_KEPT = 2048
 # Of what the compiled reader keeps: the heads of many clients, and together less than two megabytes.
-_MOST_STEPS = 4096
+_MOST_STEPS = 8192
 
 _METHODS = {
     method.encode(): method for method in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")

@@ -10,7 +10,7 @@ from tests.support import optional
 from tests.support.room_copies import copy_room
 from tests.support.sanitized import build_sanitized, call_everything
 
-CALLS = 20_000
+CALLS = 40_000
 # One byte further than any value reaches, as a mistake would look.
 ASTRAY = """
 from cpython.bytes cimport PyBytes_AS_STRING

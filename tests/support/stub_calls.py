@@ -25,6 +25,8 @@ import compiled
 from tests.support.stub_values import Values
 
 _CALLS_OF_AN_OBJECT = 40
+# Of an object, until it is born: what it is offered is not always what it may have.
+_BIRTHS = 10
 # What a function may make of arguments that no caller would give.
 _MEANT = (TypeError, ValueError, OverflowError, LookupError, ArithmeticError, AttributeError)
 
@@ -94,11 +96,13 @@ class Caller:
             self._call_some(f"{name}.", module, stub.functions, values)
             return
         (born, *methods) = sorted(stub.classes[part], key=lambda each: each.name != "__init__")
-        values.renew()
-        arguments, _ = values.arguments(born.types, is_birth=True)
-        made = self._call(f"{name}.{part}", getattr(module, part), arguments, must_answer=False)
-        if made is not None:
-            self._call_some(f"{name}.{part}.", made, methods, values)
+        for _ in range(_BIRTHS):
+            values.renew()
+            arguments, _ = values.arguments(born.types, is_birth=True)
+            made = self._call(f"{name}.{part}", getattr(module, part), arguments, must_answer=False)
+            if made is not None:
+                self._call_some(f"{name}.{part}.", made, methods, values)
+                return
 
     def _call_some(self, prefix: str, owner: object, declared: list[Declared], values: Values) -> None:
         for _ in range(_CALLS_OF_AN_OBJECT if declared else 0):

@@ -144,7 +144,7 @@ class Values:
             return self._random.choice(_WRONG)
         if isinstance(kind, ast.BinOp):
             # What may be absent mostly is, unless these arguments are to be odd.
-            chances = (1, 1) if self._spoils else (1, 2)
+            chances = (1, 1) if self._spoils else self._chances()
             return self._make(self._random.choices((kind.left, kind.right), chances)[0], draw)
         if isinstance(kind, ast.Subscript):
             return self._make_of(ast.unparse(kind.value), _members(kind.slice), draw)
@@ -152,6 +152,12 @@ class Values:
         if name in self._aliases:
             return self._make(self._aliases[name], draw)
         return self._plain(name, draw)
+
+    def _chances(self) -> tuple[int, int]:
+        """That what may be absent is there, and that it is not: of what heads are taught, as the message says."""
+        if self._named not in {"length", "connection"}:
+            return 1, 2
+        return (8, 1) if self._named.encode() in self._message.lower() else (1, 8)
 
     def _plain(self, name: str | None, draw: Callable[[], bytes] | None) -> Any:  # noqa: ANN401
         if name == "bytes":
@@ -264,6 +270,10 @@ class Values:
     def _number(self) -> int:
         if self._is_birth and self._random.random() < 0.8:
             return self._random.choice((1_000, 65_536))
+        names = [name.lower() for name in self._pieces("names")]
+        if b"content-length" in names and self._named == "length" and not self._spoils:
+            # Where its value stands.
+            return names.index(b"content-length")
         if self._spoils and self._random.random() < 0.3:
             return self._random.choice(_ODD_NUMBERS)
         return self._random.choice((*_WHOLE_NUMBERS, len(self._message), self._random.randrange(600)))

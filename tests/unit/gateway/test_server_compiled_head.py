@@ -5,6 +5,7 @@ of strangers is bounded.
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -226,7 +227,8 @@ def test_the_names_in_one_place_are_bounded_and_the_last_one_goes() -> None:
     for number in range(200):
         reader.teach((b"x-%d" % number, b"y"), None, None)
         assert reader.read(head_of(b"host", b"accept")) is not None
-        assert reader.steps <= 32
+        # Sixteen times two names in two steps.
+        assert reader.steps <= 64
     assert [number for number in range(200) if reader.read(head_of(b"x-%d" % number, b"y"))] == [
         *range(14),
         199,
@@ -273,7 +275,7 @@ def test_names_up_to_the_bounds_are_kept() -> None:
     reader = HeadReader(_METHODS, _KEEPS_ALIVE, 10_000, 100, 100)
     names = tuple(b"%064d" % number for number in range(32))
     reader.teach(names, None, None)
-    assert reader.steps == 32
+    assert reader.steps == 64
     assert reader.read(head_of(*names)) is not None
 
 
@@ -285,6 +287,39 @@ def test_a_flood_of_strange_names_leaves_ordinary_requests_as_they_are() -> None
         assert reader.read(NOBODY, GET + head_of(*names).partition(b"\r\n")[2]) is not None
         assert reader.read(NOBODY, TAUGHT[0]) is not None
         assert reader._heads.steps <= _MOST_STEPS
+
+
+@pytest.mark.parametrize("fan", [1, 5, 12, 16])
+def test_what_strangers_teach_takes_less_memory_than_is_said(fan: int) -> None:
+    """Heads as long as may be that differ near their ends, or from the first name on: each has names of its own."""
+    reader = HeadReader(_METHODS, _KEEPS_ALIVE, 10_000, 100, _MOST_STEPS)
+    tracemalloc.start()
+    try:
+        for number in range(fan**3 if fan > 1 else 300):
+            ends = (number // fan**2, number // fan % fan, number % fan) if fan > 1 else (number,) * 3
+            begins = number % 16 if fan == 1 else 0
+            reader.teach(
+                (*[b"%04d-%059d" % (begins, at) for at in range(29)], *[b"%064d" % end for end in ends]),
+                None,
+                None,
+            )
+            assert reader.steps <= _MOST_STEPS
+            assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_names_of_heads_count_and_go_with_their_steps() -> None:
+    """A head that is taught again counts once."""
+    reader = heads(most_steps=200)
+    for _ in range(3):
+        reader.teach((b"a", b"b"), None, None)
+        assert reader.steps == 4
+    reader.teach((b"a",), None, None)
+    assert reader.steps == 5
+    for number in range(200):
+        reader.teach((b"x-%d" % number, b"y"), None, None)
+    assert reader.steps == 5 + 15 * 4
 
 
 def test_the_server_reads_compiled() -> None:
