@@ -210,6 +210,16 @@ def test_what_was_not_taught_is_declined(line: bytes) -> None:
     assert reading(LENGTH).read(LINE + b"\r\n" + line + b"\r\n\r\nok") is None
 
 
+@pytest.mark.parametrize("byte", [*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0x100)])
+def test_a_value_that_goes_on_holds_nothing_but_what_can_be_seen_and_blanks(byte: int) -> None:
+    """The last of them below 0x80, too, which nothing else here would tell from a letter."""
+    head = LINE + b"\r\nX-A: b%bc\r\nContent-Length: 2\r\n\r\nok"
+    reader = reading((b"X-A", b"x-a", ""), LENGTH)
+    assert reader.read(head % b"\t") == (200, b"x-a: b\tc\r\n", b"ok", False)
+    assert reader.read(head % b"~") == (200, b"x-a: b~c\r\n", b"ok", False)
+    assert reader.read(head % bytes([byte])) is None
+
+
 def test_a_head_that_is_not_known_to_end_there_is_declined() -> None:
     """Where others go on, it may not have its length yet."""
     reader = reading((b"X-A", b"x-a", ""), LENGTH)
