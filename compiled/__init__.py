@@ -36,14 +36,14 @@ def stamp() -> Path:
     return _ROOM / f"built{EXTENSION_SUFFIXES[0]}.txt"
 
 
-def libraries() -> list[Path]:
+def libraries(at: Path = _ROOM) -> list[Path]:
     """What a whole build leaves, for this interpreter."""
-    return [_ROOM / f"{name}{EXTENSION_SUFFIXES[0]}" for name in MODULES]
+    return [at / f"{name}{EXTENSION_SUFFIXES[0]}" for name in MODULES]
 
 
-def inscription(built_from: str) -> str:
-    """What the stamp says of the libraries that lie here. Raises FileNotFoundError where one is missing."""
-    return f"{built_from}\n{_digest(libraries())}\n"
+def inscription(built_from: str, at: Path = _ROOM) -> str:
+    """What the stamp says of the libraries that lie there. Raises FileNotFoundError where one is missing."""
+    return f"{built_from}\n{_digest(libraries(at))}\n"
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -57,19 +57,25 @@ def _why_not() -> str:
     if os.environ.get(SWITCH) == "off":
         return TURNED_OFF
     try:
+        return _find_fault()
+    # Built by another account for itself, say: no reason not to start.
+    except (OSError, ImportError) as failure:
+        return f"not built whole: {failure}"
+
+
+def _find_fault() -> str:
+    """Loads all of it, unless there is one."""
+    try:
         told = stamp().read_bytes()
     except FileNotFoundError:
         return "not built"
     built_from = fingerprint()
     if told.partition(b"\n")[0] != built_from.encode():
         return "built from other sources"
-    try:
-        if told != inscription(built_from).encode():
-            return "not built whole"
-        for name in MODULES:
-            import_module(f"{__name__}.{name}")
-    except (FileNotFoundError, ImportError) as failure:
-        return f"not built whole: {failure}"
+    if told != inscription(built_from).encode():
+        return "not built whole"
+    for name in MODULES:
+        import_module(f"{__name__}.{name}")
     return ""
 
 

@@ -32,6 +32,10 @@ class NoCompiler(Exception):
     """There is nothing to build with."""
 
 
+class SourcesChanged(Exception):
+    """Nobody can say what was built."""
+
+
 def build(*, compile_with: tuple[str, ...] = (), link_with: tuple[str, ...] = ()) -> None:
     """Raises what the compiler does. What was built before stops being used at once, and until all is built."""
     stamp().unlink(missing_ok=True)
@@ -39,11 +43,16 @@ def build(*, compile_with: tuple[str, ...] = (), link_with: tuple[str, ...] = ()
     built_from = fingerprint()
     with tempfile.TemporaryDirectory() as scratch:
         _compile(Path(scratch), compile_with, link_with)
+        made = Path(scratch, _ROOM.name)
+        if fingerprint() != built_from:
+            raise SourcesChanged("a source changed while it was built")
+        # Of what was made here, not of what comes to lie in place: another build may be putting its own there.
+        told = inscription(built_from, made)
         for library in libraries():
             # Whoever runs what was built before keeps it: a file that is overwritten changes under its readers.
             library.unlink(missing_ok=True)
-            shutil.copy(Path(scratch, _ROOM.name, library.name), library)
-    stamp().write_text(inscription(built_from), encoding="ascii")
+            shutil.copy(made / library.name, library)
+    stamp().write_text(told, encoding="ascii")
 
 
 def _require_compiler() -> None:

@@ -147,7 +147,8 @@ def build(rows: Sequence[Row], find_data_key: FindDataKey, find_served: FindServ
     """One served key from all its rows."""
     try:
         return _build(rows, find_data_key, find_served)
-    except ValueError as cause:
+    # Of another shape than it should have: such as a list among the roles, which is shared with nobody.
+    except (ValueError, TypeError) as cause:
         raise CorruptKey(rows[0].id) from cause
 
 

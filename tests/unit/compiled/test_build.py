@@ -76,6 +76,44 @@ raise SystemExit(build.main())
     assert choice_in(built).why_not == "not built"
 
 
+def test_a_build_vouches_only_for_what_it_made(built: Path) -> None:
+    """What another build put in place meanwhile, perhaps of other sources, gets no stamp that says it is of these."""
+    meanwhile = """
+import shutil
+from compiled import build
+
+copy = shutil.copy
+def overtaken(source, target):
+    copy(source, target)
+    target.write_bytes(target.read_bytes() + b"of another build")
+shutil.copy = overtaken
+build.build()
+"""
+    run_python(meanwhile, at=built.parent)
+    assert choice_in(built).why_not == "not built whole"
+
+
+def test_a_source_that_changes_while_it_is_built_is_a_build_that_fails(built: Path) -> None:
+    """Else it would be used once the source is as it was, whatever was compiled of it in between."""
+    changing = """
+import sys
+from pathlib import Path
+from compiled import build
+
+source, compile_all = Path(sys.argv[1]), build._compile
+def changed(*arguments):
+    compile_all(*arguments)
+    source.write_text(source.read_text() + "# more")
+build._compile = changed
+build.main()
+"""
+    source = built / "laps.pyx"
+    before = source.read_text()
+    run_python(changing, str(source), at=built.parent)
+    source.write_text(before)
+    assert choice_in(built).why_not == "not built"
+
+
 def test_whoever_runs_what_was_built_before_keeps_it(built: Path, tmp_path: Path) -> None:
     """A library that is overwritten in place changes under a process that has it open."""
     library = library_in(built)

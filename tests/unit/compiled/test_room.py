@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,22 @@ def test_what_does_not_load_is_not_used(built: Path) -> None:
     library_in(built).write_bytes(b"no library")
     restamp = "import compiled; compiled.stamp().write_text(compiled.inscription(compiled.fingerprint()))"
     run_python(restamp, at=built.parent)
+    assert choice_in(built).why_not.startswith("not built whole: ")
+
+
+@pytest.mark.parametrize(
+    "name", [f"laps{EXTENSION_SUFFIXES[0]}", compiled.stamp().name, "build.py", "laps.pyx"]
+)
+def test_what_cannot_be_read_is_not_used(built: Path, name: str) -> None:
+    """Built by another account for itself, say: no reason not to start. A folder in its place reads as badly."""
+    (built / name).unlink()
+    (built / name).mkdir()
+    assert choice_in(built).why_not.startswith("not built whole: ")
+
+
+def test_without_its_sources_it_is_not_used(built: Path) -> None:
+    """Who took them away says nothing of what was built, and the gateway starts."""
+    (built / "build.py").unlink()
     assert choice_in(built).why_not.startswith("not built whole: ")
 
 

@@ -57,9 +57,19 @@ def test_a_version_that_cannot_open_is_broken(changed: dict[str, Any]) -> None:
     assert built.unopened == (snapshot.Unopened("prk_1", 1, None),)
 
 
-@pytest.mark.parametrize("changed", [{"cidrs": ["x"]}, {"public_key": b"short"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cidrs": ["x"]},
+        {"cidrs": [["10.0.0.0/8"]]},
+        {"roles": [["trader"]]},
+        {"roles": None},
+        {"permissions": [{}]},
+        {"public_key": b"short"},
+    ],
+)
 def test_rows_that_make_no_key_are_refused(changed: dict[str, Any]) -> None:
-    """A range or a public key that cannot be read is the key's failure, named, without what was read."""
+    """A range, a list or a public key that cannot be read is the key's failure, named, without what was read."""
     with pytest.raises(snapshot.CorruptKey, match="prk_1"):
         snapshot.build([ROW._replace(**changed)], find_nothing)
 
