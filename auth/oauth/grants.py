@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth.oauth.drawn import Entropy
 from auth.oauth.terms import Person
-from auth.people import sessions
 from keys import format as key_format
 from keys import refusals
 from keys.changes import SYSTEM, Author, Change, Changes
+from keys.changes import person as as_author
 from keys.served_clients import ServedClient
 from storage import engine, schema
 
@@ -141,7 +141,7 @@ def draft(  # noqa: PLR0913  what a grant says
 
 def author_of(person: Person, source: str | None) -> Author:
     """As whoever they are stands in the ledger. `source`: the address that they came from."""
-    return sessions.person(person.account_id, source)
+    return as_author(person.account_id, source)
 
 
 async def insert(change: Change, grant: Grant) -> None:
@@ -170,7 +170,7 @@ async def revoke_all(change: Change, which: sa.ColumnElement[bool], reason: str)
 
 
 async def revoke_of_account(change: Change, account_id: str, reason: str) -> int:
-    """For a change that ends all that an account may do."""
+    """All that was allowed in this account's name, with every token that was made of it: how many that was."""
     return len(await revoke_all(change, _TABLE.c.account_id == account_id, reason))
 
 
