@@ -83,15 +83,11 @@ async def tell_certificate(exchange: Exchange) -> None:
 
 
 @asynccontextmanager
-async def serving(own: OwnTls, *, most: int = 50, handshake_s: float = 30.0) -> AsyncIterator[Address]:
+async def serving(own: OwnTls, *, most: int = 50) -> AsyncIterator[Address]:
     config = uvicorn.Config(cast("Any", None), log_level="critical", lifespan="off")
     protocol, state = strict_protocol(LIMITS, refuse, None, tell_certificate), ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config, state, {}),
-        "127.0.0.1",
-        0,
-        ssl=own.door(most),
-        ssl_handshake_timeout=handshake_s,
+        lambda: protocol(config, state, {}), "127.0.0.1", 0, ssl=own.door(most)
     )
     try:
         yield server.sockets[0].getsockname()
@@ -223,15 +219,6 @@ async def test_plain_http_on_a_tls_port_is_not_answered(place: Place) -> None:
         writer.write(PLAIN)
         told = await asyncio.wait_for(reader.read(), 5)
         assert not told.startswith(b"HTTP")
-
-
-async def test_a_handshake_that_does_not_end_is_ended(place: Place) -> None:
-    """Whoever connects and says nothing, or begins and stops."""
-    async with serving(OwnTls(place.files()), handshake_s=0.2) as address:
-        for begun in (b"", b"\x16\x03\x01\x02\x00\x01"):
-            async with connected(address) as (reader, writer):
-                writer.write(begun)
-                assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
 def test_handshakes_are_bounded_in_number(place: Place) -> None:
