@@ -75,6 +75,11 @@ class Author(msgspec.Struct, frozen=True):
 SYSTEM: Final = Author("system")
 
 
+def person(account_id: str, source: str | None) -> Author:
+    """As whoever has an account stands in the ledger, whatever they do there."""
+    return Author(f"person:{account_id}", source=source)
+
+
 class Change:
     """One open transaction, and what is the same for everything that is done in it."""
 

@@ -39,13 +39,6 @@ class KeyFetcher(Protocol):
     async def fetch(self, url: str) -> Keys: ...
 
 
-class NoFetcher:
-    """Where keys at addresses are not taken."""
-
-    async def fetch(self, url: str) -> Keys:  # noqa: ARG002  whichever
-        raise KeysUnreachable
-
-
 class _Fetched(msgspec.Struct):
     keys: Keys = ()
     fetched_ms: int | None = None

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth.oauth.drawn import Entropy
 from auth.oauth.terms import Person
-from auth.people import sessions
 from keys import format as key_format
 from keys import refusals
 from keys.changes import SYSTEM, Author, Change, Changes
+from keys.changes import person as as_author
 from keys.served_clients import ServedClient
 from storage import engine, schema
 
@@ -60,11 +60,11 @@ class OAuthGrants:
 
     async def list_of_account(self, account_id: str) -> tuple[Grant, ...]:
         """The living ones, the newest first."""
-        return await self._list(_TABLE.c.account_id == account_id)
-
-    async def list_of_client(self, client_id: str) -> tuple[Grant, ...]:
-        """The living ones, the newest first."""
-        return await self._list(_TABLE.c.client_id == client_id)
+        whose = _TABLE.c.account_id == account_id
+        alive = sa.and_(whose, _TABLE.c.revoked_at.is_(None), _TABLE.c.expires_at > self._changes.now_ms())
+        query = sa.select(_TABLE).where(alive).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id)
+        async with engine.reading(self._engine) as conn:
+            return tuple(from_row(row) for row in (await conn.execute(query)).mappings())
 
     async def find(self, grant_id: str) -> Grant | None:
         """Be it alive or not."""
@@ -84,31 +84,14 @@ class OAuthGrants:
                 raise UnknownGrant
         return revoked[0]
 
-    async def revoke_all_of_account(self, account_id: str, author: Author, reason: str) -> int:
-        return await self._revoke_all(_TABLE.c.account_id == account_id, author, reason)
-
-    async def revoke_all_of_client(self, client_id: str, author: Author, reason: str) -> int:
-        return await self._revoke_all(_TABLE.c.client_id == client_id, author, reason)
-
     async def end(self, grant_id: str, reason: str) -> None:
         """By ourselves, for what was seen of it; whoever comes second finds it done."""
         grant = await self.find(grant_id)
-        if grant is not None and grant.revoked_at is None:
-            await self._revoke_all(_TABLE.c.id == grant_id, SYSTEM, reason)
-
-    async def _revoke_all(self, which: sa.ColumnElement[bool], author: Author, reason: str) -> int:
-        revoked: tuple[Grant, ...] = ()
-        async with self._changes.begin(author) as change:
-            revoked = await revoke_all(change, which, reason)
-            if not revoked:
+        if grant is None or grant.revoked_at is not None:
+            return
+        async with self._changes.begin(SYSTEM) as change:
+            if not await revoke_all(change, _TABLE.c.id == grant_id, reason):
                 change.abandon()
-        return len(revoked)
-
-    async def _list(self, whose: sa.ColumnElement[bool]) -> tuple[Grant, ...]:
-        alive = sa.and_(whose, _TABLE.c.revoked_at.is_(None), _TABLE.c.expires_at > self._changes.now_ms())
-        query = sa.select(_TABLE).where(alive).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id)
-        async with engine.reading(self._engine) as conn:
-            return tuple(from_row(row) for row in (await conn.execute(query)).mappings())
 
 
 def draft(  # noqa: PLR0913  what a grant says
@@ -141,7 +124,7 @@ def draft(  # noqa: PLR0913  what a grant says
 
 def author_of(person: Person, source: str | None) -> Author:
     """As whoever they are stands in the ledger. `source`: the address that they came from."""
-    return sessions.person(person.account_id, source)
+    return as_author(person.account_id, source)
 
 
 async def insert(change: Change, grant: Grant) -> None:
@@ -170,7 +153,7 @@ async def revoke_all(change: Change, which: sa.ColumnElement[bool], reason: str)
 
 
 async def revoke_of_account(change: Change, account_id: str, reason: str) -> int:
-    """For a change that ends all that an account may do."""
+    """All that was allowed in this account's name, with every token that was made of it: how many that was."""
     return len(await revoke_all(change, _TABLE.c.account_id == account_id, reason))
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth.oauth import grants
 from auth.people import (
     account_rows,
     email_addresses,
@@ -200,7 +201,7 @@ class Accounts:
             await account_rows.update(change, seen.id, roles=list(asked))
             details: dict[str, object] = {"before": list(before.roles), "after": list(asked)}
             if not set(before.roles) <= set(asked):
-                details["grants"] = await session_rows.end_grants(change, seen.id, ROLE_TAKEN)
+                details["grants"] = await grants.revoke_of_account(change, seen.id, ROLE_TAKEN)
             await record(change, "account.roles_changed", before, details)
             return await account_rows.get(change.conn, seen.id)
 

@@ -20,9 +20,9 @@ from auth.people.hashing import PasswordHashes
 from auth.people.mail import MailNotSent
 from auth.people.records import PASSWORD, Account, Step
 from auth.people.session_rows import Began
-from auth.people.sessions import Sessions, person, record
+from auth.people.sessions import Sessions, record
 from auth.people.throttle import Throttle
-from keys.changes import Author, Change, Changes
+from keys.changes import Author, Change, Changes, person
 from keys.secret import Secret
 from storage import engine
 

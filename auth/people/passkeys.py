@@ -45,10 +45,10 @@ from auth.people.records import (
 )
 from auth.people.second_factors import SecondFactors, get_account
 from auth.people.session_rows import Began
-from auth.people.sessions import Found, Sessions, person, record
+from auth.people.sessions import Found, Sessions, record
 from auth.people.throttle import Throttle
 from keys import format as key_format
-from keys.changes import Change, Changes
+from keys.changes import Change, Changes, person
 from keys.secret import Secret
 from storage import engine
 

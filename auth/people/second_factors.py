@@ -18,10 +18,10 @@ from auth.people import account_rows, one_time_passwords, recovery_codes
 from auth.people.failures import CodeRefused, NothingEnrolled, SecondFactorNeeded, SessionMissing
 from auth.people.records import MULTIPLE, ONE_TIME, Account, HalfSignedIn, Step, TotpEnrolment
 from auth.people.requirements import NeedsSecondFactor
-from auth.people.sessions import Found, Sessions, person, record
+from auth.people.sessions import Found, Sessions, record
 from auth.people.throttle import Throttle
 from keys import rotation, totp_secrets
-from keys.changes import Change, Changes
+from keys.changes import Change, Changes, person
 from keys.secret import Secret
 from keys.totp_secrets import TotpSecrets
 from storage import engine

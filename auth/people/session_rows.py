@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from auth.oauth import grants
 from auth.people import account_rows
 from keys.changes import Change
 from keys.secret import Secret
@@ -21,7 +22,6 @@ from storage import schema
 
 TABLE: Final = schema.sessions
 _ACCOUNTS: Final = schema.accounts
-_GRANTS: Final = schema.oauth_grants
 _LONGEST_AGENT: Final = 200
 _LONGEST_SOURCE: Final = 64
 
@@ -145,20 +145,9 @@ async def end_all(change: Change, account_id: str, *, but: str | None = None) ->
 async def sign_out_everywhere(change: Change, account_id: str, why: str) -> dict[str, int]:
     """Every session, and all that was ever allowed to clients in this account's name: what both came to."""
     sessions = await end_all(change, account_id)
-    grants = await end_grants(change, account_id, why)
+    revoked = await grants.revoke_of_account(change, account_id, why)
     await account_rows.update(change, account_id, signed_out_at=change.at)
-    return {"sessions": sessions, "grants": grants}
-
-
-async def end_grants(change: Change, account_id: str, why: str) -> int:
-    """All that was allowed to clients in this account's name, and every token that was made of it."""
-    living = sa.and_(_GRANTS.c.account_id == account_id, _GRANTS.c.revoked_at.is_(None))
-    revoking = (
-        sa.update(_GRANTS)
-        .where(living)
-        .values(revoked_at=change.at, revoked_reason=why, revision=change.revision)
-    )
-    return (await change.conn.execute(revoking)).rowcount
+    return {"sessions": sessions, "grants": revoked}
 
 
 async def forget(conn: AsyncConnection, before_ms: int) -> int:

@@ -22,7 +22,7 @@ from auth.people.failures import SessionMissing, StepUpNeeded, UnknownSession
 from auth.people.records import MULTIPLE, Account, HalfSignedIn, Need, Offer, OwnSession, SignedIn, Step
 from auth.people.requirements import NeedsSecondFactor
 from auth.people.session_rows import Began, Session
-from keys.changes import Author, Change, Changes, Clock
+from keys.changes import Author, Change, Changes, Clock, person
 from keys.secret import Secret
 from storage import engine
 
@@ -273,11 +273,6 @@ class Sessions:
             offers=_offers(account) if need == "second-factor" else (),
             csrf=_csrf(cookie),
         )
-
-
-def person(account_id: str, source: str | None) -> Author:
-    """As whoever they are stands in the ledger, whatever they do there."""
-    return Author(f"person:{account_id}", source=source)
 
 
 async def record(

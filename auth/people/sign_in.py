@@ -19,9 +19,9 @@ from auth.people.hashing import PasswordHashes
 from auth.people.one_time_passwords import OneTimePasswords
 from auth.people.records import MULTIPLE, ONE_TIME, PASSWORD, HalfSignedIn, SignedIn, Step
 from auth.people.session_rows import Began
-from auth.people.sessions import Found, Sessions, person, record
+from auth.people.sessions import Found, Sessions, record
 from auth.people.throttle import Throttle
-from keys.changes import Changes
+from keys.changes import Changes, person
 from keys.secret import Secret
 from storage import engine
 

@@ -12,11 +12,11 @@ import msgspec
 
 from auth.oauth.grants import Grant
 from auth.people.records import Account, SignedIn
-from auth.people.sessions import person as author_of
 from gateway.pages import enrol, excuses, sign_in, ways
 from gateway.pages.answers import Answer, Page, SeeOther
 from gateway.pages.visit import Visit
 from keys import format as key_format
+from keys.changes import person as author_of
 
 _PASSWORD = ways.Way("password")
 _CODES = ways.Way("one-time-codes")

@@ -81,10 +81,13 @@ def test_plain_http_on_the_tls_port_is_not_answered(own: Deployment) -> None:
             connection.read()
 
 
-def test_half_a_handshake_is_cut_off(own: Deployment) -> None:
+@pytest.mark.parametrize(
+    "begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["silence", "half"]
+)
+def test_a_handshake_that_does_not_end_is_cut_off(own: Deployment, begun: bytes) -> None:
     """As half a head would be: by the same limit."""
     with rawhttp.Connection(own.node.address) as connection:
-        connection.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        connection.send(begun)
         assert connection.closes(within=10)
 
 

@@ -20,7 +20,7 @@ from auth.oauth.admissions import Admissions, Throttle
 from auth.oauth.certificates import ClientCertificate
 from auth.oauth.client_authentication import ClientAuthentication
 from auth.oauth.client_credentials import ClientCredentials
-from auth.oauth.client_keys import ClientKeys, KeyFetcher, NoFetcher
+from auth.oauth.client_keys import ClientKeys, KeyFetcher, Keys, KeysUnreachable
 from auth.oauth.decoys import Decoys
 from auth.oauth.grants import OAuthGrants
 from auth.oauth.issued_tokens import IssuedTokens
@@ -54,6 +54,13 @@ PLENTY = Limit("plenty", 100_000, 1_000_000, 100_000)
 _numbers = itertools.count(1)
 
 Known = dict[str, Any]
+
+
+class NoFetcher:
+    """Where keys at addresses are not taken."""
+
+    async def fetch(self, url: str) -> Keys:  # noqa: ARG002  whichever
+        raise KeysUnreachable
 
 
 class Desk(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth.admission.memory import MemoryAdmission
-from auth.oauth import flows
+from auth.oauth import flows, grants
 from auth.oauth.ground import Ground
 from keys.changes import Author, Changes
 from keys.served_clients import ServedClient
@@ -64,7 +64,8 @@ class Yes:
 
     def revoke_all(self) -> None:
         async def revoke(ground: Ground) -> None:
-            await ground.grants.revoke_all_of_account(self.ann.account_id, ASKER, "not needed any more")
+            async with ground.changes.begin(ASKER) as change:
+                await grants.revoke_of_account(change, self.ann.account_id, "not needed any more")
 
         self._do(revoke)
 

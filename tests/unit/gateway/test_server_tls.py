@@ -60,6 +60,13 @@ class Place:
     def trust(self, *shown: Shown) -> None:
         self.self_signed.write_bytes(b"".join(each.pem for each in shown))
 
+    def take_away(self, gone: str) -> None:
+        """What clients are known by: a certificate of their own, or who issued it."""
+        if gone == "authority":
+            STRANGER.cert_pem.write_to_path(self.folder / "clients.pem")
+        else:
+            self.trust()
+
     def show(self, shown: Shown) -> ssl.SSLContext:
         return client_context(SERVER, shown.write(self.folder, shown.thumbprint))
 
@@ -76,15 +83,11 @@ async def tell_certificate(exchange: Exchange) -> None:
 
 
 @asynccontextmanager
-async def serving(own: OwnTls, *, most: int = 50, handshake_s: float = 30.0) -> AsyncIterator[Address]:
+async def serving(own: OwnTls, *, most: int = 50) -> AsyncIterator[Address]:
     config = uvicorn.Config(cast("Any", None), log_level="critical", lifespan="off")
     protocol, state = strict_protocol(LIMITS, refuse, None, tell_certificate), ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config, state, {}),
-        "127.0.0.1",
-        0,
-        ssl=own.door(most),
-        ssl_handshake_timeout=handshake_s,
+        lambda: protocol(config, state, {}), "127.0.0.1", 0, ssl=own.door(most)
     )
     try:
         yield server.sockets[0].getsockname()
@@ -218,15 +221,6 @@ async def test_plain_http_on_a_tls_port_is_not_answered(place: Place) -> None:
         assert not told.startswith(b"HTTP")
 
 
-async def test_a_handshake_that_does_not_end_is_ended(place: Place) -> None:
-    """Whoever connects and says nothing, or begins and stops."""
-    async with serving(OwnTls(place.files()), handshake_s=0.2) as address:
-        for begun in (b"", b"\x16\x03\x01\x02\x00\x01"):
-            async with connected(address) as (reader, writer):
-                writer.write(begun)
-                assert await asyncio.wait_for(reader.read(), 5) == b""
-
-
 def test_handshakes_are_bounded_in_number(place: Place) -> None:
     """Those who only connect hold as many places as the door has and no more, and leave them when they go. On the loop
     that serves: the other one does not clean up after who was turned away.
@@ -266,38 +260,40 @@ async def test_changed_files_are_taken_into_use(place: Place) -> None:
         assert not await gets_through(address, client_context(STRANGER, shown.write(place.folder, "shown")))
 
 
-async def test_a_session_is_not_resumed_past_an_authority_that_is_gone(place: Place) -> None:
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("gone", ["listed certificate", "authority"])
+async def test_a_session_is_not_resumed_past_what_is_gone(
+    place: Place, version: ssl.TLSVersion, gone: str
+) -> None:
     """A ticket carries its certificate along, and nobody would look at it again."""
-    own, shown = OwnTls(place.files()), issue()
-    place.trust(shown)
-    await own.look()
+    shown = issue(CLIENTS if gone == "authority" else None)
+    place.trust(shown if gone == "listed certificate" else issue())
+    own, context = OwnTls(place.files()), place.show(shown)
+    context.minimum_version = context.maximum_version = version
     async with serving(own) as address:
-        session = await asyncio.to_thread(resume, address, place.show(shown), None)
-        again = await asyncio.to_thread(resume, address, place.show(shown), session)
-        assert (session.resumed, again.resumed) == (False, True)
-        place.trust()
+        first = await asyncio.to_thread(resume, address, context)
+        again = await asyncio.to_thread(resume, address, context, first)
+        assert (first.resumed, again.resumed) == (False, True)
+        place.take_away(gone)
         await own.look()
-        assert not await asyncio.to_thread(resume, address, place.show(shown), session)
+        assert not await asyncio.to_thread(resume, address, context, first)
+        assert await gets_through(address, client_context(SERVER))
 
 
-def resume(address: Address, context: ssl.SSLContext, session: Any) -> Any:  # noqa: ANN401  opaque
+def resume(address: Address, context: ssl.SSLContext, earlier: Any = None) -> Any:  # noqa: ANN401  opaque
     """A session, once a request has been answered; None if none was."""
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    if session is not None:
-        context = session.context
-    with socket.create_connection(address, 5) as raw:
-        try:
-            with context.wrap_socket(
-                raw, server_hostname=NAME, session=None if session is None else session.session
-            ) as wrapped:
-                wrapped.sendall(PLAIN)
-                if not wrapped.recv(1000):
-                    return None
-                return SimpleNamespace(
-                    context=context, session=wrapped.session, resumed=wrapped.session_reused
-                )
-        except OSError:
-            return None
+    session = None if earlier is None else earlier.session
+    try:
+        with (
+            socket.create_connection(address, 5) as raw,
+            context.wrap_socket(raw, server_hostname=NAME, session=session) as wrapped,
+        ):
+            wrapped.sendall(PLAIN)
+            if not wrapped.recv(1000):
+                return None
+            return SimpleNamespace(session=wrapped.session, resumed=wrapped.session_reused)
+    except OSError:
+        return None
 
 
 async def test_files_that_cannot_be_used_change_nothing(

@@ -138,7 +138,7 @@ async def test_a_client_without_refresh_tokens_gets_none(side: Side) -> None:
     redeemed = await side.flows.codes.redeem(client, people.show(await people.allow(side, client)))
     assert redeemed.refresh is None
     side.clock.now_ms += people.TERMS.access_ms
-    assert await side.flows.grants.list_of_client(client.id) == ()
+    assert await side.flows.grants.list_of_account("ann") == ()
 
 
 async def test_the_store_holds_no_code(side: Side) -> None:

@@ -6,9 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from auth.people import session_rows
+from auth.people.accounts import ROLE_TAKEN
 from auth.people.failures import SessionMissing, SignInRefused, StepUpNeeded, UnknownSession
 from auth.people.records import SignedIn
 from storage import engine, schema
+from tests.support.oauth_people import CLIENT, enter_client
 from tests.support.people import OPERATOR, SOURCE, House, build_house, half, value, whole
 
 MINUTE = 60_000
@@ -100,9 +102,13 @@ async def test_signing_out_everywhere_ends_sessions_and_grants(house: House) -> 
     async with engine.reading(house.room.engine) as conn:
         grant = (await conn.execute(sa.select(schema.oauth_grants))).mappings().one()
     assert grant["revoked_at"] == house.clock()
-    event = next(each for each in await house.ledger() if each.action == "account.signed_out_everywhere")
-    assert event.details == {"sessions": 2, "grants": 1}
-    assert grant["revision"] == event.revision
+    revoked, event = (await house.ledger())[-2:]
+    assert (event.action, event.details) == ("account.signed_out_everywhere", {"sessions": 2, "grants": 1})
+    assert (revoked.action, revoked.subject) == ("grant.revoked", "g")
+    told = {"client": CLIENT.id, "account": account.id, "why": "signed out everywhere"}
+    assert revoked.details == told
+    assert (revoked.environment, revoked.partner, revoked.actor) == ("paper", "acme", event.actor)
+    assert grant["revision"] == revoked.revision == event.revision
     whole(await house.sign_in())
 
 
@@ -116,8 +122,10 @@ async def test_a_role_that_is_taken_away_ends_what_was_allowed_with_it(house: Ho
     await house.people.accounts.set_roles(account, ("viewer",), author=OPERATOR)
     grant = await _read_grant(house)
     assert grant["revoked_at"] == house.clock()
-    event = (await house.ledger())[-1]
+    revoked, event = (await house.ledger())[-2:]
     assert (event.action, event.details["grants"]) == ("account.roles_changed", 1)
+    told = ("grant.revoked", "g", ROLE_TAKEN)
+    assert (revoked.action, revoked.subject, revoked.details["why"]) == told
     assert grant["revision"] == event.revision
     assert await house.people.sessions.find(value(step)) is not None
 
@@ -128,33 +136,12 @@ async def _read_grant(house: House) -> sa.RowMapping:
 
 
 async def _grant(house: House, account_id: str) -> None:
+    await enter_client(house.room, CLIENT)
     async with engine.transaction(house.room.engine) as conn:
-        shared = {"created_at": 1, "revision": 1}
-        await conn.execute(
-            sa.insert(schema.secrets).values(
-                id="prc_x", kind="oauth-client", environment="paper", partner_id="acme", label="", **shared
-            )
-        )
-        await conn.execute(
-            sa.insert(schema.oauth_clients).values(
-                id="prc_x",
-                partner_id="acme",
-                environment="paper",
-                name="x",
-                authentication="none",
-                grants=[],
-                roles=[],
-                redirect_uris=[],
-                cidrs=[],
-                exceptions=[],
-                about={},
-                **shared,
-            )
-        )
         await conn.execute(
             sa.insert(schema.oauth_grants).values(
                 id="g",
-                client_id="prc_x",
+                client_id=CLIENT.id,
                 account_id=account_id,
                 partner_id="acme",
                 roles=[],
@@ -162,8 +149,9 @@ async def _grant(house: House, account_id: str) -> None:
                 resource="",
                 authenticated_at=1,
                 methods=[],
+                created_at=1,
                 expires_at=2**40,
-                **shared,
+                revision=1,
             )
         )
 

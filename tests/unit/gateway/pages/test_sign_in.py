@@ -27,6 +27,31 @@ async def test_somebody_invited_chooses_a_password_and_is_in(site: Site) -> None
     assert ticket not in visitor.text
 
 
+async def test_an_invitation_ends_the_session_that_the_browser_had(site: Site) -> None:
+    """Whosever it was: nobody has its cookie any more, but for whoever copied it."""
+    _, visitor = await site.newcomer("eve@acme.example", name="Eve")
+    before = visitor.cookies[cookies.SESSION]
+    _, ticket = await site.invite()
+    await visitor.open(f"/oauth/invitation?ticket={ticket}")
+    await visitor.send("/oauth/invitation", password=PASSWORD, again=PASSWORD)
+    assert (await visitor.follow()).status == 200
+    copied = site.visitor()
+    copied.cookies[cookies.SESSION] = before
+    assert (await copied.open("/oauth/account")).status == 303
+
+
+async def test_a_password_ends_the_session_that_the_browser_had(site: Site) -> None:
+    """Somebody half signed in gave up, and somebody else sat down."""
+    await site.newcomer()
+    _, visitor = await site.newcomer("tom@acme.example", roles=("trader",), name="Tom")
+    before = visitor.cookies[cookies.SESSION]
+    assert await site.services.people.sessions.find(before) is not None
+    await visitor.open("/oauth/sign-in")
+    await visitor.send("/oauth/sign-in", email=EMAIL, password=PASSWORD)
+    assert visitor.location == "/oauth/account"
+    assert await site.services.people.sessions.find(before) is None
+
+
 async def test_a_password_signs_in(site: Site) -> None:
     """With a session of its own, in a cookie that only this host sees."""
     await site.newcomer()
