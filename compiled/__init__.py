@@ -16,7 +16,18 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("answers", "claims", "heads", "lane", "laps", "lines", "outbound", "script", "sums")
+MODULES: Final = (
+    "answers",
+    "claims",
+    "heads",
+    "lane",
+    "laps",
+    "lines",
+    "outbound",
+    "script",
+    "steps",
+    "sums",
+)
 # Set to "off", everything runs interpreted.
 SWITCH: Final = "PORTREEVE_COMPILED"
 

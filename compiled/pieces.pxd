@@ -2,7 +2,13 @@
 # the length first, and whoever asks for one outside gets an answer, never a byte.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.string cimport memchr, memcmp, memcpy
+
+cdef extern from "Python.h":
+    int PyIter_Send(object iterator, object sent, PyObject** result) except? -1
+    void PyErr_SetObject(object kind, object what) noexcept
 
 
 cdef inline bytes cut(bytes whole, Py_ssize_t begin, Py_ssize_t end):
@@ -84,3 +90,20 @@ cdef inline Py_ssize_t put_text(bytes into, Py_ssize_t at, str text, Py_ssize_t 
         raise IndexError("a text outside of its room")
     memcpy(PyBytes_AS_STRING(into) + at, _letters(text) + begin, size)
     return at + size
+
+
+cdef inline object advance(object coroutine, bint* is_over):
+    """Until it waits or returns: what it waits for, or returns. No exception is made of its end, as `send` does."""
+    cdef PyObject* owned
+    is_over[0] = PyIter_Send(coroutine, None, &owned) == 0
+    outcome = <object>owned
+    # What was handed over is held by `outcome` now.
+    Py_DECREF(outcome)
+    return outcome
+
+
+cdef inline void prepare_stop(object outcome) noexcept:
+    """For an iterator that ends with an outcome: a bare `raise StopIteration` comes next, and would bring none. To raise
+    one with an outcome makes a traceback for nobody.
+    """
+    PyErr_SetObject(StopIteration, outcome)

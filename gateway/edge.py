@@ -30,6 +30,7 @@ from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_sign_ins import LimitSignIns
 from gateway.stages.limit_source import LimitSource
 from gateway.trace import LONGEST_PATH, Trace
+from gateway.waits import own_task
 
 AsgiApp = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
@@ -137,6 +138,7 @@ class Edge:
         if admitted.target.path.endswith("/"):
             # Litestar's router would drop the slash; to a rule in front of us it is another path.
             raise NoRoute
+        await own_task()
         arrival.trace.enter("page")
         scope = exchange.scope()
         scope["portreeve.trace"] = arrival.trace

@@ -23,6 +23,7 @@ from gateway.stages.forward import Forward
 from gateway.stages.hand_over import HandOver
 from gateway.stages.limit_source import LimitSource
 from gateway.stages.match_route import MatchRoute
+from gateway.waits import own_task
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -73,5 +74,6 @@ class Pipeline:
 
     async def _answer_here(self, counted: Counted) -> Answer:
         if counted.authorized.authenticated.routed.route.is_control:
+            await own_task()
             return await self._stages.hand_over(counted)
         return self._stages.describe_caller(counted)

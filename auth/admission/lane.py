@@ -11,7 +11,8 @@ for each request.
 from asyncio import Future, TimerHandle, get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from auth.admission import OutageReason
 
 if compiled.IS_USED:
     from compiled import lane as compiled_lane
+    from compiled import steps
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -71,10 +73,14 @@ class Lane(Generic[Question, Answer]):
         self._settle = _settle_compiled if is_compiled else settle
         # Asked for once: each time, the interpreter asks the system in which process it is.
         self._loop = get_running_loop()
+        # What passes for a future, and costs less where no task awaits it.
+        self._wait: Callable[[], Any] = (
+            partial(steps.Wait, self._loop) if is_compiled else self._loop.create_future
+        )
 
     def ask(self, question: Question) -> Future[Answer]:
         loop, queue = self._loop, self._queue
-        answer: Future[Answer] = loop.create_future()
+        answer: Future[Answer] = self._wait()
         each = (question, answer, loop.time() + self._timeout_s)
         if self._closed or len(queue) >= self._max_waiting:
             self._settle_without((each,), "closed" if self._closed else "overloaded")

@@ -18,6 +18,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.server.joining import join
+from gateway.waits import own_task
 
 if TYPE_CHECKING:
     from gateway.server.protocol import StrictProtocol  # noqa: TC004  a circle: each is made with the other
@@ -193,6 +194,7 @@ class Exchange(msgspec.Struct, eq=False):
             raise ClientGone
 
     async def _drain(self) -> None:
+        await own_task()
         try:
             async with asyncio.timeout(self.protocol.limits.write_timeout_s):
                 await self.protocol.flow.drain()

@@ -25,7 +25,7 @@ from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
 from gateway.server.idle import IdleWatch
 from gateway.server.limits import Drain, Limits
 from gateway.server.plain_head import build_reader
-from gateway.server.turns import Turns
+from gateway.server.turns import TurnsOf, turns_of_a_server
 
 # What the server needs to refuse by itself: code, detail, client → the status, headers and body to send.
 Refuse = Callable[[str, str, str | None], tuple[int, list[Header], bytes]]
@@ -38,6 +38,7 @@ class StrictProtocol(HttpToolsProtocol):
     read_plain: Callable[[StrictProtocol, bytes], Exchange | None]
     refuse: Refuse
     serve: Serve
+    turns_of: TurnsOf
     drain: Drain
     # Connections by the port they came in by: strangers at the partners' door do not close the control door.
     open_at: Counter[int | None]
@@ -70,7 +71,7 @@ class StrictProtocol(HttpToolsProtocol):
         # The newest; and what is to be served once the read that it came in has been looked through.
         self.cycle: Any = None
         self._begins: Exchange | None = None
-        self._turns = Turns(self.loop, self.tasks, type(self).serve)
+        self._turns = type(self).turns_of(self.loop, self.tasks, type(self).serve)
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -394,6 +395,7 @@ def strict_protocol(
         "read_plain": build_reader(limits).read,
         "refuse": staticmethod(refuse),
         "serve": staticmethod(serve),
+        "turns_of": staticmethod(turns_of_a_server()),
         "drain": drain or Drain(),
         "open_at": Counter(),
     }

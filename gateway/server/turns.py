@@ -1,20 +1,37 @@
-"""The requests of one connection, one after the other, in one task.
+"""The requests of one connection, one after the other.
 
-Waking a task costs less than making one for each request. Invariant: `tasks`, which a stopping server waits for, holds
-the task exactly while it serves.
+Where the room is compiled, a request runs without a task until it waits for something out of the ordinary; otherwise,
+and from then on, in a task. Waking one costs less than making one for each request. Invariant: `tasks`, which a
+stopping server waits for, holds what serves exactly while it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any, Protocol
 
+import compiled
 from gateway.server.exchange import ClientGone, Exchange, Serve
+
+if compiled.IS_USED:
+    from compiled import steps
 
 _LOG = logging.getLogger("uvicorn.error")
 
 
-class Turns:
+class Turns(Protocol):
+    def take(self, exchange: Exchange) -> None:
+        """The one before has been answered."""
+
+    def end(self) -> None:
+        """The connection is gone. What is being served learns of it where it next has to do with its client."""
+
+
+class TaskTurns:
+    """In one task, which waits between requests."""
+
     __slots__ = ("_loop", "_next", "_over", "_serve", "_task", "_tasks", "_turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]], serve: Serve) -> None:
@@ -28,7 +45,6 @@ class Turns:
         self._over = False
 
     def take(self, exchange: Exchange) -> None:
-        """The one before has been answered."""
         self._next = exchange
         task, turn = self._task, self._turn
         if task is None:
@@ -39,7 +55,6 @@ class Turns:
         self._tasks.add(task)
 
     def end(self) -> None:
-        """The connection is gone. What is being served learns of it where it next has to do with its client."""
         self._over = True
         turn, self._turn = self._turn, None
         if turn is not None and not turn.done():
@@ -52,11 +67,12 @@ class Turns:
                 self._next = None
                 try:
                     await self._serve(exchange)
-                except BaseException as failure:  # noqa: BLE001  the boundary: `_end` decides what goes on
-                    _end(exchange, failure)
+                except BaseException as failure:
+                    finish(exchange, failure)
+                    if not isinstance(failure, Exception):
+                        raise
                 else:
-                    if not exchange.response_complete:
-                        exchange.abort()
+                    finish(exchange, None)
                 if self._next is None and not self._over:  # type: ignore[redundant-expr]  # it may have come meanwhile
                     self._tasks.discard(task)
                     self._turn = self._loop.create_future()
@@ -67,12 +83,30 @@ class Turns:
             self._task = None
 
 
-def _end(exchange: Exchange, failure: BaseException) -> None:
+def finish(exchange: Exchange, failure: BaseException | None) -> None:
     """A defect ends its connection, not the server. A request that is cancelled, most likely because the server stops,
     ends its connection too: the client must not wait for an answer.
     """
-    exchange.abort()
-    if not isinstance(failure, Exception):
-        raise failure
-    if not isinstance(failure, ClientGone):
+    if failure is not None or not exchange.response_complete:
+        exchange.abort()
+    if isinstance(failure, Exception) and not isinstance(failure, ClientGone):
         _LOG.error("the application failed", exc_info=failure)
+
+
+TurnsOf = Callable[[asyncio.AbstractEventLoop, set[Any], Serve], Turns]
+
+
+class _Together:
+    """Makes the turns of one server's connections, which go on together."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, tasks: set[Any], serve: Serve) -> Turns:
+        if self._loop is not loop:
+            self._loop, self._together = loop, steps.Together(loop)
+        return steps.Turns(self._together, tasks, serve, finish)
+
+
+def turns_of_a_server() -> TurnsOf:
+    return _Together() if compiled.IS_USED else TaskTurns

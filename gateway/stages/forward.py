@@ -15,6 +15,7 @@ from gateway.ratelimit_headers import add_state
 from gateway.stages.assert_identity import Asserted
 from gateway.stages.match_route import Routed
 from gateway.upstream import UpstreamPool, UpstreamResponse
+from gateway.waits import own_task
 
 _NONE: Mapping[str, Proof] = MappingProxyType({})
 
@@ -80,6 +81,7 @@ class Forward:
         """With what the gateway proves itself with. Where there is nothing of the kind, nothing is sent."""
         route, admitted = routed.route, routed.admitted
         proof = self._credentials[route.upstream]
+        await own_task()
         lines = proof.lines
         if lines is None:
             lines = await proof.prove(

@@ -9,11 +9,13 @@ import ssl
 from gateway.upstream.errors import Deadline, UpstreamTimeout, UpstreamUnreachable
 from gateway.upstream.values import UpstreamTarget
 from gateway.upstream.wire import Connection
+from gateway.waits import own_task
 
 
 async def dial(connection: Connection, target: UpstreamTarget, seconds: float, on_timeout: Deadline) -> None:
     """Returns when it is open, TLS and all. After an exception the caller closes it, open or not."""
     loop = asyncio.get_running_loop()
+    await own_task()
     try:
         async with asyncio.timeout(seconds):
             await loop.create_connection(

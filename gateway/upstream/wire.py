@@ -25,6 +25,7 @@ from gateway.upstream.plain_response import LONGEST_PLAIN, PlainReader
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.timeouts import Awaited, Clock, Deadlines
 from gateway.upstream.values import OutboundRequest, ResponseLimits, Timeouts
+from gateway.waits import waits_of
 
 
 class Owner(Protocol):
@@ -54,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         "_sending",
         "_served",
         "_transport",
+        "_wait",
         "deadlines",
         "is_lost",
         "reusable",
@@ -75,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_plain = plain.read
         self._buffer = buffer
         self._loop = loop
+        self._wait = waits_of(loop)
         self.deadlines = Deadlines(loop, clock, self.deadline_passed)
         self._parser = ResponseParser(limits)
         self._poll = select.poll()
@@ -104,8 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         self, request: OutboundRequest, timeouts: Timeouts, now: float, total_at: float
     ) -> UpstreamResponse:
         """Writes what goes in one piece. `request.rest` is for `sending.send_body`, with this as its sink."""
-        arrived = self._loop.create_future()
-        response = self._response = UpstreamResponse(self, arrived, request.head_only)
+        response = self._response = UpstreamResponse(self, self._wait(), request.head_only)
         self.deadlines.begin(timeouts, now, total_at)
         if request.rest is not None:
             self._sending = True
