@@ -103,7 +103,7 @@ cdef inline object advance(object coroutine, bint* is_over):
 
 
 cdef inline void prepare_stop(object outcome) noexcept:
-    """For an iterator that ends with an outcome: a bare `raise StopIteration` comes next, and would bring none. To raise
-    one with an outcome makes a traceback for nobody.
+    """For an iterator that ends with an outcome: a bare `raise StopIteration` comes next, and would bring none. To
+    raise one with an outcome makes a traceback for nobody.
     """
     PyErr_SetObject(StopIteration, outcome)

@@ -37,7 +37,6 @@ class StrictProtocol(HttpToolsProtocol):
     limits: Limits
     read_plain: Callable[[StrictProtocol, bytes], Exchange | None]
     refuse: Refuse
-    serve: Serve
     turns_of: TurnsOf
     drain: Drain
     # Connections by the port they came in by: strangers at the partners' door do not close the control door.
@@ -71,7 +70,7 @@ class StrictProtocol(HttpToolsProtocol):
         # The newest; and what is to be served once the read that it came in has been looked through.
         self.cycle: Any = None
         self._begins: Exchange | None = None
-        self._turns = type(self).turns_of(self.loop, self.tasks, type(self).serve)
+        self._turns = type(self).turns_of(self.loop, self.tasks)
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -394,8 +393,7 @@ def strict_protocol(
         "limits": limits,
         "read_plain": build_reader(limits).read,
         "refuse": staticmethod(refuse),
-        "serve": staticmethod(serve),
-        "turns_of": staticmethod(turns_of_a_server()),
+        "turns_of": staticmethod(turns_of_a_server(serve)),
         "drain": drain or Drain(),
         "open_at": Counter(),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import compiled
@@ -34,7 +35,7 @@ class TaskTurns:
 
     __slots__ = ("_loop", "_next", "_over", "_serve", "_task", "_tasks", "_turn")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]], serve: Serve) -> None:
+    def __init__(self, serve: Serve, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
         self._loop = loop
         self._tasks = tasks
         self._serve = serve
@@ -93,20 +94,26 @@ def finish(exchange: Exchange, failure: BaseException | None) -> None:
         _LOG.error("the application failed", exc_info=failure)
 
 
-TurnsOf = Callable[[asyncio.AbstractEventLoop, set[Any], Serve], Turns]
+# For a connection: its loop, and the set that a stopping server waits for.
+TurnsOf = Callable[[asyncio.AbstractEventLoop, set[Any]], Turns]
 
 
 class _Together:
     """Makes the turns of one server's connections, which go on together."""
 
-    def __init__(self) -> None:
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, tasks: set[Any], serve: Serve) -> Turns:
+    def __call__(self, loop: asyncio.AbstractEventLoop, tasks: set[Any]) -> Turns:
         if self._loop is not loop:
             self._loop, self._together = loop, steps.Together(loop)
-        return steps.Turns(self._together, tasks, serve, finish)
+        return steps.Turns(self._together, tasks, self._serve, finish)
 
 
-def turns_of_a_server() -> TurnsOf:
-    return _Together() if compiled.IS_USED else TaskTurns
+def turns_of_a_server(serve: Serve) -> TurnsOf:
+    return _Together(serve) if compiled.IS_USED else in_tasks(serve)
+
+
+def in_tasks(serve: Serve) -> TurnsOf:
+    return partial(TaskTurns, serve)

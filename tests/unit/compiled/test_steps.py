@@ -98,7 +98,7 @@ async def test_asyncio_takes_it_for_a_future(make: Make) -> None:
     assert asyncio.isfuture(gathered)
     for each in (gathered, shielded, waited, limited):
         loop.call_later(0, each.set_result, "came")
-    assert await asyncio.gather(gathered, shielded) == ["came", "came"]
+    assert list(await asyncio.gather(gathered, shielded)) == ["came", "came"]
     assert await asyncio.shield(shielded) == "came"
     done, pending = await asyncio.wait([waited])
     assert (done, pending) == ({waited}, set())

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.server.exchange import ClientGone, Exchange
-from gateway.server.turns import TaskTurns, Turns, TurnsOf, turns_of_a_server
+from gateway.server.exchange import ClientGone, Exchange, Serve
+from gateway.server.turns import Turns, TurnsOf, in_tasks, turns_of_a_server
 from gateway.waits import own_task, waits_of
 from tests.support import optional
 
@@ -46,20 +46,20 @@ async def serve(exchange: Exchange) -> None:
 @pytest.fixture(params=["in a task", "together"])
 def turns_of(request: pytest.FixtureRequest) -> TurnsOf:
     if request.param == "in a task":
-        return TaskTurns
+        return in_tasks(serve)
     optional.require("compiled_room")
-    return turns_of_a_server()
+    return turns_of_a_server(serve)
 
 
 @pytest.fixture
 def together() -> TurnsOf:
     optional.require("compiled_room")
-    return turns_of_a_server()
+    return turns_of_a_server(serve)
 
 
 def taking(turns_of: TurnsOf) -> tuple[Turns, set[Any]]:
     tasks: set[Any] = set()
-    return turns_of(asyncio.get_running_loop(), tasks, serve), tasks
+    return turns_of(asyncio.get_running_loop(), tasks), tasks
 
 
 def take(turns: Turns, exchange: FakeExchange) -> FakeExchange:
@@ -99,14 +99,15 @@ async def test_the_next_one_waits_for_the_one_before(turns_of: TurnsOf) -> None:
     assert (first.response_complete, second.response_complete, tasks) == (True, True, set())
 
 
-async def test_one_that_is_not_answered_loses_its_connection(turns_of: TurnsOf) -> None:
+@pytest.mark.parametrize("making", [in_tasks, turns_of_a_server])
+async def test_one_that_is_not_answered_loses_its_connection(making: Callable[[Serve], TurnsOf]) -> None:
     """Whoever waits for the rest of an answer learns that there is none."""
 
     async def leave(_: Exchange) -> None:
         await asyncio.sleep(0)
 
     exchange = FakeExchange()
-    take(turns_of(asyncio.get_running_loop(), set(), leave), exchange)
+    take(making(leave)(asyncio.get_running_loop(), set()), exchange)
     await settle()
     assert exchange.aborted
 
@@ -153,7 +154,7 @@ async def test_what_a_stopping_server_cancels_ends(turns_of: TurnsOf, awaited: s
         "nothing that ends": lambda: asyncio.sleep(3600),
     }
     tasks: set[Any] = set()
-    exchanges = [take(turns_of(loop, tasks, serve), FakeExchange(waits[awaited])) for _ in range(3)]
+    exchanges = [take(turns_of(loop, tasks), FakeExchange(waits[awaited])) for _ in range(3)]
     await settle()
     assert len(tasks) == 3
     for each in tasks:
@@ -254,7 +255,7 @@ async def test_those_that_can_go_on_do_so_together(together: TurnsOf) -> None:
 
     tasks: set[Any] = set()
     for number in range(4):
-        take(together(loop, tasks, serve), FakeExchange(waiting(number)))
+        take(together(loop, tasks), FakeExchange(waiting(number)))
     await settle()
     for number in (2, 0, 3, 1):
         waits[number].set_result(None)
@@ -266,7 +267,7 @@ async def test_those_that_can_go_on_do_so_together(together: TurnsOf) -> None:
 async def test_loops_do_not_share_who_goes_on() -> None:
     """One server's class is used on one loop after another by tests, and its connections stay on theirs."""
     optional.require("compiled_room")
-    turns_of = turns_of_a_server()
+    turns_of = turns_of_a_server(serve)
     here = take(taking(turns_of)[0], FakeExchange())
 
     def elsewhere() -> bool:
