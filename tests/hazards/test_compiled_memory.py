@@ -35,6 +35,8 @@ def test_whatever_comes_nothing_is_touched_that_is_not_there(tmp_path: Path) -> 
     # What never answered was never asked anything that it knows.
     assert counts["heads.HeadReader.read"][1] > 5
     assert counts["answers.AnswerReader.read"][1] > 5
+    assert counts["steps.begun"][1] > 300
+    assert counts["steps.given"][1] > 300
 
 
 def test_a_look_outside_of_a_value_is_reported(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ and answered something, as JSON.
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import json
 import random
@@ -27,8 +28,20 @@ from tests.support.stub_values import Values
 _CALLS_OF_AN_OBJECT = 40
 # Of an object, until it is born: what it is offered is not always what it may have.
 _BIRTHS = 10
+# Of requests on a few connections.
+_ROUNDS = 40
 # What a function may make of arguments that no caller would give.
-_MEANT = (TypeError, ValueError, OverflowError, LookupError, ArithmeticError, AttributeError)
+_MEANT = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    # Of what passes for a future: asked too early, settled twice, or cancelled.
+    asyncio.InvalidStateError,
+    asyncio.CancelledError,
+)
 
 
 class Declared(NamedTuple):
@@ -137,6 +150,12 @@ def main() -> None:
     sys.unraisablehook = swallowed.append
     caller = Caller(int(sys.argv[1]))
     caller.call_all(int(sys.argv[2]))
+    if "steps" in compiled.MODULES:
+        # Not every room has them.
+        step_calls = importlib.import_module("tests.support.step_calls")
+        driven = step_calls.drive(random.Random(int(sys.argv[1])), _ROUNDS)
+        caller.counts["steps.begun"] = [driven.begun, driven.ended]
+        caller.counts["steps.given"] = [driven.begun, driven.given]
     assert not swallowed, swallowed
     print(json.dumps(caller.counts))  # noqa: T201  what it was asked for
 
