@@ -1,4 +1,5 @@
-"""The compiled room: the functions of bytes and numbers that a request needs most, for where there is a C compiler.
+"""The compiled room: what a request does most, for where there is a C compiler. Functions of bytes and numbers, and how
+a request goes on after a wait.
 
 Invariant: what is here may decline, and never refuses. Each piece knows the ordinary case alone, has a twin in Python
 in the room that uses it, and leaves to that twin whatever is in any doubt, untouched. So who passes and who is refused

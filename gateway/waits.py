@@ -1,6 +1,6 @@
-"""How a request waits, and whether it does so in a task.
+"""What a request waits for. Where the room is compiled it needs no task for that, and goes on together with all others.
 
-Where the room is compiled, an ordinary request has no task. It goes on together with all others that can.
+Whatever works in a task only asks for one first: `own_task`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from functools import partial
 from typing import Any
 
 import compiled
+from compiled.tasks import own_task
 
 if compiled.IS_USED:
     from compiled import steps
+
+__all__ = ["own_task", "waits_of"]
 
 
 def waits_of(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[Any]]:
@@ -21,9 +24,3 @@ def waits_of(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[Any
     # It is used as one everywhere, by asyncio too, and only its maker can tell.
     made: Any = partial(steps.Wait, loop) if compiled.IS_USED else loop.create_future
     return made  # type: ignore[no-any-return]
-
-
-async def own_task() -> None:
-    """For what works in a task only, such as a time limit: from here on the request runs in one."""
-    if asyncio.current_task() is None:
-        await asyncio.sleep(0)

@@ -8,6 +8,7 @@ look at the cluster's layout in the background, so that a failover is followed w
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -19,6 +20,7 @@ from auth.admission import Admission, AdmissionRefused, Admitted, OutageReason, 
 from auth.admission.lane import Bounds, Lane, Unavailable
 from auth.admission.link import Link
 from auth.admission.wire import Script
+from compiled.tasks import own_task
 
 _log = logging.getLogger(__name__)
 
@@ -55,18 +57,25 @@ class ClusterRoute:
         self._known = False
 
     async def ask(self, admission: Admission) -> Admitted:
+        until = time.monotonic() + self._bounds.timeout_s
+        moved: _Moved | None = None
         try:
-            async with asyncio.timeout(self._bounds.timeout_s):
-                return await self._follow(admission)
+            if self._known:
+                # Ordinarily one node answers, and its lane keeps the time.
+                outcome = await self._primary(admission).lane.ask(admission)
+                if isinstance(outcome, Admitted):
+                    return outcome
+                moved = outcome
+            return await self._follow(admission, moved, until)
         except TimeoutError:
             reason: OutageReason = "timeout"
         except Unavailable as outage:
             reason = outage.reason
         self._look()
-        outcome = self._without_store(admission, reason)
-        if isinstance(outcome, AdmissionRefused):
-            raise outcome
-        return outcome
+        answer = self._without_store(admission, reason)
+        if isinstance(answer, AdmissionRefused):
+            raise answer
+        return answer
 
     async def aclose(self) -> None:
         if self._layout is not None:
@@ -75,14 +84,19 @@ class ClusterRoute:
         for primary in self._primaries.values():
             await primary.aclose()
 
-    async def _follow(self, admission: Admission) -> Admitted:
-        if not self._known:
-            await self._await_layout()
-        for _ in range(_MAX_MOVES):
-            outcome = await self._primary(admission).lane.ask(admission)
-            if isinstance(outcome, Admitted):
-                return outcome
-            await self._cluster.nodes_manager.move_slot(outcome.error)
+    async def _follow(self, admission: Admission, moved: _Moved | None, until: float) -> Admitted:
+        """To where its slot has moved, or to where it is once that is known."""
+        await own_task()
+        async with asyncio.timeout(until - time.monotonic()):
+            if not self._known:
+                await self._await_layout()
+            for _ in range(_MAX_MOVES):
+                if moved is not None:
+                    await self._cluster.nodes_manager.move_slot(moved.error)
+                outcome = await self._primary(admission).lane.ask(admission)
+                if isinstance(outcome, Admitted):
+                    return outcome
+                moved = outcome
         raise Unavailable("refused")
 
     def _primary(self, admission: Admission) -> "_Primary":
