@@ -22,6 +22,8 @@ cdef class Wait:
     cdef bint _is_done
     # By this a task, and asyncio, tell a future; true while a task is about to wait for it.
     cdef public object _asyncio_future_blocking
+    # What asyncio's own functions look at of a future that was cancelled.
+    cdef readonly object _cancel_message
 
     def __cinit__(self, loop not None):
         self._loop = loop
@@ -59,8 +61,12 @@ cdef class Wait:
     def cancel(self, msg=None):
         if self._is_done:
             return False
+        self._cancel_message = msg
         self._settle(None, CancelledError() if msg is None else CancelledError(msg))
         return True
+
+    def _make_cancelled_error(self):
+        return self._error
 
     def add_done_callback(self, callback, *, context=None):
         if self._is_done:

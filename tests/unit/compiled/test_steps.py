@@ -91,6 +91,21 @@ async def test_a_cancelled_task_cancels_what_it_waits_for(make: Make) -> None:
         awaited.exception()
 
 
+@pytest.mark.parametrize("message", [None, "why"])
+async def test_who_gathers_learns_of_one_that_was_cancelled(make: Make, message: str | None) -> None:
+    """Before or after it was asked, told apart from what failed, and with what was said."""
+    before, after, came = make(), make(), make()
+    before.cancel(message)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(after.cancel, message)
+    loop.call_soon(came.set_result, "came")
+    results = await asyncio.wait_for(asyncio.gather(before, after, came, return_exceptions=True), 60)
+    assert [type(each) for each in results] == [asyncio.CancelledError, asyncio.CancelledError, str]
+    assert {str(each) for each in results[:2]} == {message or ""}
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.gather(before), 60)
+
+
 async def test_asyncio_takes_it_for_a_future(make: Make) -> None:
     """Gathered, shielded, waited for, or with a limit."""
     loop = asyncio.get_running_loop()
