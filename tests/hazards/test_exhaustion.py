@@ -187,6 +187,9 @@ def test_bodies_in_flight_share_a_budget(small: Deployment) -> None:
         connections = [stack.enter_context(small.node.connect()) for _ in wires]
         for connection, wire in zip(connections, wires, strict=True):
             connection.send(wire[:-1])
+        # Who ends gives back what it held. So nobody does before all that do not fit have heard so.
+        unfit = len(wires) - BODY_BUDGET // len(body)
+        wait_until(lambda: sum(each.has_input(0.01) for each in connections) >= unfit, 10, "refusals")
         for connection in connections:
             connection.send(b"a")
         answers = [connection.read() for connection in connections]
