@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
+from gateway.server import turns as server_turns
 from gateway.server.exchange import ClientGone, Exchange, Serve
 from gateway.server.turns import Turns, TurnsOf, in_tasks, turns_of_a_server
 from gateway.waits import own_task, waits_of
@@ -114,9 +116,11 @@ async def test_one_that_is_not_answered_loses_its_connection(making: Callable[[S
 
 @pytest.mark.parametrize("failure", [ClientGone(), ValueError("a defect")])
 async def test_a_failure_ends_its_exchange_and_not_the_next_one(
-    turns_of: TurnsOf, failure: Exception, caplog: pytest.LogCaptureFixture
+    turns_of: TurnsOf, failure: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client sees that its answer is not whole; a defect is told, and a client that went away is not."""
+    # A server that ran before in this process may have taken the usual one aside.
+    monkeypatch.setattr(server_turns, "_LOG", logging.getLogger("tests.turns"))
     turns, tasks = taking(turns_of)
     broken = take(turns, FakeExchange(failing(failure)))
     await settle()

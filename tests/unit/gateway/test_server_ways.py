@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ class TurnsAtOnce:
     """Turns that serve inside `take`, as far as the request goes without waiting."""
 
     def __init__(
-        self, _loop: object, _tasks: object, serve: Callable[[Exchange], Coroutine[Any, Any, None]]
+        self, serve: Callable[[Exchange], Coroutine[Any, Any, None]], _loop: object, _tasks: object
     ) -> None:
         self._serve = serve
 
@@ -84,7 +85,7 @@ async def test_all_kinds_of_requests_are_answered_on_one_connection(
 ) -> None:
     """In whatever order they come, and however soon they are answered; none of the answers is the last."""
     if at_once:
-        monkeypatch.setattr(server_protocol, "Turns", TurnsAtOnce)
+        monkeypatch.setattr(server_protocol, "turns_of_a_server", lambda serve: partial(TurnsAtOnce, serve))
     told = {
         PLAIN: b"/a=;",
         POST: b"/b=hello;",
@@ -321,7 +322,7 @@ async def test_an_answered_client_that_has_nothing_to_say_is_idle(
 ) -> None:
     """No deadline of a head runs for it, however soon it was answered."""
     if at_once:
-        monkeypatch.setattr(server_protocol, "Turns", TurnsAtOnce)
+        monkeypatch.setattr(server_protocol, "turns_of_a_server", lambda serve: partial(TurnsAtOnce, serve))
     async with serving(answer_at_once, keep_alive_s=1.0) as address, connected(address) as (reader, writer):
         for sent in (PLAIN, CHUNKED, POST + PLAIN, PLAIN):
             writer.write(sent)
