@@ -7,13 +7,12 @@ to walk down that tree; a head that leads out of it is declined.
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 
-from compiled.pieces cimport cut, put, room, seek, stands
+from compiled.pieces cimport cut, length_of, put, room, seek, stands
 
 cdef enum:
     TAB = 0x09
     SPACE = 0x20
     DELETE = 0x7F
-    MOST_DIGITS = 15
     # What a number of 64 bits has at most.
     ROOM_FOR_DIGITS = 19
     # Of a status line or a name: what is longer is not kept.
@@ -107,7 +106,7 @@ cdef class AnswerReader:
             while begin < end and (received[end - 1] == SPACE or received[end - 1] == TAB):
                 end -= 1
             if step.is_length:
-                length = _number(received, begin, end)
+                length = length_of(received, begin, end)
             elif step.is_connection:
                 if cut(received, begin, end).lower() != b"keep-alive":
                     return None
@@ -173,19 +172,6 @@ cdef list _with_run(list lines, bytes received, Py_ssize_t begin, Py_ssize_t end
     if begin < end:
         lines.append(cut(received, begin, end))
     return lines
-
-
-cdef long long _number(bytes whole, Py_ssize_t begin, Py_ssize_t end) except? -2:
-    """As a length is written, without a zero in front; -1 if it is not."""
-    cdef long long number = 0
-    if not 0 < end - begin <= MOST_DIGITS or (whole[begin] == c"0" and end - begin > 1):
-        return -1
-    while begin < end:
-        if not c"0" <= whole[begin] <= c"9":
-            return -1
-        number = 10 * number + (whole[begin] - c"0")
-        begin += 1
-    return number
 
 
 cdef _Step _next(_Step step, bytes opening):

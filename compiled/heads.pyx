@@ -10,7 +10,7 @@ as one, and a head that may end there as many more as it has names: they are its
 take the whole tree with them, and it grows anew.
 """
 
-from compiled.pieces cimport cut, past_printable, seek, stands
+from compiled.pieces cimport cut, length_of, past_printable, seek, stands
 
 cdef enum:
     SPACE = 0x20
@@ -19,7 +19,6 @@ cdef enum:
     MOST_NAMES = 32
     # Of different names in one place.
     MOST_FOLLOWING = 16
-    MOST_DIGITS = 15
     NOWHERE = -1
 
 cdef bytes _VERSION = b" HTTP/1.1\r\n"
@@ -138,26 +137,13 @@ cdef class HeadReader:
             # Without a length it would be the next request.
             if body:
                 return None
-        elif _number(values[step.length]) != len(body):
+        elif length_of(values[step.length], 0, len(<bytes>values[step.length])) != len(body):
             # A body that is not whole, or has the next request behind it.
             return None
         keep_alive = True if step.connection == NOWHERE else self._keeps_alive.get(values[step.connection])
         if keep_alive is None:
             return None
         return method, target, step.names, values, keep_alive, body
-
-
-cdef long long _number(bytes digits):
-    """As a length is written, without a zero in front; -1 if it is not."""
-    cdef Py_ssize_t size = len(digits), at
-    cdef long long number = 0
-    if not 0 < size <= MOST_DIGITS or (digits[0] == c"0" and size > 1):
-        return -1
-    for at in range(size):
-        if not c"0" <= digits[at] <= c"9":
-            return -1
-        number = 10 * number + (digits[at] - c"0")
-    return number
 
 
 cdef Py_ssize_t _count(_Step step):

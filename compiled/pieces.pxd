@@ -55,6 +55,22 @@ cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:
     return memcmp(PyBytes_AS_STRING(whole) + at, PyBytes_AS_STRING(piece), size) == 0
 
 
+cdef inline long long length_of(bytes whole, Py_ssize_t begin, Py_ssize_t end) noexcept:
+    """The number that these digits are, as a length is written: at most fifteen, without a zero in front. -1 if not."""
+    cdef long long number = 0
+    if begin < 0 or end > PyBytes_GET_SIZE(whole) or not 0 < end - begin <= 15:
+        return -1
+    cdef const char* digits = PyBytes_AS_STRING(whole)
+    if digits[begin] == c"0" and end - begin > 1:
+        return -1
+    while begin < end:
+        if not c"0" <= digits[begin] <= c"9":
+            return -1
+        number = 10 * number + (digits[begin] - c"0")
+        begin += 1
+    return number
+
+
 # Writing pieces one behind the other into bytes that were made for them. Whoever asked for the room fills all of it
 # before anybody else sees it.
 
