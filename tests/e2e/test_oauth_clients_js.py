@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import jose_by_hand as jose
-from tests.support import js_clients, optional
+from tests.support import js_clients, misspelled, optional
 from tests.support.oauth_flow import READING, TRADING, allow_device, consent
 from tests.support.oauth_sites import CALLBACK, Site
 
@@ -152,7 +152,7 @@ def test_a_service_can_verify_an_access_token_by_itself(by_key: dict[str, Any], 
 def test_a_wrong_secret_is_told_as_such(start: Start, oauth_site: Site) -> None:
     """The challenge names the scheme that is taken."""
     known = oauth_site.client_by_secret("by-secret")
-    client = start(client_id=known["client_id"], client_secret=known["client_secret"][:-1] + "x")
+    client = start(client_id=known["client_id"], client_secret=misspelled.last(known["client_secret"]))
     with pytest.raises(js_clients.Refused) as refused:
         client.ask("client_credentials", parameters={"scope": READING})
     assert (refused.value.status, refused.value.schemes) == (401, ["basic"])

@@ -221,7 +221,8 @@ async def _listening(gateway: Gateway, app: Litestar) -> AsyncIterator[tuple[str
     def refuse(code: str, detail: str, client: str | None) -> Any:  # noqa: ANN401  as the server asks
         return gateway.refuse(code, detail, "r", client or "")
 
-    config = uvicorn.Config(app, log_level="critical", lifespan="off")
+    # As long as the product keeps it: who asks takes seconds to think of what to ask where cores are scarce.
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=75)
     protocol, state = strict_protocol(LIMITS, refuse, None, gateway.edge), ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
