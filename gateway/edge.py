@@ -25,7 +25,7 @@ from gateway.problems import Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.request_ids import request_ids
 from gateway.routes import MethodNotAllowed, NoRoute
-from gateway.server.exchange import ClientGone, Exchange, written
+from gateway.server.exchange import ClientGone, Exchange
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_sign_ins import LimitSignIns
 from gateway.stages.limit_source import LimitSource
@@ -168,8 +168,8 @@ class Edge:
     def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
         problem = self._known(failure, arrival)
         arrival.trace.refuse(problem.kind.code)
-        status, headers, body = self._renderer.render(problem, arrival.request_id)
-        answer = Answer(status, written(headers), body)
+        status, lines, body = self._renderer.write(problem, arrival.request_id)
+        answer = Answer(status, lines, body, dated=False)
         if problem.kind.status in _UNREADABLE:
             # What could be read in two ways once could be read in two ways again: no next request from there.
             answer.last = True

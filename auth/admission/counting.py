@@ -14,4 +14,4 @@ def limited(charges: Charges, booked_us: Sequence[int]) -> RateLimited:
     waits = list(map(gcra.wait_us, booked_us, charges.limits, charges.costs))
     longest = max(waits)
     limit = charges.limits[waits.index(longest)]
-    return RateLimited(limit, -(-longest // 1000), Admitted(charges, list(booked_us)).buckets)
+    return RateLimited(limit, -(-longest // 1000), Admitted(charges, list(booked_us)))
