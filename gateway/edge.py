@@ -91,6 +91,8 @@ class Edge:
                 raise
             except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
                 answer = self._refuse(failure, arrival)
+                # Whoever raised it may keep it for a while, as the store's lane does: not the request, and its body.
+                failure.__traceback__ = None
                 if exchange.response_started:
                     # The head is out, so no problem can be told. Returning early closes the connection unfinished.
                     return
@@ -170,7 +172,7 @@ class Edge:
         arrival.trace.refuse(problem.kind.code)
         status, lines, body = self._renderer.write(problem, arrival.request_id)
         answer = Answer(status, lines, body, dated=False)
-        if problem.kind.status in _UNREADABLE:
+        if status in _UNREADABLE:
             # What could be read in two ways once could be read in two ways again: no next request from there.
             answer.last = True
         return answer
