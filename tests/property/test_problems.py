@@ -17,9 +17,13 @@ RENDERERS = {(base, told): Renderer(base, told) for base in BASES for told in ME
 
 values = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=20)
 # None of them is what every problem tells.
-names = st.sampled_from(["limit", "retry_after_ms", "server_time", "pointer", "reason", "allowed", 'a"b', "ä"])
+names = st.sampled_from(
+    ["limit", "retry_after_ms", "server_time", "pointer", "reason", "allowed", 'a"b', "ä"]
+)
 # The same ones again and again, so that what is kept is used, and some that are too long to be kept.
-said = st.sampled_from(["", "Too old.", 'It holds "quotes".', "Ünïcode \u2028", "x" * 300]) | st.text(max_size=20)
+said = st.sampled_from(["", "Too old.", 'It holds "quotes".', "Ünïcode \u2028", "x" * 300]) | st.text(
+    max_size=20
+)
 headers = st.lists(st.tuples(st.just(b"retry-after"), st.sampled_from([b"1", b"20"])), max_size=3).map(tuple)
 challenges = st.lists(st.sampled_from(["Bearer", 'DPoP algs="ES256"']), max_size=2).map(tuple)
 problems = st.builds(
