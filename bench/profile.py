@@ -93,6 +93,8 @@ class Watched(Deployment):
         while not self._out.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         counted: list[Counted] = [tuple(entry) for entry in json.loads(self._out.read_text())]
+        # What comes next is told anew.
+        self._out.unlink()
         return counted
 
 

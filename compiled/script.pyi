@@ -19,5 +19,9 @@ class CommandWriter:
     def write(self, batch: object) -> bytes | None: ...
 
 def divide(
-    reply: object, batch: object, admitted: Callable[[Any, list[int]], _Outcome]
+    reply: object,
+    batch: object,
+    admitted: Callable[[Any, list[int]], _Outcome],
+    replayed: Callable[[], _Outcome],
+    limited: Callable[[Any, list[int]], _Outcome],
 ) -> list[_Outcome] | None: ...

@@ -1,9 +1,13 @@
-"""The command of a batch of admissions, and the reply to it where all passed, as `auth.admission.wire` has them.
+"""The command of a batch of admissions, and what the reply to it says of each, as `auth.admission.wire` has them.
 
 Of an admission two things are looked at: its nonce, and what was compiled of its charges (`pieces`).
 """
 
 cdef enum:
+    # What a script says of an admission, before what is booked for it. Of a replay it says no more.
+    ADMITTED = 0
+    REPLAYED = 1
+    LIMITED = 2
     PIECES = 6
     SCOPE = 0
     KEY_HEAD = 1
@@ -70,8 +74,10 @@ cdef class CommandWriter:
         return b"".join(parts)
 
 
-def divide(reply, batch, admitted not None):
-    """What `admitted` makes of each admission's charges and what is booked for it; or None, unless all passed."""
+def divide(reply, batch, admitted not None, replayed not None, limited not None):
+    """What comes of each admission; or None. `admitted` and `limited` make it of the admission's charges and of what is
+    booked for it, `replayed` of nothing.
+    """
     cdef list outcomes = [], numbers, admissions
     cdef Py_ssize_t at = 0, begins, size
     cdef tuple pieces
@@ -86,11 +92,20 @@ def divide(reply, batch, admitted not None):
     for admission in admissions:
         pieces = _pieces_of(admission)
         begins = at + 1
-        if pieces is None or at >= size or numbers[at] != 0:
+        if pieces is None or at >= size:
             return None
+        status = numbers[at]
         # Past the end, it is seen to be so in the next turn, or at the end.
         at = begins + <Py_ssize_t>pieces[BUCKETS]
-        outcomes.append(admitted(admission.charges, numbers[begins:at]))
+        if status == ADMITTED:
+            outcomes.append(admitted(admission.charges, numbers[begins:at]))
+        elif status == REPLAYED:
+            outcomes.append(replayed())
+            at = begins
+        elif status == LIMITED and begins < at <= size:
+            outcomes.append(limited(admission.charges, numbers[begins:at]))
+        else:
+            return None
     return outcomes if at == size else None
 
 

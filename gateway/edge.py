@@ -25,7 +25,7 @@ from gateway.problems import Problem, Refusal, Renderer
 from gateway.refusals import problem_of
 from gateway.request_ids import request_ids
 from gateway.routes import MethodNotAllowed, NoRoute
-from gateway.server.exchange import ClientGone, Exchange, written
+from gateway.server.exchange import ClientGone, Exchange
 from gateway.stages.admit import Admit, Admitted
 from gateway.stages.limit_sign_ins import LimitSignIns
 from gateway.stages.limit_source import LimitSource
@@ -91,6 +91,8 @@ class Edge:
                 raise
             except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
                 answer = self._refuse(failure, arrival)
+                # Whoever raised it may keep it for a while, as the store's lane does: not the request, and its body.
+                failure.__traceback__ = None
                 if exchange.response_started:
                     # The head is out, so no problem can be told. Returning early closes the connection unfinished.
                     return
@@ -168,9 +170,9 @@ class Edge:
     def _refuse(self, failure: Exception, arrival: Arrival) -> Answer:
         problem = self._known(failure, arrival)
         arrival.trace.refuse(problem.kind.code)
-        status, headers, body = self._renderer.render(problem, arrival.request_id)
-        answer = Answer(status, written(headers), body)
-        if problem.kind.status in _UNREADABLE:
+        status, lines, body = self._renderer.write(problem, arrival.request_id)
+        answer = Answer(status, lines, body, dated=False)
+        if status in _UNREADABLE:
             # What could be read in two ways once could be read in two ways again: no next request from there.
             answer.last = True
         return answer

@@ -11,6 +11,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.kept import Kept
+from gateway.server.exchange import written
+
 type_path = "/problems/"
 
 Header = tuple[bytes, bytes]
@@ -26,6 +29,7 @@ class Problem(msgspec.Struct, frozen=True):
     kind: Kind
     detail: str
     hint: str | None = None
+    # Under names of their own: what every problem tells is not told twice.
     members: dict[str, Any] = {}
     headers: tuple[Header, ...] = ()
     # What goes into `WWW-Authenticate`, in place of what every 401 says: schemes for access tokens.
@@ -99,41 +103,87 @@ KINDS: dict[str, Kind] = {
     )
 }
 
-_ENCODER = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 _NO_STORE = (b"cache-control", b"no-store")
+
+# What alone tells two forms apart: a problem's code, its detail and its challenges.
+_Said = tuple[str, str, tuple[str, ...]]
+_KEPT_FORMS = 1_024
+_LONGEST_KEPT = 256
+
+
+class _Form(msgspec.Struct, frozen=True, gc=False):
+    """What of an answer is the same each time that its problem is told: the headers on both sides of the problem's
+    own, each as a pair and as a line, and how the body begins, up to the request id.
+    """
+
+    status: int
+    before: tuple[Header, ...]
+    behind: tuple[Header, ...]
+    lines_before: bytes
+    lines_behind: bytes
+    opening: bytes
 
 
 class Renderer:
     """Turns a problem into an answer; knows the docs base that `type` points into, and where it is told what tokens are
     taken (RFC 9728).
+
+    Most of an answer is the same each time, and is written out once: a flood of refusals must cost less than requests
+    that are let through. A detail may quote what was sent, so forms are bounded in number and size.
     """
 
     def __init__(self, docs_base: str, resource_metadata: str | None = None) -> None:
         self._base = docs_base.rstrip("/") + type_path
         self._told = "" if resource_metadata is None else f', resource_metadata="{resource_metadata}"'
+        self._forms = Kept(self._prepare, is_small=_is_small, most=_KEPT_FORMS)
 
     def render(self, problem: Problem, request_id: str) -> tuple[int, list[Header], bytes]:
-        kind = problem.kind
-        members: dict[str, Any] = {
-            "type": self._base + kind.code,
+        form = self._forms[problem.kind.code, problem.detail, problem.challenges]
+        headers = [*form.before, *problem.headers, *form.behind]
+        return form.status, headers, _body(form, problem, request_id)
+
+    def write(self, problem: Problem, request_id: str) -> tuple[int, bytes, bytes]:
+        """As `render`, with the headers as lines."""
+        form = self._forms[problem.kind.code, problem.detail, problem.challenges]
+        lines = form.lines_before + form.lines_behind
+        if problem.headers:
+            lines = form.lines_before + written(problem.headers) + form.lines_behind
+        return form.status, lines, _body(form, problem, request_id)
+
+    def _prepare(self, said: _Said) -> _Form:
+        code, detail, challenges = said
+        kind = KINDS[code]
+        members = {
+            "type": self._base + code,
             "title": kind.title,
             "status": kind.status,
-            "detail": problem.detail,
-            "code": kind.code,
-            "request_id": request_id,
+            "detail": detail,
+            "code": code,
         }
-        if problem.hint is not None:
-            members["hint"] = problem.hint
-        members.update(problem.members)
-        body = _ENCODER.encode(members)
-        headers = [_CONTENT_TYPE, _NO_STORE, *problem.headers]
-        challenges = [each + self._told for each in problem.challenges]
+        before, behind = (_CONTENT_TYPE, _NO_STORE), self._challenge(kind, challenges)
+        opening = _encode(members)[:-1] + b',"request_id":'
+        return _Form(kind.status, before, behind, written(before), written(behind), opening)
+
+    def _challenge(self, kind: Kind, schemes: tuple[str, ...]) -> tuple[Header, ...]:
+        challenges = [each + self._told for each in schemes]
         # Whoever came with a token is not asked for a signature; whoever came with nothing may choose.
         has_choice = not challenges or kind.code == "missing_credentials"
         if kind.status == 401 and has_choice:  # noqa: PLR2004  the HTTP status itself is the clearest name
             challenges.insert(0, f'PORTREEVE1 error="{kind.code}"')
-        if challenges:
-            # In one line: there are clients that look at the first alone, and some that take two for a mistake.
-            headers.append((b"www-authenticate", ", ".join(challenges).encode()))
-        return kind.status, headers, body
+        # In one line: there are clients that look at the first alone, and some that take two for a mistake.
+        return ((b"www-authenticate", ", ".join(challenges).encode()),) if challenges else ()
+
+
+def _body(form: _Form, problem: Problem, request_id: str) -> bytes:
+    """What differs from one to the next comes last: the request id, a hint, and what the problem tells beside."""
+    opening, told = form.opening + _encode(request_id), problem.members
+    if problem.hint is not None:
+        opening += b',"hint":' + _encode(problem.hint)
+    return opening + b"," + _encode(told)[1:] if told else opening + b"}"
+
+
+def _is_small(said: _Said) -> bool:
+    _, detail, challenges = said
+    return len(detail) + sum(map(len, challenges)) <= _LONGEST_KEPT

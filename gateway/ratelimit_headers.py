@@ -87,10 +87,13 @@ def _add_state_compiled(lines: bytes, passed: Admitted) -> bytes:
 add_state = _add_state_compiled if compiled.IS_USED else add_state_interpreted
 
 
+@lru_cache(maxsize=4096)
+def _refusing(limit: Limit) -> tuple[Header, bytes]:
+    """What is the same each time that a limit refuses: its policy, and how the line of its state begins."""
+    return (b"ratelimit-policy", _policy(limit).encode()), f'"{limit.name}";r=0;t='.encode()
+
+
 def refusal_headers(limit: Limit, retry_after_ms: int) -> tuple[Header, ...]:
-    wait = max(1, -(-retry_after_ms // 1000))
-    return (
-        (b"retry-after", b"%d" % wait),
-        (b"ratelimit-policy", _policy(limit).encode()),
-        (b"ratelimit", f'"{limit.name}";r=0;t={wait}'.encode()),
-    )
+    wait_s = b"%d" % max(1, -(-retry_after_ms // 1000))
+    policy, opening = _refusing(limit)
+    return (b"retry-after", wait_s), policy, (b"ratelimit", opening + wait_s)

@@ -16,6 +16,7 @@ from gateway import paths, routes, upstream
 from gateway.problems import KINDS, Problem, Refusal
 from gateway.ratelimit_headers import refusal_headers
 
+_RATE_LIMITED = KINDS["rate_limited"]
 _BAD_SIGNATURE_HINT = (
     "POST the request to /edge/v1/signature-check to see the string that the server verifies."
 )
@@ -24,11 +25,14 @@ _BAD_SIGNATURE_HINT = (
 def problem_of(failure: Exception) -> Problem:
     if isinstance(failure, Refusal):
         return failure.problem
-    for kind in type(failure).__mro__:
-        describe = _TABLE.get(kind)
-        if describe is not None:
-            return describe(failure)
+    describe = _TABLE.get(type(failure)) or _find_inherited(failure)
+    if describe is not None:
+        return describe(failure)
     return Problem(KINDS["internal_error"], "The gateway failed; the request id finds the cause in its log.")
+
+
+def _find_inherited(failure: Exception) -> Callable[[Any], Problem] | None:
+    return next((_TABLE[kind] for kind in type(failure).__mro__ if kind in _TABLE), None)
 
 
 def _says(code: str, detail: str, hint: str | None = None) -> Callable[[Any], Problem]:
@@ -42,11 +46,10 @@ def _stale(failure: freshness.StaleTimestamp) -> Problem:
 
 
 def _limited(failure: admission.RateLimited) -> Problem:
-    headers = refusal_headers(failure.limit, failure.retry_after_ms)
-    members = {"limit": failure.limit.name, "retry_after_ms": failure.retry_after_ms}
-    return Problem(
-        KINDS["rate_limited"], f"The limit {failure.limit.name} is exhausted.", None, members, headers
-    )
+    limit, retry_after_ms = failure.limit, failure.retry_after_ms
+    members = {"limit": limit.name, "retry_after_ms": retry_after_ms}
+    detail = f"The limit {limit.name} is exhausted."
+    return Problem(_RATE_LIMITED, detail, None, members, refusal_headers(limit, retry_after_ms))
 
 
 def _not_allowed(failure: routes.MethodNotAllowed) -> Problem:

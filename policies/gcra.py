@@ -75,9 +75,14 @@ def booked_us(tat_us: int | None, now_us: int, limit: Limit) -> int:
     return min(tat_us - now_us, limit.tolerance_us)
 
 
+def room_us(limit: Limit, cost: int) -> int:
+    """How much may be booked for `cost` to fit on top of it."""
+    return limit.tolerance_us - cost * limit.emission_us
+
+
 def wait_us(booked: int, limit: Limit, cost: int) -> int:
     """How long until `cost` fits on top of what is booked; 0 when it fits now."""
-    return max(0, booked + cost * limit.emission_us - limit.tolerance_us)
+    return max(0, booked - room_us(limit, cost))
 
 
 def remaining(booked: int, limit: Limit) -> int:

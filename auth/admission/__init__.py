@@ -96,13 +96,17 @@ class Replayed(AdmissionRefused):
 
 
 class RateLimited(AdmissionRefused):
-    """`limit` is the one that takes longest to let this request pass."""
+    """`limit` is the one that takes longest to let this request pass; `booked`: what every bucket stood at."""
 
-    def __init__(self, limit: Limit, retry_after_ms: int, states: tuple[BucketState, ...]) -> None:
-        super().__init__(f"limit '{limit.name}' is used up")
+    def __init__(self, limit: Limit, retry_after_ms: int, booked: Admitted) -> None:
+        super().__init__("a limit is used up")
         self.limit = limit
         self.retry_after_ms = retry_after_ms
-        self.states = states
+        self.booked = booked
+
+    @property
+    def states(self) -> tuple[BucketState, ...]:
+        return self.booked.buckets
 
 
 class StoreUnavailable(AdmissionRefused):

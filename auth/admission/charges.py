@@ -7,6 +7,7 @@ the hash tag `{slot}`, and so live on one cluster node. Refuses a slot that woul
 import msgspec
 
 from auth.admission import resp
+from policies import gcra
 from policies.gcra import Limit
 
 NONCE_DIGEST_BYTES = 16
@@ -37,6 +38,8 @@ class Charges(msgspec.Struct, frozen=True, eq=False, gc=False):
     buckets: tuple[Bucket, ...]
     limits: tuple[Limit, ...]
     costs: tuple[int, ...]
+    # How far each bucket may be booked for its cost to fit on top.
+    rooms_us: tuple[int, ...]
     size: int
     # What is digested before a nonce, so that equal nonces of two holders are two.
     nonce_scope: bytes
@@ -59,6 +62,7 @@ def compile_charges(slot: str, buckets: tuple[Bucket, ...], holder: str = "") ->
         buckets=buckets,
         limits=tuple([each.limit for each in buckets]),
         costs=tuple([each.cost for each in buckets]),
+        rooms_us=tuple([gcra.room_us(each.limit, each.cost) for each in buckets]),
         size=size,
         nonce_scope=scope,
         names=tuple([(slot, each.key) for each in buckets]),

@@ -1,9 +1,9 @@
 """From what is booked in each bucket to the refusal: pure, and the same whichever store keeps the numbers."""
 
 from collections.abc import Sequence
+from operator import sub
 
 from auth.admission import Admitted, Charges, RateLimited
-from policies import gcra
 
 
 def limited(charges: Charges, booked_us: Sequence[int]) -> RateLimited:
@@ -11,7 +11,8 @@ def limited(charges: Charges, booked_us: Sequence[int]) -> RateLimited:
 
     It names the limit that takes longest: trying again after any shorter time would be refused once more.
     """
-    waits = list(map(gcra.wait_us, booked_us, charges.limits, charges.costs))
+    # `gcra.wait_us` of each, but below nothing where it fits: a flood of refusals comes by here.
+    waits = list(map(sub, booked_us, charges.rooms_us))
     longest = max(waits)
     limit = charges.limits[waits.index(longest)]
-    return RateLimited(limit, -(-longest // 1000), Admitted(charges, list(booked_us)).buckets)
+    return RateLimited(limit, max(0, -(-longest // 1000)), Admitted(charges, list(booked_us)))

@@ -87,7 +87,7 @@ class Script:
 
 
 def _parse_compiled(reply: object, batch: Batch) -> list[Outcome]:
-    outcomes: list[Outcome] | None = divide(reply, batch, Admitted)
+    outcomes: list[Outcome] | None = divide(reply, batch, Admitted, Replayed, counting.limited)
     return parse_reply(reply, batch) if outcomes is None else outcomes
 
 

@@ -105,6 +105,19 @@ async def test_a_page_that_fails_before_its_head_is_a_problem() -> None:
         assert b" 500 " in await asyncio.wait_for(reader.readline(), 5)
 
 
+async def test_what_a_request_raised_does_not_hold_it_once_it_is_answered() -> None:
+    """The store's lane keeps the refusals of its last batch, which would keep those requests and their bodies."""
+    kept = RuntimeError("on purpose")
+
+    async def page(_scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401  ASGI callables
+        raise kept
+
+    async with edge_before(page, Told()) as address, connected(address) as (reader, writer):
+        writer.write(b"GET /edge/v1/page HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 500 " in await asyncio.wait_for(reader.readline(), 5)
+    assert kept.__traceback__ is None
+
+
 async def test_a_client_that_goes_is_no_defect_whatever_a_page_makes_of_it() -> None:
     """Litestar raises a failure of its own around it; strangers could else fill the log with defects."""
     wrapped: list[BaseException] = []

@@ -75,7 +75,7 @@ def test_a_stale_timestamp_tells_the_time_and_the_skew() -> None:
 def test_a_limit_tells_which_and_how_long() -> None:
     """In the body, and in the fields that clients look at."""
     limit = Limit(name="orders", rate=10, per_us=1_000_000, burst=20)
-    problem = refusals.problem_of(admission.RateLimited(limit, 1500, ()))
+    problem = refusals.problem_of(admission.RateLimited(limit, 1500, admission.NOTHING_CHARGED))
     assert dict(problem.headers) == {
         b"retry-after": b"2",
         b"ratelimit-policy": b'"orders";q=20;w=2',
