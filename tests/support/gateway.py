@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import ssl
 import string
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import gateway_config, rawhttp, signing
+from tests.support.processes import free_port
 from tests.support.recording_upstream import RecordingUpstream
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +52,6 @@ class CommandFailed(AssertionError):
 
 class NeverReady(AssertionError):
     """A node did not come up, or went away while it should serve."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Any, within: float, what: str) -> float:  # noqa: ANN401  any callable without arguments
