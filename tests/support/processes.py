@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 
-READY_WITHIN = 30.0
+READY_WITHIN = 90.0
 _STOPPED_WITHIN = 15.0
 _STARTS = 5
 _GIVEN_BY_THE_KERNEL = Path("/proc/sys/net/ipv4/ip_local_port_range")
