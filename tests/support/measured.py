@@ -17,7 +17,10 @@ UNMEASURED = (
     "e2e",
     "hazards",
     "unit/bench",
-    "unit/gateway",
+    "unit/gateway/control",
+    "unit/gateway/ledger",
+    "unit/gateway/pages",
+    "unit/gateway/upstream",
     "unit/storage",
     "unit/support",
 )
