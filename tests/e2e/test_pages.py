@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support import chromium as browsers
 from tests.support.chromium import App, Authenticator
-from tests.support.gateway import Deployment, free_port
+from tests.support.gateway import Deployment
+from tests.support.processes import free_port
 
 PASSWORD = "a long walk to the harbour"
 CLIENT = (

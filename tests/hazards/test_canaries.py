@@ -51,7 +51,7 @@ def test_no_secret_is_said_again_by_anything(watched: tuple[Deployment, Watched]
                      "hmac-sha256", "--role", "trader")  # fmt: skip
     signer = Signer(made["id"], "hmac-sha256", made["secret"])
     node = deployment.node
-    wait_until(lambda: node.ask(signer.request("GET", ORDERS)).status == 200, 10, "the key is served")
+    wait_until(lambda: node.ask(signer.request("GET", ORDERS)).status == 200, 30, "the key is served")
     node.ask(signer.request("GET", ORDERS + b"?secret=" + made["secret"].encode()))
     node.ask(Signer(made["id"], "hmac-sha256", "wrong").request("GET", ORDERS))
     seen.show("second", "secrets", "rotate", made["id"], "--overlap", "1h")

@@ -31,7 +31,7 @@ class Site:
         self.by_name = self.register("tls_client_auth", "--certificate-dn", SUBJECT)
         thumbprint = f"--certificate-thumbprint={BY_SELF.thumbprint}"
         self.by_self = self.register("self_signed_tls_client_auth", thumbprint)
-        wait_until(lambda: self.ask_token(self.by_self, BY_SELF).status == 200, 5, "the clients are served")
+        wait_until(lambda: self.ask_token(self.by_self, BY_SELF).status == 200, 30, "the clients are served")
 
     def register(self, authentication: str, *options: str) -> str:
         told = self.deployment.command(
@@ -177,5 +177,5 @@ def test_a_self_made_authority_lets_nobody_in_by_name(site: Site) -> None:
 def test_an_alternative_name_is_as_good_as_a_subject(site: Site) -> None:
     shown = issue(CLIENTS, "CN=any", names=[x509.UniformResourceIdentifier("spiffe://acme/desk")])
     client_id = site.register("tls_client_auth", "--certificate-uri=spiffe://acme/desk")
-    wait_until(lambda: site.ask_token(client_id, shown).status == 200, 5, "the client is served")
+    wait_until(lambda: site.ask_token(client_id, shown).status == 200, 30, "the client is served")
     assert site.ask_token(client_id, BY_NAME).status == 401

@@ -18,7 +18,7 @@ def _told_by(deployment: Deployment) -> tuple[str, str]:
     """The gauge, and what the line of the start says."""
     page = deployment.node.ask(plain_request("GET", b"/metrics")).body.decode()
     (gauge,) = [line for line in page.splitlines() if line.startswith("portreeve_compiled ")]
-    wait_until(lambda: _starts(deployment), 5, "the start is told")
+    wait_until(lambda: _starts(deployment), 30, "the start is told")
     (start,) = _starts(deployment)
     return gauge.split()[1], start
 

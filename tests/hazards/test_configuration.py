@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Deployment, free_port
+from tests.support.gateway import Deployment
+from tests.support.processes import free_port
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from gateway.trace import Trace
 from keys.records import KeyRequest
 from tests.support import control_roles, gateway_config, problems, rawhttp, signing
 from tests.support.control_node import AUTHOR, ControlNode, control_node
-from tests.support.gateway import deployed, free_port
+from tests.support.gateway import deployed
+from tests.support.processes import free_port
 from tests.support.signing import Signer, plain_request
 
 KEYS = "/control/v1/keys"

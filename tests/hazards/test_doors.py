@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support import rawhttp
-from tests.support.gateway import deployed, free_port
+from tests.support.gateway import deployed
+from tests.support.processes import free_port
 from tests.support.signing import plain_request
 
 

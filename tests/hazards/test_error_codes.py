@@ -71,12 +71,12 @@ def busy(deployment: Deployment, target: bytes) -> Iterator[threading.Event]:
     def hold(exchange: Exchange) -> None:
         exchange.read_body()
         arrived.set()
-        release.wait(10)
+        release.wait(60)
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld")
 
     with deployment.paper.scripted(hold), deployment.node.connect() as connection:
         connection.send(deployment.key().request("GET", target))
-        assert arrived.wait(5)
+        assert arrived.wait(30)
         try:
             yield release
         finally:
@@ -253,6 +253,6 @@ def test_each_refusal_reaches_the_log_with_its_reason(embedded: Deployment) -> N
     def lines() -> list[dict[str, Any]]:
         return [line for line in embedded.node.log_lines() if request_id in json.dumps(line)]
 
-    wait_until(lines, 5, "a line of the log")
+    wait_until(lines, 30, "a line of the log")
     (line,) = lines()
     assert "permission_denied" in json.dumps(line)

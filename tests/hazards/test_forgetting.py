@@ -36,7 +36,7 @@ def test_a_captured_request_is_refused_after_a_crash(lone: Deployment) -> None:
     captured = lone.key().request("GET", ORDERS)
     assert lone.node.ask(captured).status == 200
     lone.node.process.kill()
-    lone.node.process.wait(10)
+    lone.node.process.wait(30)
     again = lone.serve()
     assert again.ask(captured).code == "stale_timestamp"
     assert again.ask(lone.key().request("GET", ORDERS)).status == 200

@@ -146,13 +146,13 @@ def test_a_request_under_way_is_let_finish(two_nodes: Deployment) -> None:
     def hold(exchange: Exchange) -> None:
         exchange.read_body()
         arrived.set()
-        release.wait(30)
+        release.wait(60)
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld")
 
     signer = two_nodes.key()
     with two_nodes.paper.scripted(hold), two_nodes.node.connect() as connection:
         connection.send(signer.request("GET", b"/paper/v1/echo"))
-        assert arrived.wait(5)
+        assert arrived.wait(30)
         with frozen(two_nodes, "environment", "paper"):
             assert two_nodes.node.ask(signer.request("GET", ORDERS)).code == "environment_frozen"
             release.set()
@@ -173,7 +173,7 @@ def test_a_node_that_starts_later_refuses_from_its_first_request(two_nodes: Depl
     with frozen(two_nodes, "route", "orders-read"):
         node = two_nodes.serve()
         assert node.ask(two_nodes.key().request("GET", ORDERS)).code == "route_frozen"
-        wait_until(lambda: status(two_nodes)["live"] == 3, 5, "the third node's receipt")
+        wait_until(lambda: status(two_nodes)["live"] == 3, 30, "the third node's receipt")
     assert node.stop() == 0
     assert status(two_nodes)["live"] == 2
 
@@ -181,9 +181,9 @@ def test_a_node_that_starts_later_refuses_from_its_first_request(two_nodes: Depl
 def test_a_node_that_was_killed_is_lost_and_named(two_nodes: Deployment) -> None:
     """It counts among those that live until it has been silent for a while, and then apart."""
     node = two_nodes.serve()
-    wait_until(lambda: status(two_nodes)["live"] == 3, 5, "the third node's receipt")
+    wait_until(lambda: status(two_nodes)["live"] == 3, 30, "the third node's receipt")
     node.process.send_signal(signal.SIGKILL)
-    node.process.wait(5)
+    node.process.wait(30)
     wait_until(lambda: len(status(two_nodes)["lost"]) == 1, 10, "the loss")
     seen = status(two_nodes)
     assert (seen["serving"], seen["live"], seen["everywhere"]) == (2, 2, True)

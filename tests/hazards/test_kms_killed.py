@@ -66,7 +66,7 @@ def kill_in_the_middle(deployment: Deployment, config: Path, action: str, number
     assert process.stdout is not None
     assert process.stdout.readline() == "stopped\n"
     process.kill()
-    process.wait(10)
+    process.wait(30)
     process.stdout.close()
 
 

@@ -34,13 +34,13 @@ def test_a_node_that_is_leaving_finishes_what_it_accepted(leaving: Deployment) -
         if exchange.request.target == HELD:
             exchange.read_body()
             arrived.set()
-            release.wait(10)
+            release.wait(60)
         echo(exchange)
 
     with leaving.paper.scripted(hold), node.connect() as held, node.connect() as idle:
         assert idle.ask(plain_request("GET", b"/pub/x")).status == 200
         held.send(plain_request("GET", HELD))
-        assert arrived.wait(5)
+        assert arrived.wait(30)
         node.terminate()
         wait_until(lambda: node.health("ready") != 200, 5, "readiness says no")
         problems.check(node.ask(plain_request("GET", b"/health/ready")), "draining")
@@ -97,7 +97,7 @@ def test_leaving_under_load_loses_nothing_that_reached_the_upstream(leaving: Dep
     clients = [Client(leaving.node, number) for number in range(CLIENTS)]
     for client in clients:
         client.start()
-    wait_until(lambda: all(client.answered for client in clients), 5, "load")
+    wait_until(lambda: all(client.answered for client in clients), 30, "load")
     leaving.node.terminate()
     for client in clients:
         client.join(20)

@@ -28,7 +28,7 @@ def race(nodes: list[Node], wires: list[bytes]) -> collections.Counter[str]:
 
     def ask(node: Node, wire: bytes) -> str:
         with node.connect() as connection:
-            gate.wait(10)
+            gate.wait(60)
             answer = connection.ask(wire)
         return answer.code or str(answer.status)
 

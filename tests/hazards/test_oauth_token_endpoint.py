@@ -108,7 +108,7 @@ def test_a_log_line_names_the_client_and_no_secret(oauth_embedded: Site, client:
     refused = client.client_credentials(assertion=assertion)
     node = oauth_embedded.deployment.node
     request_id = refused.all("portreeve-request-id")[0]
-    wait_until(lambda: request_id in node.log_text(), 5, "the line is written")
+    wait_until(lambda: request_id in node.log_text(), 30, "the line is written")
     lines = [line for line in node.log_lines() if line.get("path") == TOKEN]
     told = next(line for line in lines if line["request_id"] == request_id)
     assert (told["decision"], told["reason"], told["status"]) == ("refused", "assertion_audience", 401)

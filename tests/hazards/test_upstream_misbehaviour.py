@@ -182,7 +182,7 @@ def test_an_upstream_that_never_answers_is_timed_out_and_frees_its_place(edge: D
 
     def silent(exchange: Exchange) -> None:
         exchange.read_body()
-        released.wait(5)
+        released.wait(30)
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 
     with edge.paper.scripted(silent):
@@ -198,7 +198,7 @@ def test_an_upstream_that_dribbles_is_timed_out(edge: Deployment) -> None:
     def dribble(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab")
-        released.wait(5)
+        released.wait(30)
 
     with edge.paper.scripted(dribble), edge.node.connect(timeout=5) as connection:
         with pytest.raises(rawhttp.Truncated):

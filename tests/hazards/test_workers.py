@@ -64,7 +64,7 @@ def test_no_worker_outlives_its_node(several: Deployment) -> None:
     second = several.serve()
     running = psutil.Process(second.process.pid).children(recursive=True)
     second.process.kill()
-    second.process.wait(5)
+    second.process.wait(30)
     try:
         wait_until(lambda: not [worker for worker in running if lives(worker)], 15, "workers end")
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import ssl
 import string
 import subprocess
@@ -22,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import gateway_config, rawhttp, signing
+from tests.support.processes import free_port
 from tests.support.recording_upstream import RecordingUpstream
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD_VARIABLE = "PORTREEVE_TEST_DB_PASSWORD"
-READY_WITHIN = 30.0
+READY_WITHIN = 90.0
 _ONLY_LETTERS = str.maketrans("-_", "ab")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,12 +52,6 @@ class CommandFailed(AssertionError):
 
 class NeverReady(AssertionError):
     """A node did not come up, or went away while it should serve."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Any, within: float, what: str) -> float:  # noqa: ANN401  any callable without arguments
@@ -89,10 +83,10 @@ class Node:
     def address(self) -> rawhttp.Address:
         return ("127.0.0.1", self.port)
 
-    def ask(self, wire: bytes, *, method: str = "GET", timeout: float = 10.0) -> rawhttp.Answer:
+    def ask(self, wire: bytes, *, method: str = "GET", timeout: float = 30.0) -> rawhttp.Answer:
         return rawhttp.ask(self.address, wire, method=method, timeout=timeout, tls=self.tls)
 
-    def connect(self, *, timeout: float = 10.0) -> rawhttp.Connection:
+    def connect(self, *, timeout: float = 30.0) -> rawhttp.Connection:
         return rawhttp.Connection(self.address, timeout=timeout, tls=self.tls)
 
     def is_alive(self) -> bool:
@@ -257,7 +251,7 @@ class Deployment:
         signer = signing.Signer(made["id"], algorithm, seed or made["secret"])
         for node in self.nodes:
             if node.is_alive():
-                wait_until(lambda node=node: not _is_unknown(node, signer), 5, "a new key is served")
+                wait_until(lambda node=node: not _is_unknown(node, signer), 30, "a new key is served")
         return signer
 
     def serve(

@@ -90,7 +90,7 @@ class Interposer:
             if isinstance(self._mode, bytes):
                 self._babble(client)
                 return
-            server = self._keep(socket.create_connection(self._target, timeout=5))
+            server = self._keep(socket.create_connection(self._target, timeout=30))
             server.settimeout(None)
             self._start(self._relay, server, client)
             self._relay(client, server)

@@ -20,5 +20,5 @@ def kill_at(module: str, told: Mapping[str, str], delay_s: float) -> None:
         assert process.poll() is None, "it ended by itself"
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
         process.stdout.close()

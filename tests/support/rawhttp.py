@@ -79,7 +79,7 @@ class Answer:
 class Connection:
     """One TCP connection; use it as a context so that it closes."""
 
-    def __init__(self, address: Address, *, timeout: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: Address, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None) -> None:
         self.timeout = timeout
         self._socket = socket.create_connection(address, timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -227,7 +227,7 @@ def ask(
     wire: bytes,
     *,
     method: str = "GET",
-    timeout: float = 10.0,
+    timeout: float = 30.0,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """One request on its own connection, one answer."""
@@ -235,7 +235,7 @@ def ask(
         return connection.ask(wire, method)
 
 
-def ask_all(address: Address, wire: bytes, *, timeout: float = 10.0, quiet: float = 0.5) -> list[Answer]:
+def ask_all(address: Address, wire: bytes, *, timeout: float = 30.0, quiet: float = 0.5) -> list[Answer]:
     """Every answer to these bytes, until the connection ends or nothing more comes for `quiet` seconds."""
     answers: list[Answer] = []
     with Connection(address, timeout=timeout) as connection:

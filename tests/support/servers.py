@@ -84,7 +84,7 @@ class RedisServer(ServerProcess):
     def ask(self, command: bytes) -> bytes:
         """One inline command over a connection of its own; empty when nobody answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
                 connection.sendall(command)
                 return connection.recv(4096)
         except OSError:

@@ -78,7 +78,7 @@ def link_over(**arguments: Any) -> Link:  # noqa: ANN401  whatever a pool was gi
 async def sent(link: Link, command: bytes, replies: int = 1) -> "asyncio.Task[list[object]]":
     """An exchange on its way, with its command written."""
     exchange = asyncio.ensure_future(link.exchange(command, replies))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not Connection.made or Connection.made[-1].transport.sent[-1:] != [command]:  # noqa: ASYNC110  no event tells it
             await asyncio.sleep(0)
     return exchange

@@ -12,6 +12,7 @@ import pytest
 from gateway.cli import client
 from gateway.demo import trading, upstream, wire
 from keys.secret import Secret
+from tests.support.processes import free_port
 
 VECTORS = json.loads(Path(__file__).parents[2].joinpath("vectors/signing.json").read_text("utf-8"))
 HMAC_KEY = client.SigningKey("prk_paper_x", Secret(VECTORS["hmac_secret"]))
@@ -135,8 +136,7 @@ async def test_header_injection_is_refused(base_url: str) -> None:
 
 async def test_nobody_listening_has_a_name() -> None:
     """A refused connection is one failure that says where it was going."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     with pytest.raises(client.Unreachable, match=str(port)):
         await send(f"http://127.0.0.1:{port}", client.SignedRequest("GET", "/", (), b""))
 

@@ -13,8 +13,10 @@ import pytest
 from gateway.cli.credentials import DemoKey
 from gateway.demo import children, example, run, welcome
 from gateway.demo.contents import Contents
+from tests.support.processes import free_port
 
 KEY = DemoKey("prk_paper_k", "hmac-sha256", "paper", ("trader",), "acme", secret="prs_paper_s")
+
 SLEEPS = (sys.executable, "-c", "import sys; sys.stdin.read()")
 STUBBORN = (
     sys.executable,
@@ -120,9 +122,8 @@ def test_one_demo_at_a_time_uses_a_directory(tmp_path: Path) -> None:
 
 def test_upstreams_take_other_ports_when_theirs_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a stranger's port nor the gateway's own is used."""
-    with socket.create_server((run.HOST, 0)) as stranger, socket.create_server((run.HOST, 0)) as free:
-        taken, own = stranger.getsockname()[1], free.getsockname()[1]
-        free.close()
+    with socket.create_server((run.HOST, 0)) as stranger:
+        taken, own = stranger.getsockname()[1], free_port()
         monkeypatch.setattr(run, "PREFERRED_PORTS", {"paper": taken, "live": own})
         with run._bound(own) as listeners:
             chosen = {listener.getsockname()[1] for listener in listeners.values()}

@@ -70,11 +70,12 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
     async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
         await answer(send, b"no", 413)
 
-    async with serving(app) as address, connected(address) as (reader, writer):
+    async with serving(app, replaced(linger_s=30)) as address, connected(address) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n\r\n")
         for _ in range(10):
             writer.write(b"x" * 20_000)
             await asyncio.sleep(0.005)
+        writer.write_eof()
         received = await asyncio.wait_for(reader.read(), 5)
     assert b"connection: close" in received
     assert received.endswith(b"no")

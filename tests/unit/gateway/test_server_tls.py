@@ -237,7 +237,7 @@ async def _fill_the_door(place: Place) -> None:
                 assert await asyncio.wait_for(third.read(), 5) == b""
             assert not first.at_eof()
             assert not await gets_through(address, client_context(SERVER))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             # Nothing tells when the server has seen that they are gone.
             while not await gets_through(address, client_context(SERVER)):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
