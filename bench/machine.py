@@ -40,6 +40,12 @@ def peak_mib(pid: int) -> float:
     return round(sum(_peak_kib(member) for member in tree(pid)) / 1024, 1)
 
 
+def threads_of_a_core(folder: Path = Path("/sys/devices/system/cpu")) -> float:
+    """As the kernel was told, which on a virtual machine need not be so: above 1, some of its cores are one core."""
+    told = [each.read_text() for each in folder.glob("cpu[0-9]*/topology/thread_siblings_list")]
+    return round(len(told) / len(set(told)), 3) if told else 0.0
+
+
 def _cpu_clock(pid: int) -> int:
     """What clock_getcpuclockid(3) returns: the process by its number, and 2 for scheduled time."""
     return (~pid << 3) | 2

@@ -24,15 +24,20 @@ NOT_FOUND = "nginx (Debian: package nginx)"
 
 
 class NginxPlain:
-    name = "nginx-plain"
     checks: frozenset[str] = frozenset()
+
+    def __init__(self, name: str = "nginx-plain", workers: int = 1) -> None:
+        self.name = name
+        self._workers = workers
 
     def missing(self, _ground: Ground) -> str | None:
         return None if find_nginx() else NOT_FOUND
 
     def start(self, ground: Ground) -> Server:
         folder, port = folder_of(ground.folder, self.name), free_port()
-        configuration = configure("nginx-plain.conf", folder, port=port, upstream=ground.upstream_port)
+        configuration = configure(
+            "nginx-plain.conf", folder, workers=self._workers, port=port, upstream=ground.upstream_port
+        )
         # It is sent the same bytes as those that check them.
         return Server(command(configuration, folder), folder, port, Signed("unchecked", lambda _: "0" * 64))
 
@@ -48,13 +53,17 @@ def command(configuration: Path, folder: Path) -> list[str]:
     return [binary, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
 
 
-def configure(template: str, folder: Path, **values: object) -> Path:
+def configure(template: str, folder: Path, *, workers: int = 1, **values: object) -> Path:
     """Fills in a template that lies beside this module."""
     # Workers of a root nginx would become `nobody`, who may not enter the folder.
     run_as = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+    # A socket for each: of several that share one, the last to sleep is woken first, and takes nearly all.
+    spread = " reuseport" if workers > 1 else ""
     text = (Path(__file__).parent / template).read_text()
     configuration = folder / "nginx.conf"
-    configuration.write_text(text.format(run_as=run_as, folder=folder, **values))
+    configuration.write_text(
+        text.format(run_as=run_as, folder=folder, workers=workers, spread=spread, **values)
+    )
     return configuration
 
 

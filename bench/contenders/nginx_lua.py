@@ -26,8 +26,11 @@ _HERE = Path(__file__).parent
 
 
 class NginxLua:
-    name = "nginx-lua"
     checks = frozenset({"signature", "replay"})
+
+    def __init__(self, name: str = "nginx-lua", workers: int = 1) -> None:
+        self.name = name
+        self._workers = workers
 
     def missing(self, ground: Ground) -> str | None:
         absent = _missing_from_nginx(ground.folder)
@@ -42,6 +45,7 @@ class NginxLua:
         configuration = nginx.configure(
             "nginx-lua.conf",
             folder,
+            workers=self._workers,
             port=port,
             upstream=ground.upstream_port,
             modules=nginx.modules_folder(nginx.find_nginx() or "nginx"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import load, machine
-from bench.contenders import Running, all_of
+from bench.contenders import Contender, Running, all_of
 from bench.contenders.requests import Signed
 from bench.deployment import Deployment, hmac_signer
 from bench.ground import Ground
@@ -148,18 +148,27 @@ def deployed(  # noqa: PLR0913  what differs from one deployment to another
 
 @contextmanager
 def contenders(ground: Ground, names: Iterable[str]) -> Iterator[tuple[dict[str, Running], dict[str, str]]]:
-    """Those of the named that can run here, all running at once, and why the others can't."""
-    wanted = {each.name: each for each in all_of(quick=False)}
-    lacking = {name: wanted[name].missing(ground) for name in names}
+    """The named of the comparison, as `started` has them."""
+    known = {each.name: each for each in all_of(quick=False)}
+    with started(ground, [known[name] for name in names]) as (running, missing):
+        yield running, missing
+
+
+@contextmanager
+def started(
+    ground: Ground, wanted: Iterable[Contender]
+) -> Iterator[tuple[dict[str, Running], dict[str, str]]]:
+    """Those that can run here, all running at once, and why the others can't."""
+    lacking = {each: each.missing(ground) for each in wanted}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=ground.folder)))
         apart = _in_folder(ground, folder)
         running: dict[str, Running] = {}
-        for name in (name for name, why in lacking.items() if why is None):
-            each = running[name] = wanted[name].start(apart)
+        for contender in (each for each, why in lacking.items() if why is None):
+            each = running[contender.name] = contender.start(apart)
             stack.callback(each.stop)
             await_served(each.port, lambda each=each: each.requests(1)[0])  # type: ignore[misc]  # mypy cannot infer a default of a lambda
-        yield running, {name: why for name, why in lacking.items() if why is not None}
+        yield running, {each.name: why for each, why in lacking.items() if why is not None}
 
 
 def _in_folder(ground: Ground, folder: Path) -> Ground:

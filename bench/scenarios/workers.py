@@ -1,18 +1,28 @@
-"""One worker against two on the same Redis: what a request costs, and how evenly the two share the work.
+"""One worker against two on the same Redis: what a request costs, how evenly the two share the work, and what others
+lose by being two on the same machine.
 
 Load and upstream take their part of the same cores, so throughput can't double here. What can be shown is that a
 second worker makes no request dearer: two workers then do twice the work of one wherever there is a core for each. Each
 worker gets 32 connections: what shares a look at the sockets or a call to the store is then as much for each of two as
 for one.
+
+Whatever the machine takes from two programs that work at once, no gateway can give back. So nginx is asked the same
+under the same load, plain and with its gate in Lua, and arithmetic that shares nothing. A control that can't run here
+is named as missing. All take turns, in each round in the opposite order of the one before; a gain is the median of the
+rounds', and the lowest and highest are told beside it.
 """
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench import machine
-from bench.contenders.requests import Signed
-from bench.deployment import Deployment
+from bench import arithmetic, machine
+from bench.contenders import Contender, Running
+from bench.contenders.nginx import NginxPlain
+from bench.contenders.nginx_lua import NginxLua
+from bench.contenders.portreeve import Portreeve
 from bench.ground import Ground
 from bench.scenarios import measuring
 
@@ -21,43 +31,96 @@ _LEAST_GAIN = 1.8
 # Of each worker.
 _CONNECTIONS = 32
 _FIGURES = ("cpu_us", "rps", "p50_ms", "p99_ms", "busiest_share")
+_OURS = "portreeve-hmac-redis"
+_ARITHMETIC = "arithmetic"
+_WITH: dict[str, Callable[[int], Contender]] = {
+    _OURS: lambda workers: Portreeve(f"{_OURS}-{workers}", redis=True, workers=workers),
+    "nginx-plain": lambda workers: NginxPlain(f"nginx-plain-{workers}", workers),
+    "nginx-lua": lambda workers: NginxLua(f"nginx-lua-{workers}", workers),
+}
+_COUNTS = (1, 2)
+
+# What was seen of one in one round.
+Figures = Mapping[str, float]
 
 
 def run(ground: Ground, *, quick: bool) -> dict[str, Any]:
-    rounds, count = (1, 8_000) if quick else (5, 20_000)
-    urls = [measuring.store_url(ground, database) for database in (1, 2)]
-    if urls[0] is None:
-        return measuring.not_here(TARGET, "redis-server")
-    with (
-        measuring.deployed(ground, redis_url=urls[0]) as one,
-        measuring.deployed(ground, redis_url=urls[1], workers=2) as two,
-    ):
-        sized = {"1": (one, measuring.new_key(one)), "2": (two, measuring.new_key(two))}
-        for workers, (deployment, signed) in sized.items():
-            _load(ground, deployment, signed, count, _CONNECTIONS * int(workers))
-        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in sized}
-        for _ in range(rounds):
-            for name, (deployment, signed) in sized.items():
-                runs[name].append(_load(ground, deployment, signed, count, _CONNECTIONS * int(name)))
-    results = {name: measuring.medians(seen, _FIGURES) for name, seen in runs.items()}
-    gain = measuring.ratio(2 * results["1"]["cpu_us"], results["2"]["cpu_us"])
-    throughput = measuring.ratio(results["2"]["rps"], results["1"]["rps"])
+    rounds, count = (1, 8_000) if quick else (9, 20_000)
+    field = [each(workers) for each in _WITH.values() for workers in _COUNTS]
+    # Controls alone would show nothing.
+    if (why := _WITH[_OURS](1).missing(ground)) is not None:
+        return measuring.not_here(TARGET, why)
+    with measuring.started(ground, field) as (running, missing):
+        for name, each in running.items():
+            _load(ground, each, count, _workers_of(name))
+        seen: dict[str, list[Figures]] = {name: [] for name in (*running, *_named(_ARITHMETIC))}
+        for number in range(rounds):
+            for name in list(seen)[:: -1 if number % 2 else 1]:
+                seen[name].append(_one(ground, running.get(name), count, _workers_of(name)))
+    return {**summary(seen), "missing": missing}
+
+
+def summary(seen: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
+    """By names that end in the number of workers; each with one figure a round, all of them in the same rounds."""
+    gains = {
+        name: _gain(*(seen[each] for each in _named(name)))
+        for name in (*_WITH, _ARITHMETIC)
+        if seen.keys() >= set(_named(name))
+    }
+    ours = {str(workers): measuring.medians(seen[f"{_OURS}-{workers}"], _FIGURES) for workers in _COUNTS}
     return {
         "target": TARGET,
-        "met": gain >= _LEAST_GAIN,
-        "gain": gain,
-        "throughput_ratio": throughput,
-        "workers": results,
+        "met": gains[_OURS]["gain"] >= _LEAST_GAIN,
+        "gain": gains[_OURS]["gain"],
+        "throughput_ratio": measuring.ratio(ours["2"]["rps"], ours["1"]["rps"]),
+        "rounds": len(seen[f"{_OURS}-1"]),
+        "threads_of_a_core": machine.threads_of_a_core(),
+        "gains": gains,
+        "workers": ours,
     }
 
 
-def _load(
-    ground: Ground, deployment: Deployment, signed: Signed, count: int, connections: int
-) -> dict[str, Any]:
-    pid = deployment.gateway.pid
-    before = _cpu_of_each(pid)
-    seen = measuring.drive(deployment.port, pid, signed.make(count), ground.folder, connections=connections)
-    after = _cpu_of_each(pid)
+def _gain(one: Sequence[Figures], two: Sequence[Figures]) -> dict[str, float]:
+    """Of each round by itself: rounds drift apart, and what is compared stands in one."""
+    gains = [
+        measuring.ratio(2 * with_one["cpu_us"], with_two["cpu_us"])
+        for with_one, with_two in zip(one, two, strict=True)
+    ]
+    return {
+        "gain": round(statistics.median(gains), 3),
+        "lowest": min(gains),
+        "highest": max(gains),
+        "cpu_us_of_one": measuring.medians(one, ["cpu_us"])["cpu_us"],
+        "cpu_us_of_two": measuring.medians(two, ["cpu_us"])["cpu_us"],
+        # One that did it all would be one worker, measured twice.
+        "busiest_share_of_two": measuring.medians(two, ["busiest_share"])["busiest_share"],
+    }
+
+
+def _named(name: str) -> list[str]:
+    return [f"{name}-{workers}" for workers in _COUNTS]
+
+
+def _workers_of(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _one(ground: Ground, running: Running | None, count: int, workers: int) -> Figures:
+    if running is None:
+        return {"cpu_us": arithmetic.cpu_us_each(workers), "busiest_share": 1 / workers}
+    return _load(ground, running, count, workers)
+
+
+def _load(ground: Ground, running: Running, count: int, workers: int) -> dict[str, Any]:
+    before = _cpu_of_each(running.pid)
+    seen = measuring.drive(
+        running.port,
+        running.pid,
+        running.requests(count),
+        ground.folder,
+        connections=_CONNECTIONS * workers,
+    )
+    after = _cpu_of_each(running.pid)
     return {**seen, "busiest_share": busiest_share([after[each] - before[each] for each in before])}
 
 

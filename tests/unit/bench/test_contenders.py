@@ -79,6 +79,18 @@ def test_a_template_keeps_everything_in_its_folder(template: str, tmp_path: Path
     assert text.count("{") == text.count("}")
 
 
+@pytest.mark.parametrize("template", ["nginx-plain.conf", "nginx-lua.conf"])
+@pytest.mark.parametrize(("workers", "sockets"), [(1, "backlog=4096;"), (2, "backlog=4096 reuseport;")])
+def test_each_of_two_workers_of_nginx_has_a_socket(
+    template: str, workers: int, sockets: str, tmp_path: Path
+) -> None:
+    """One that shares a socket leaves its like without work, and two would be measured as one."""
+    values = {"port": 1, "upstream": 2, "modules": "/modules", "lua": "/lua"}
+    text = nginx.configure(template, tmp_path, workers=workers, **values).read_text()
+    assert f"worker_processes {workers};" in text
+    assert sockets in text
+
+
 def test_the_key_of_envoy_is_the_one_that_signs() -> None:
     """As a JWK set, unpadded."""
     assert json.loads(envoy.jwks(b"\xff" * 32))["keys"][0]["k"] == "_" * 42 + "8"

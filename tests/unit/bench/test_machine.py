@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,13 @@ def test_cpu_is_what_the_kernel_bills() -> None:
     while time.process_time() - billed < 0.05:
         pass
     assert machine.cpu_seconds(os.getpid()) - before == pytest.approx(time.process_time() - billed, abs=0.02)
+
+
+@pytest.mark.parametrize(("told", "threads"), [(["0", "1"], 1.0), (["0-1", "0-1"], 2.0), ([], 0.0)])
+def test_threads_of_one_core_are_told(told: list[str], threads: float, tmp_path: Path) -> None:
+    """As many as name the same siblings; nothing where the kernel says nothing."""
+    for number, siblings in enumerate(told):
+        topology = tmp_path / f"cpu{number}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{siblings}\n")
+    assert machine.threads_of_a_core(tmp_path) == threads

@@ -12,7 +12,7 @@ import pytest
 from bench import configuration
 from bench.configuration import extra_target
 from bench.contenders.requests import Signed
-from bench.scenarios import SCENARIOS, SOAK, bodies, floods, large_answers, latency, measuring, soak, workers
+from bench.scenarios import SCENARIOS, SOAK, bodies, floods, large_answers, latency, measuring, soak
 from bench.scenarios.scale import spread
 from gateway import routes, settings
 
@@ -136,13 +136,6 @@ def test_one_refused_request_ends_a_soak_unmet() -> None:
     row = {"rss_mib": 100.0, "p50_ms": 1.0, "p99_ms": 2.0, "p999_ms": 3.0, "max_ms": 4.0, "not_200": 0.0}
     assert soak.is_steady(soak.summary([row] * 4))
     assert not soak.is_steady(soak.summary([*[row] * 3, {**row, "not_200": 1.0}]))
-
-
-def test_one_worker_that_does_it_all_shows() -> None:
-    """And workers that did nothing divide by nothing."""
-    assert workers.busiest_share([1.0, 1.0]) == 0.5
-    assert workers.busiest_share([2.0, 0.0]) == 1.0
-    assert workers.busiest_share([0.0, 0.0]) == 0.0
 
 
 def test_the_soak_is_among_the_scenarios() -> None:
