@@ -11,7 +11,8 @@ def limited(charges: Charges, booked_us: Sequence[int]) -> RateLimited:
 
     It names the limit that takes longest: trying again after any shorter time would be refused once more.
     """
-    waits = list(map(gcra.wait_us, booked_us, charges.limits, charges.costs))
+    limits = charges.tariff.limits
+    waits = list(map(gcra.wait_us, booked_us, limits, charges.tariff.costs))
     longest = max(waits)
-    limit = charges.limits[waits.index(longest)]
+    limit = limits[waits.index(longest)]
     return RateLimited(limit, -(-longest // 1000), Admitted(charges, list(booked_us)).buckets)
