@@ -74,8 +74,8 @@ _VERIFYING_STATES: Final = ("active", "retiring")
 
 
 class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
-    """Few fields, and none twice: of thousands of keys that are used in turn none is in the processor's caches, and each
-    line of memory that a request looks at is waited for.
+    """Few fields, and none twice: of thousands of keys that are used in turn none is in the processor's caches, and
+    each line of memory that a request looks at is waited for.
     """
 
     # Of this key alone: one that changes in any way is served with another.
