@@ -7,6 +7,8 @@ the signing key. One made for a single request is never kept.
 Refuses: settings under which a reused assertion could be expired when it arrives.
 """
 
+from __future__ import annotations
+
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable
@@ -43,25 +45,24 @@ class Caller(Protocol):
     def roles(self) -> tuple[str, ...]: ...
 
 
-class _Reusable(msgspec.Struct, frozen=True, gc=False):
-    """A clock that went back to before `from_ms` proves nothing about its age: then a new one is made."""
-
-    assertion: str
-    from_ms: int
-    # By whom and under which signing key it was made: told apart by identity.
-    era: object
-
-
 class _Said:
     """Where a statement has the assertion that was made of it last, so that finding it looks in no table. A table of
     thousands is in no cache of the processor's when the next of thousands asks. Equal to any other: it is no part of
     what is stated.
+
+    A clock that went back to before `from_ms` proves nothing about its age: then a new one is made.
     """
 
-    __slots__ = ("reusable",)
+    __slots__ = ("assertion", "era", "from_ms")
 
     def __init__(self) -> None:
-        self.reusable: _Reusable | None = None
+        self.assertion = ""
+        self.from_ms = 0
+        # By whom and under which signing key it was made: told apart by identity. None: nothing was said yet.
+        self.era: object = None
+
+    def repeat(self, other: _Said) -> None:
+        self.assertion, self.from_ms, self.era = other.assertion, other.from_ms, other.era
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Said)
@@ -135,7 +136,10 @@ class Assertions:
         self._head = b""
         # Another one with each signing key: what was made in an earlier one is not reused.
         self._era = object()
-        self._reusable: OrderedDict[Statement, _Reusable] = OrderedDict()
+        # The milliseconds of the second in which was signed last: one number for all that was.
+        self._second_ms = 0
+        # What was said by equal statements, which do not know of each other.
+        self._reusable: OrderedDict[Statement, _Said] = OrderedDict()
 
     def issue(self, statement: Statement, now_ms: int, bind: RequestBinding | None = None) -> str:
         signer = self._get_signer()
@@ -145,23 +149,31 @@ class Assertions:
         if bind is not None:
             claims = self._claims(statement, now_ms)
             return self._sign(signer, claims | _bound_claims(bind))
-        kept = statement.said.reusable
+        said = statement.said
+        if said.era is not self._era or not 0 <= now_ms - said.from_ms < self._reuse_ms:
+            self._find_or_make(signer, statement, now_ms)
+        return said.assertion
+
+    def _find_or_make(self, signer: Signer, statement: Statement, now_ms: int) -> None:
+        kept, said = self._reusable.get(statement), statement.said
+        # Of another era than this one it is where its statement was asked of another issuer meanwhile.
         if kept is not None and kept.era is self._era and 0 <= now_ms - kept.from_ms < self._reuse_ms:
-            return kept.assertion
-        return self._find_or_make(signer, statement, now_ms).assertion
+            said.repeat(kept)
+            return
+        claims = self._claims(statement, now_ms)
+        said.assertion, said.era = self._sign(signer, claims), self._era
+        # The age counts from the whole second that the assertion shows, not from this millisecond.
+        said.from_ms = self._shared_ms(claims["iat"])
+        self._keep(statement, said)
 
-    def _find_or_make(self, signer: Signer, statement: Statement, now_ms: int) -> _Reusable:
-        kept = self._reusable.get(statement)
-        if kept is None or not 0 <= now_ms - kept.from_ms < self._reuse_ms:
-            claims = self._claims(statement, now_ms)
-            # The age counts from the whole second that the assertion shows, not from this millisecond.
-            kept = _Reusable(self._sign(signer, claims), claims["iat"] * 1_000, self._era)
-            self._keep(statement, kept)
-        statement.said.reusable = kept
-        return kept
+    def _shared_ms(self, second: int) -> int:
+        """The same object for all of a second: of thousands who ask in turn it is in the processor's caches."""
+        if self._second_ms != second * 1_000:
+            self._second_ms = second * 1_000
+        return self._second_ms
 
-    def _keep(self, statement: Statement, reusable: _Reusable) -> None:
-        self._reusable[statement] = reusable
+    def _keep(self, statement: Statement, said: _Said) -> None:
+        self._reusable[statement] = said
         self._reusable.move_to_end(statement)
         if len(self._reusable) > self._max_reusable:
             self._reusable.popitem(last=False)

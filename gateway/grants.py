@@ -32,6 +32,8 @@ class Grant(msgspec.Struct, frozen=True, eq=False, gc=False):
     policies: Policies
     terms: Terms
     case: Case
+    # Those of the case, at hand: ordinarily there are none, and then the case is not looked at.
+    open: tuple[object, ...]
     # None: the partner's tier has left the policies, so what its limits are is not known.
     charges: Charges | None
     # None: the route asks for no permission, so its upstream is told of no caller.
@@ -58,10 +60,12 @@ class Grants:
 
     def _work_out(self, entitlement: Entitlement, terms: Terms) -> Grant:
         principal, permission = self._principal_of(entitlement), terms.requirement.permission
+        case = open_case(principal, terms.requirement)
         return Grant(
             policies=self._policies,
             terms=terms,
-            case=open_case(principal, terms.requirement),
+            case=case,
+            open=case.open,
             # Most routes have no limits of their own, and all those of one cost charge a key alike.
             charges=self._charges_of(entitlement, terms if terms.limits else terms.cost),
             statement=None if permission is None else state(principal, terms.upstream, permission),

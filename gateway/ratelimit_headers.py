@@ -11,7 +11,7 @@ from operator import floordiv, sub
 import msgspec
 
 import compiled
-from auth.admission import Admitted, Charges
+from auth.admission import Admitted, Tariff
 from gateway.kept import Kept
 from policies.gcra import Limit
 
@@ -57,30 +57,31 @@ def _opening(policies: str, nearest: Limit) -> bytes:
     return f'ratelimit-policy: {policies}\r\nratelimit: "{nearest.name}";r='.encode()
 
 
-def _write_for(charges: Charges) -> _Written:
-    return _write(charges.limits)
+def _write_for(tariff: Tariff) -> _Written:
+    return _write(tariff.limits)
 
 
-# By the charges, which are told apart by identity: limits would have to be compared by all that they are.
-_written = Kept(_write_for, is_small=lambda _: True, most=16_384)
+# By the tariff, which is told apart by identity: limits would have to be compared by all that they are. Few are needed
+# at a time, because all who pay alike have one.
+_written = Kept(_write_for, is_small=lambda _: True, most=4_096)
 
 
-def _writer_for(charges: Charges) -> StateWriter:
-    written = _written[charges]
+def _writer_for(tariff: Tariff) -> StateWriter:
+    written = _written[tariff]
     return StateWriter(written.tolerances_us, written.emissions_us, written.openings)
 
 
-_writers = Kept(_writer_for, is_small=lambda _: True, most=16_384)
+_writers = Kept(_writer_for, is_small=lambda _: True, most=4_096)
 
 
 def add_state_interpreted(lines: bytes, passed: Admitted) -> bytes:
     """Behind the lines, of what passed: every policy, and how much is left of the one nearest to its end."""
     booked_us = passed.booked_us
-    return _written[passed.charges].add(lines, booked_us) if booked_us else lines
+    return _written[passed.charges.tariff].add(lines, booked_us) if booked_us else lines
 
 
 def _add_state_compiled(lines: bytes, passed: Admitted) -> bytes:
-    added = _writers[passed.charges].add(lines, passed.booked_us)
+    added = _writers[passed.charges.tariff].add(lines, passed.booked_us)
     return added if added is not None else add_state_interpreted(lines, passed)
 
 

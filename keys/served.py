@@ -70,45 +70,40 @@ class Entitlement(msgspec.Struct, frozen=True, eq=False, gc=False):
         msgspec.structs.force_setattr(self, "place", Place())
 
 
-_DERIVED: Final = Entitlement("", "", "", "paper", (), None, ())
 _VERIFYING_STATES: Final = ("active", "retiring")
 
 
 class ServedKey(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
-    id: str
-    partner: str
-    tier: str
-    environment: Environment
+    """Few fields, and none twice: of thousands of keys that are used in turn none is in the processor's caches, and
+    each line of memory that a request looks at is waited for.
+    """
+
+    # Of this key alone: one that changes in any way is served with another.
+    entitlement: Entitlement
     algorithm: Algorithm
-    roles: tuple[str, ...]
-    permissions: tuple[str, ...] | None
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    # What a signature may verify by, under the key's own algorithm, each with the number of its version. Derived, as
+    # is what follows: whatever a caller passes is overwritten.
+    verifiers: tuple[tuple[int, Verifier], ...] = ()
+    # From this time on, in milliseconds, the key is refused: always, never, or once it expires.
+    refused_from: float = -inf
     expires_at: int | None
     frozen: bool
     revoked: bool
     partner_frozen: bool
     versions: tuple[ServedVersion, ...]
     revision: int
-    # Derived: whatever a caller passes is overwritten.
-    entitlement: Entitlement = _DERIVED
-    # What a signature may verify by, under the key's own algorithm, each with the number of its version.
-    verifiers: tuple[tuple[int, Verifier], ...] = ()
-    # From this time on, in milliseconds, the key is refused: always, never, or once it expires.
-    refused_from: float = -inf
 
     def __post_init__(self) -> None:
-        entitlement = Entitlement(
-            self.id,
-            self.partner,
-            self.tier,
-            self.environment,
-            self.roles,
-            self.permissions,
-            self.networks,
-        )
-        msgspec.structs.force_setattr(self, "entitlement", entitlement)
         msgspec.structs.force_setattr(self, "verifiers", tuple(self._find_verifiers()))
         msgspec.structs.force_setattr(self, "refused_from", self._refused_from())
+
+    @property
+    def id(self) -> str:
+        return self.entitlement.id
+
+    @property
+    def partner(self) -> str:
+        return self.entitlement.partner
 
     def _find_verifiers(self) -> Iterator[tuple[int, Verifier]]:
         for version in self.versions:

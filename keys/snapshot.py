@@ -22,7 +22,7 @@ from keys import api_keys, envelope
 from keys.environment import Environment
 from keys.records import Algorithm, VersionState
 from keys.secret import HmacKey, SecretBytes
-from keys.served import ServedKey, ServedVersion
+from keys.served import Entitlement, ServedKey, ServedVersion
 from storage import schema
 
 # A key being rotated has an active and a retiring version, which `rotation` never lets become more; a revoked key keeps
@@ -186,14 +186,16 @@ def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 def _build_key(row: Row, versions: tuple[ServedVersion, ...]) -> ServedKey:
     return ServedKey(
-        id=row.id,
-        partner=_share(row.partner),
-        tier=_share(row.tier),
-        environment=_share(row.environment),
+        entitlement=Entitlement(
+            id=row.id,
+            partner=_share(row.partner),
+            tier=_share(row.tier),
+            environment=_share(row.environment),
+            roles=_share(tuple(row.roles)),
+            permissions=None if row.permissions is None else _share(tuple(row.permissions)),
+            networks=_networks(tuple(row.cidrs)),
+        ),
         algorithm=_share(row.algorithm),
-        roles=_share(tuple(row.roles)),
-        permissions=None if row.permissions is None else _share(tuple(row.permissions)),
-        networks=_networks(tuple(row.cidrs)),
         expires_at=row.expires_at,
         frozen=row.frozen_at is not None,
         revoked=row.revoked_at is not None,

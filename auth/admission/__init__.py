@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from auth.admission.charges import Bucket, Charges, InvalidSlot, compile_charges
+from auth.admission.charges import Bucket, Charges, InvalidSlot, Tariff, compile_charges
 from policies import gcra
 from policies.gcra import Limit
 
@@ -31,6 +31,7 @@ __all__ = [
     "ReplayStoreUnavailable",
     "Replayed",
     "StoreUnavailable",
+    "Tariff",
     "compile_charges",
 ]
 
@@ -67,7 +68,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def buckets(self) -> tuple[BucketState, ...]:
-        return tuple(map(BucketState, self.charges.limits, self.booked_us))
+        return tuple(map(BucketState, self.charges.tariff.limits, self.booked_us))
 
 
 NOTHING_CHARGED = Admitted(compile_charges("nobody", ()), [])

@@ -24,17 +24,17 @@ class LocalBuckets:
 
     def charge(self, charges: Charges, now_us: int, *, known: bool = True) -> Admitted:
         """Charge all or none; raises `RateLimited`, or `LimiterUnavailable` when the table is full."""
-        tats, names = self._tats, charges.names
+        tats, names, tariff = self._tats, charges.names, charges.tariff
         after: dict[Name, int] = {}
         booked_us: list[int] = []
-        for name, limit, cost in zip(names, charges.limits, charges.costs, strict=True):
+        for name, limit, cost in zip(names, tariff.limits, tariff.costs, strict=True):
             tat_us = gcra.charge(tats.get(name), now_us, limit, cost)
             if tat_us is None:
                 raise counting.limited(charges, self._booked(charges, now_us))
             after[name] = tat_us
             booked_us.append(tat_us - now_us)
         most = self._max if known else self._max // 2
-        size = len(tats) + charges.size
+        size = len(tats) + tariff.size
         if size > self._sweep_at or size > most:
             self._make_room(names, now_us, most)
         self._tats.update(after)
@@ -44,7 +44,7 @@ class LocalBuckets:
         return len(self._tats)
 
     def _booked(self, charges: Charges, now_us: int) -> list[int]:
-        named = zip(charges.names, charges.limits, strict=True)
+        named = zip(charges.names, charges.tariff.limits, strict=True)
         return [gcra.booked_us(self._tats.get(name), now_us, limit) for name, limit in named]
 
     def _make_room(self, names: tuple[Name, ...], now_us: int, most: int) -> None:

@@ -4,6 +4,8 @@ Who may ask what costs the same every time, so nothing of this is worked out per
 the hash tag `{slot}`, and so live on one cluster node. Refuses a slot that would make no hash tag.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from auth.admission import resp
@@ -11,6 +13,9 @@ from policies import gcra
 from policies.gcra import Limit
 
 NONCE_DIGEST_BYTES = 16
+# There are as many tariffs as tiers and limits of routes make, and a node serves a few thousand partners at the most.
+_MOST_TARIFFS = 1_024
+_MOST_SLOTS = 8_192
 
 
 # Of a command, already in the bytes of its protocol: the scope of a nonce and what its key begins with, the keys of the
@@ -31,16 +36,27 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
     cost: int
 
 
-class Charges(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """`slot` keeps what belongs to one partner on one cluster node. The rest is derived by `compile_charges`."""
+class Tariff(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What is charged, whoever it is charged to: one value for all who pay alike. So of thousands who ask in turn it is
+    always in the processor's caches, and what is worked out from it is worked out once.
+    """
 
-    slot: str
-    buckets: tuple[Bucket, ...]
     limits: tuple[Limit, ...]
     costs: tuple[int, ...]
     # How far each bucket may be booked for its cost to fit on top.
     rooms_us: tuple[int, ...]
     size: int
+    # In Redis: the script's arguments with a nonce and without one.
+    with_nonce: bytes
+    without_nonce: bytes
+
+
+class Charges(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """`slot` keeps what belongs to one partner on one cluster node. The rest is derived by `compile_charges`."""
+
+    slot: str
+    buckets: tuple[Bucket, ...]
+    tariff: Tariff
     # What is digested before a nonce, so that equal nonces of two holders are two.
     nonce_scope: bytes
     # In this process: one bucket's name is a pair, so that two buckets can never be one.
@@ -54,30 +70,42 @@ def compile_charges(slot: str, buckets: tuple[Bucket, ...], holder: str = "") ->
     """`holder`: whose nonces are taken together with these charges, where any are."""
     if not slot or slot[0] == "}":
         raise InvalidSlot("a slot must not be empty or begin with '}'")
-    prefix = b"pr:{%b}:" % slot.encode()
-    scope, size = f"{slot}\0{holder}:".encode(), len(buckets)
-    amounts = b"".join([_amount(each) for each in buckets])
+    prefix, key_head = _begin(slot)
+    scope = f"{slot}\0{holder}:".encode()
+    tariff = _tariff_of(tuple([each.limit for each in buckets]), tuple([each.cost for each in buckets]))
     return Charges(
         slot=slot,
         buckets=buckets,
-        limits=tuple([each.limit for each in buckets]),
-        costs=tuple([each.cost for each in buckets]),
-        rooms_us=tuple([gcra.room_us(each.limit, each.cost) for each in buckets]),
-        size=size,
+        tariff=tariff,
         nonce_scope=scope,
         names=tuple([(slot, each.key) for each in buckets]),
         hash_tag=prefix,
         pieces=(
             scope,
-            resp.bulk_head(len(prefix) + 2 + NONCE_DIGEST_BYTES) + prefix + b"n:",
+            key_head,
             b"".join([resp.bulk(prefix + b"b:" + each.key.encode()) for each in buckets]),
-            resp.integer(2 * size + 1) + amounts,
-            resp.integer(2 * size) + amounts,
-            size,
+            tariff.with_nonce,
+            tariff.without_nonce,
+            tariff.size,
         ),
     )
 
 
-def _amount(bucket: Bucket) -> bytes:
-    limit = bucket.limit
-    return resp.integer(limit.tolerance_us) + resp.integer(bucket.cost * limit.emission_us)
+@lru_cache(_MOST_SLOTS)
+def _begin(slot: str) -> tuple[bytes, bytes]:
+    """The hash tag of a slot, and how the key of a nonce begins in it: one for all that a partner has."""
+    prefix = b"pr:{%b}:" % slot.encode()
+    return prefix, resp.bulk_head(len(prefix) + 2 + NONCE_DIGEST_BYTES) + prefix + b"n:"
+
+
+@lru_cache(_MOST_TARIFFS)
+def _tariff_of(limits: tuple[Limit, ...], costs: tuple[int, ...]) -> Tariff:
+    size = len(limits)
+    rooms_us = tuple(map(gcra.room_us, limits, costs))
+    amounts = b"".join(map(_amount, limits, costs))
+    with_nonce, without_nonce = resp.integer(2 * size + 1) + amounts, resp.integer(2 * size) + amounts
+    return Tariff(limits, costs, rooms_us, size, with_nonce, without_nonce)
+
+
+def _amount(limit: Limit, cost: int) -> bytes:
+    return resp.integer(limit.tolerance_us) + resp.integer(cost * limit.emission_us)

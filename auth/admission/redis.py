@@ -57,7 +57,7 @@ class RedisAdmission:
         self._clock_us = clock_us
 
     def admit(self, admission: Admission) -> Awaitable[Admitted]:
-        if admission.nonce is None and not admission.charges.size:
+        if admission.nonce is None and not admission.charges.tariff.size:
             nothing: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
             nothing.set_result(NOTHING_CHARGED)
             return nothing
@@ -69,7 +69,7 @@ class RedisAdmission:
     def _without_store(self, admission: Admission, reason: OutageReason) -> Admitted | AdmissionRefused:
         if admission.nonce is not None:
             return ReplayStoreUnavailable(reason)
-        if any(limit.outage == "refuse" for limit in admission.charges.limits):
+        if any(limit.outage == "refuse" for limit in admission.charges.tariff.limits):
             return LimiterUnavailable(reason)
         try:
             return self._local.charge(admission.charges, self._clock_us())

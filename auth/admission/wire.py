@@ -101,7 +101,7 @@ def parse_reply(reply: object, batch: Batch) -> list[Outcome]:
     try:
         for admission in batch:
             charges, status, begins = admission.charges, reply[at], at + 1
-            at = begins + charges.size
+            at = begins + charges.tariff.size
             if status == ADMITTED:
                 outcomes.append(Admitted(charges, reply[begins:at]))
             elif status == REPLAYED:

@@ -63,7 +63,9 @@ class AdmitOnce:
         caller = authenticated.caller
         if caller is not None:
             admitted = authenticated.routed.admitted
-            self._used(caller.key.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
+            self._used(
+                caller.key.entitlement.id, caller.version, admitted.source.text, admitted.arrival.at_ms
+            )
         return Counted(authorized, states)
 
     def _ask_for_source(self, authenticated: Authenticated) -> Awaitable[Admitted]:

@@ -104,7 +104,7 @@ class Authenticate:
             digest,
         )
         caller = self._signatures.verify(claim, signed, now_ms)
-        arrival.trace.partner = caller.key.partner
+        arrival.trace.partner = caller.key.entitlement.partner
         return Authenticated(routed, caller, claim.nonce, body, digest)
 
     def _verify_token(self, routed: Routed) -> VerifiedToken:

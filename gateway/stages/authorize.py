@@ -56,7 +56,7 @@ class Authorize:
         if caller is not None:
             # By the terms, not by the route: there may be hundreds of those that ask the same.
             grant = self._find_grant(caller.key.entitlement, routed.route.terms)
-            if grant.case.open:
+            if grant.open:
                 self._require_allowed(grant.case, routed.admitted.source.address, caller)
         if self._frozen.active:
             self._require_unfrozen(routed.route)

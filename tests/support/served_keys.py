@@ -36,16 +36,23 @@ def make_ed25519_version(**change: Any) -> served.ServedVersion:  # noqa: ANN401
     return msgspec.structs.replace(version, **change)
 
 
-def make_hmac_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
-    key = served.ServedKey(
+def make_entitlement(**change: Any) -> served.Entitlement:  # noqa: ANN401  any field
+    entitlement = served.Entitlement(
         id=HMAC_KEY_ID,
         partner="acme",
         tier="standard",
         environment="paper",
-        algorithm="hmac-sha256",
         roles=("trader",),
         permissions=None,
         networks=(),
+    )
+    return msgspec.structs.replace(entitlement, **change)
+
+
+def make_hmac_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
+    key = served.ServedKey(
+        entitlement=make_entitlement(),
+        algorithm="hmac-sha256",
         expires_at=None,
         frozen=False,
         revoked=False,
@@ -57,5 +64,9 @@ def make_hmac_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
 
 
 def make_ed25519_key(**change: Any) -> served.ServedKey:  # noqa: ANN401  any field
-    key = make_hmac_key(id=ED25519_KEY_ID, algorithm="ed25519", versions=(make_ed25519_version(),))
+    key = make_hmac_key(
+        entitlement=make_entitlement(id=ED25519_KEY_ID),
+        algorithm="ed25519",
+        versions=(make_ed25519_version(),),
+    )
     return msgspec.structs.replace(key, **change)

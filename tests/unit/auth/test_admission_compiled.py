@@ -60,10 +60,10 @@ def answered(draw: st.DrawFn, statuses: st.SearchStrategy[int]) -> tuple[list[An
     batch, reply = draw(batches), list[Any]()
     for each in batch:
         # What charges nothing can't be limited.
-        status = draw(statuses) if each.charges.size else min(draw(statuses), 1)
+        status = draw(statuses) if each.charges.tariff.size else min(draw(statuses), 1)
         reply.append(status)
         if status != wire.REPLAYED:
-            reply += [draw(booked) for _ in range(each.charges.size)]
+            reply += [draw(booked) for _ in range(each.charges.tariff.size)]
     return reply, batch
 
 

@@ -195,6 +195,15 @@ def test_what_was_said_by_another_issuer_is_not_reused(ring: Ring) -> None:
     assert read(make(ring).issue(said, NOW), ring)["iss"] == ISSUER
 
 
+def test_what_an_equal_statement_said_elsewhere_is_not_reused(ring: Ring) -> None:
+    """What an issuer remembers of an equal statement may have been said by another one meanwhile."""
+    ours, other = make(ring), assertion.Assertions(ring.get_signer, "https://other.example", entropy=bytes)
+    said, equal = (assertion.state(make_caller(), "paper-trading", "orders:read") for _ in range(2))
+    ours.issue(said, NOW)
+    other.issue(said, NOW)
+    assert read(ours.issue(equal, NOW), ring)["iss"] == ISSUER
+
+
 def test_a_statement_made_from_another_says_its_own(ring: Ring) -> None:
     """What lies with a statement does not come along when it is changed, and is no part of what makes two equal."""
     assertions, said = make(ring), assertion.state(make_caller(), "paper-trading", "orders:read")

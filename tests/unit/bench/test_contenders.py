@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_the_modules_lie_where_nginx_was_built_to_look(built: str, path: str) ->
 @pytest.mark.parametrize("template", ["nginx-plain.conf", "nginx-lua.conf", "nginx-lua-probe.conf"])
 def test_a_template_keeps_everything_in_its_folder(template: str, tmp_path: Path) -> None:
     """Every place is filled in, and pid and temporary files lie where no root is needed."""
-    values = {"port": 1, "upstream": 2, "modules": "/modules", "lua": "/lua"}
+    values: dict[str, Any] = {"port": 1, "upstream": 2, "modules": "/modules", "lua": "/lua"}
     text = nginx.configure(template, tmp_path, **values).read_text()
     kept = ("pid", "client_body_temp_path", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path")
     assert [place for place in kept if f"{place} {tmp_path}/" not in text] == []
@@ -85,7 +86,7 @@ def test_each_of_two_workers_of_nginx_has_a_socket(
     template: str, workers: int, sockets: str, tmp_path: Path
 ) -> None:
     """One that shares a socket leaves its like without work, and two would be measured as one."""
-    values = {"port": 1, "upstream": 2, "modules": "/modules", "lua": "/lua"}
+    values: dict[str, Any] = {"port": 1, "upstream": 2, "modules": "/modules", "lua": "/lua"}
     text = nginx.configure(template, tmp_path, workers=workers, **values).read_text()
     assert f"worker_processes {workers};" in text
     assert sockets in text

@@ -92,11 +92,14 @@ async def test_what_is_charged_is_worked_out_once_for_a_key_and_again_when_it_ch
     for _ in range(2):
         await stage.ask(READ, KEY)
     assert stage.store.asked[0].charges is stage.store.asked[1].charges
-    gold = msgspec.structs.replace(KEY, tier="gold")
+    gold, gone = (
+        make_hmac_key(entitlement=msgspec.structs.replace(KEY.entitlement, tier=tier))
+        for tier in ("gold", "gone")
+    )
     assert await stage.ask(READ, gold) == [(f"key:{KEY.id}", "gold.key", 1)]
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
-            await stage.ask(READ, msgspec.structs.replace(KEY, tier="gone"))
+            await stage.ask(READ, gone)
         assert refused.value.problem.kind.code == "limiter_unavailable"
 
 

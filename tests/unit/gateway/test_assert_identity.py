@@ -17,10 +17,10 @@ from gateway.stages.authorize import Authorized
 from gateway.stages.match_route import Routed
 from keys.served import ServedKey
 from policies.document import Policies
-from tests.support.served_keys import make_hmac_key
+from tests.support.served_keys import make_entitlement, make_hmac_key
 from tests.support.stage_values import PUBLIC, READ, REQUEST_ID, admitted
 
-CALLER = make_hmac_key(roles=("reader",))
+CALLER = make_hmac_key(entitlement=make_entitlement(roles=("reader",)))
 STATEMENT = Statement("acme", CALLER.id, "paper", ("reader",), "orders:read", "paper")
 BOUND = msgspec.structs.replace(READ, bind_request=True)
 

@@ -19,7 +19,7 @@ from keys.secret import HmacKey
 from policies import document
 from policies.decision import Reason
 from tests.support.access_tokens import World
-from tests.support.served_keys import make_hmac_key, make_hmac_version
+from tests.support.served_keys import make_entitlement, make_hmac_key, make_hmac_version
 from tests.support.stage_values import PUBLIC, READ, admitted
 
 POLICIES = document.parse(
@@ -40,7 +40,7 @@ WRITE = msgspec.structs.replace(READ, permission="orders:write", trading=True)
 
 
 def authenticated(route: routes.Route, role: str) -> Authenticated:
-    key = make_hmac_key(roles=(role,))
+    key = make_hmac_key(entitlement=make_entitlement(roles=(role,)))
     return Authenticated(Routed(admitted(), route), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
 
 
@@ -109,7 +109,9 @@ def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
     """A key that is rotated or destroyed takes its secret with it, whatever was worked out for it."""
     secret = HmacKey(b"k")
     before = sys.getrefcount(secret)
-    key = make_hmac_key(roles=("viewer",), versions=(make_hmac_version(secret=secret),))
+    key = make_hmac_key(
+        entitlement=make_entitlement(roles=("viewer",)), versions=(make_hmac_version(secret=secret),)
+    )
     stage = authorize()
     asked = Authenticated(Routed(admitted(), READ), VerifiedKey(key, 1), b"n", b"", EMPTY_SHA256)
     assert stage(asked).principal is not None

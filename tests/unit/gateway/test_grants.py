@@ -12,7 +12,7 @@ from gateway.grants import Grants
 from keys.secret import HmacKey
 from policies import document
 from policies.gcra import Limit
-from tests.support.served_keys import make_hmac_key, make_hmac_version
+from tests.support.served_keys import make_entitlement, make_hmac_key, make_hmac_version
 from tests.support.stage_values import READ
 
 POLICIES = document.parse(
@@ -27,7 +27,7 @@ partner = { rate = 2, per = "1s", burst = 4 }
 """,
     "policies.toml",
 )
-KEY = make_hmac_key(roles=("viewer",))
+KEY = make_hmac_key(entitlement=make_entitlement(roles=("viewer",)))
 ORDERS = Limit(name="orders", rate=1, per_us=1_000_000, burst=5)
 
 
@@ -74,7 +74,7 @@ def test_a_key_that_changes_is_granted_anew() -> None:
     """In any way: what is kept is told apart by the entitlement, and a key that is served anew has another one."""
     grants = Grants(POLICIES)
     before = grants.find(KEY.entitlement, READ.terms)
-    narrowed = grants.find(msgspec.structs.replace(KEY, permissions=()).entitlement, READ.terms)
+    narrowed = grants.find(msgspec.structs.replace(KEY.entitlement, permissions=()), READ.terms)
     assert before.principal.permissions == {"orders:read"}
     assert narrowed.principal.permissions == frozenset()
     assert not before.case.open
@@ -84,7 +84,7 @@ def test_a_key_that_changes_is_granted_anew() -> None:
 def test_what_lies_with_a_key_is_of_its_terms_and_policies() -> None:
     """Terms that take turns are each granted their own, and other policies grant by their own rules."""
     # A key served anew, whose entitlement no other test has asked about.
-    entitlement = msgspec.structs.replace(KEY).entitlement
+    entitlement = msgspec.structs.replace(KEY.entitlement)
     grants, write = Grants(POLICIES), msgspec.structs.replace(READ, permission="orders:write")
     read = grants.find(entitlement, READ.terms)
     for _ in range(2):
@@ -105,15 +105,17 @@ def test_an_entitlement_made_from_another_is_granted_its_own() -> None:
 
 def test_without_its_tier_a_key_is_granted_no_charges() -> None:
     """None, which is not the same as none to charge."""
-    gone = msgspec.structs.replace(KEY, tier="gone")
-    assert Grants(POLICIES).find(gone.entitlement, READ.terms).charges is None
+    gone = msgspec.structs.replace(KEY.entitlement, tier="gone")
+    assert Grants(POLICIES).find(gone, READ.terms).charges is None
 
 
 def test_what_is_kept_for_a_key_keeps_no_secret() -> None:
     """A key that is rotated or destroyed takes its secret with it, whatever was worked out for it."""
     secret = HmacKey(b"k")
     before = sys.getrefcount(secret)
-    key = make_hmac_key(roles=("viewer",), versions=(make_hmac_version(secret=secret),))
+    key = make_hmac_key(
+        entitlement=make_entitlement(roles=("viewer",)), versions=(make_hmac_version(secret=secret),)
+    )
     grants = Grants(POLICIES)
     grants.find(key.entitlement, READ.terms)
     assert sys.getrefcount(secret) > before

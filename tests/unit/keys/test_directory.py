@@ -27,13 +27,19 @@ async def test_a_loaded_key_is_ready_to_verify(room: Room) -> None:
     assert made.secret is not None
     key = (await loaded(room)).find(made.key.id)
     assert key is not None
-    assert (key.id, key.partner, key.tier, key.environment) == (made.key.id, "acme", "standard", "paper")
-    assert (key.roles, key.permissions, key.expires_at) == (
+    granted = key.entitlement
+    assert (key.id, key.partner, granted.tier, granted.environment) == (
+        made.key.id,
+        "acme",
+        "standard",
+        "paper",
+    )
+    assert (granted.roles, granted.permissions, key.expires_at) == (
         ("trader", "viewer"),
         ("orders:read",),
         START_MS + 5,
     )
-    assert key.networks == (ip_network("10.0.0.0/8"),)
+    assert granted.networks == (ip_network("10.0.0.0/8"),)
     assert (key.frozen, key.revoked, key.partner_frozen) == (False, False, False)
     assert [(version.version, version.state) for version in key.versions] == [(1, "active")]
     secret = key.versions[0].secret

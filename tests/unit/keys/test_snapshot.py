@@ -89,7 +89,16 @@ def test_keys_share_what_equals() -> None:
     one = snapshot.build([row()], find_nothing).key
     same = snapshot.build([row(id="prk_2")], find_nothing).key
     other = snapshot.build([row(id="prk_3", roles=["viewer"], cidrs=["10.0.0.0/9"])], find_nothing).key
-    shared = ("partner", "tier", "environment", "algorithm", "roles", "permissions", "networks")
-    assert [name for name in shared if getattr(one, name) is not getattr(same, name)] == []
-    assert (other.roles, [str(network) for network in other.networks]) == (("viewer",), ["10.0.0.0/9"])
-    assert (one.id, same.id, one.roles) == ("prk_1", "prk_2", ("trader",))
+    shared = ("partner", "tier", "environment", "roles", "permissions", "networks")
+    mine, its, others = one.entitlement, same.entitlement, other.entitlement
+    assert [name for name in shared if getattr(mine, name) is not getattr(its, name)] == []
+    assert one.algorithm is same.algorithm
+    assert (others.roles, [str(network) for network in others.networks]) == (("viewer",), ["10.0.0.0/9"])
+    assert (one.id, same.id, mine.roles) == ("prk_1", "prk_2", ("trader",))
+
+
+def test_a_key_that_is_built_again_has_another_entitlement() -> None:
+    """What was worked out for it is kept by that, so whatever has changed of it counts at once."""
+    first, again = (snapshot.build([ROW], find_nothing).key.entitlement for _ in range(2))
+    assert first is not again
+    assert first.place is not again.place

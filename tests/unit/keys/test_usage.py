@@ -1,5 +1,6 @@
 import asyncio
 import re
+from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -46,10 +47,11 @@ async def test_versions_are_told_apart(room: Room) -> None:
     """A use of one version or key is not a use of another."""
     one, other = [(await room.create_key()).key.id for _ in range(2)]
     noted = Usage()
-    noted.note(one, 1, "a", START_MS)
-    noted.note(one, 2, "b", START_MS)
+    for version, source in ((1, "a"), (1, "a"), (2, "b")):
+        noted.note(one, version, source, START_MS)
+    assert len(noted) == 2
     await noted.flush(room.engine)
-    assert (await stored(room, one))[2] == 1
+    assert await stored(room, one) == (START_MS, "a", 2)
     assert await stored(room, other) == (None, None, 0)
 
 
@@ -121,6 +123,21 @@ async def test_many_versions_are_written_in_batches(room: Room, monkeypatch: pyt
         noted.note(key_id, 1, "a", START_MS)
     assert await noted.flush(room.engine) == 5
     assert [(await stored(room, key_id))[2] for key_id in made] == [1] * 5
+
+
+async def test_versions_are_written_in_one_order(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they came into use: two nodes that write the same ones never wait for each other in a ring."""
+    written: list[usage.Version] = []
+
+    async def write(_: Usage, __: AsyncEngine, batch: Sequence[usage.Version]) -> None:
+        written.extend(batch)
+
+    monkeypatch.setattr(Usage, "_write", write)
+    noted = Usage()
+    for key_id, version in (("b", 1), ("a", 2), ("c", 1), ("a", 1)):
+        noted.note(key_id, version, "s", START_MS)
+    await noted.flush(room.engine)
+    assert written == [("a", 1), ("a", 2), ("b", 1), ("c", 1)]
 
 
 async def test_an_empty_flush_asks_nothing(dead_engine: AsyncEngine) -> None:
