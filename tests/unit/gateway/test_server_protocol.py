@@ -375,3 +375,11 @@ async def test_a_closed_connection_is_freed_at_once() -> None:
             assert count() == before
     finally:
         gc.enable()
+
+
+async def test_what_the_server_itself_refuses_is_dated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every answer of ours (RFC 9110, 6.6.1), once."""
+    monkeypatch.setattr(StrictProtocol, "default_lines", b"date: today\r\n")
+    received = await exchange(tell_target, b"GET /a HTTP/1.1\r\nbad header\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"\r\ndate: today\r\n") == 1
