@@ -171,9 +171,11 @@ async def test_a_callback_runs_in_the_context_it_was_given_or_added_in(make: Mak
 async def test_taking_a_callback_back_leaves_the_others(make: Make) -> None:
     """As often as it was added, in their order; of one that was never added there is none."""
     called: list[int] = []
-    callbacks: list[Callable[[object], None]] = [
-        lambda _, number=number: called.append(number) for number in range(4)
-    ]  # type: ignore[misc]
+
+    def calling(number: int) -> Callable[[object], None]:
+        return lambda _: called.append(number)
+
+    callbacks = [calling(number) for number in range(4)]
     settled = make()
     assert settled.remove_done_callback(callbacks[0]) == 0
     for number in (0, 1, 2, 1):
