@@ -7,7 +7,7 @@ to walk down that tree; a head that leads out of it is declined.
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 
-from compiled.pieces cimport cut, length_of, put, room, seek, stands
+from compiled.pieces cimport cut, length_of, put, room, seek, stands, which
 
 cdef enum:
     TAB = 0x09
@@ -35,13 +35,14 @@ cdef class _Step:
     cdef bytes passed
     # Whether it begins there as it does here.
     cdef bint is_passed_as_it_is, is_length, is_connection, is_date
-    cdef list following
+    cdef list openings, following
     # None where no known head ends.
     cdef object status
 
     def __cinit__(self, bytes opening):
         self.opening = opening
         self.passed = b""
+        self.openings = []
         self.following = []
 
 
@@ -149,7 +150,7 @@ cdef class AnswerReader:
             self._steps += 1
         for name, passed, role in headers:
             opening = _END_OF_LINE + name + b":"
-            found = _next(step, opening)
+            found = _at(step, opening, 0)
             if found is None:
                 if len(step.following) >= MOST_FOLLOWING:
                     return False
@@ -159,6 +160,7 @@ cdef class AnswerReader:
                 found.is_length = role == "length"
                 found.is_connection = role == "connection"
                 found.is_date = role == "date"
+                step.openings.append(opening)
                 step.following.append(found)
                 self._steps += 1
             step = found
@@ -174,21 +176,10 @@ cdef list _with_run(list lines, bytes received, Py_ssize_t begin, Py_ssize_t end
     return lines
 
 
-cdef _Step _next(_Step step, bytes opening):
-    cdef _Step each
-    for each in step.following:
-        if each.opening == opening:
-            return each
-    return None
-
-
-cdef _Step _at(_Step step, bytes received, Py_ssize_t at):
-    """Which of what may follow does."""
-    cdef _Step each
-    for each in step.following:
-        if stands(each.opening, received, at):
-            return each
-    return None
+cdef inline _Step _at(_Step step, bytes received, Py_ssize_t at):
+    """Which of what may follow does. Names are tokens, so no line begins with two of them."""
+    cdef Py_ssize_t place = which(step.openings, received, at)
+    return None if place < 0 else step.following[place]
 
 
 cdef bytes _digits(long long number):

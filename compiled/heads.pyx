@@ -10,7 +10,7 @@ as one, and a head that may end there as many more as it has names: they are its
 take the whole tree with them, and it grows anew.
 """
 
-from compiled.pieces cimport cut, length_of, past_printable, seek, stands
+from compiled.pieces cimport cut, length_of, past_printable, seek, stands, which
 
 cdef enum:
     SPACE = 0x20
@@ -30,12 +30,13 @@ cdef class _Step:
     """`names`: of the head that may end here, and where the values of Content-Length and Connection stand in it."""
 
     cdef bytes opening
-    cdef list following
+    cdef list openings, following
     cdef tuple names
     cdef Py_ssize_t length, connection
 
     def __cinit__(self, bytes opening):
         self.opening = opening
+        self.openings = []
         self.following = []
         self.names = None
         self.length = self.connection = NOWHERE
@@ -78,14 +79,18 @@ cdef class HeadReader:
             self._root = _Step(b"")
         cdef _Step step = self._root, found
         cdef bytes opening
+        cdef Py_ssize_t place
         for name in names:
             # The end of the line before belongs to a step, so that one look tells where a value ended and what is next.
             opening = name + b": " if step is self._root else _END_OF_LINE + name + b": "
-            found = _find(step, opening)
+            place = which(step.openings, opening, 0)
+            found = None if place < 0 else step.following[place]
             if found is None:
                 if len(step.following) >= MOST_FOLLOWING:
+                    step.openings.pop()
                     self._steps -= _count(step.following.pop())
                 found = _Step(opening)
+                step.openings.append(opening)
                 step.following.append(found)
                 self._steps += 1
             step = found
@@ -156,24 +161,18 @@ cdef Py_ssize_t _count(_Step step):
     return count
 
 
-cdef _Step _find(_Step step, bytes opening):
-    cdef _Step each
-    for each in step.following:
-        if each.opening == opening:
-            return each
-    return None
+cdef inline _Step _follow(_Step step, bytes data, Py_ssize_t at):
+    """Which of what may follow does; it moves forward."""
+    cdef Py_ssize_t place = which(step.openings, data, at)
+    if place < 0:
+        return None
+    if place:
+        _move_forward(step.openings, place)
+        _move_forward(step.following, place)
+        place -= 1
+    return step.following[place]
 
 
-cdef _Step _follow(_Step step, bytes data, Py_ssize_t at):
-    """Which of what may follow does."""
-    cdef list following = step.following
-    cdef Py_ssize_t place
-    cdef _Step each
-    for place in range(len(following)):
-        each = following[place]
-        if stands(each.opening, data, at):
-            if place:
-                following[place] = following[place - 1]
-                following[place - 1] = each
-            return each
-    return None
+cdef int _move_forward(list places, Py_ssize_t place) except -1:
+    places[place - 1], places[place] = places[place], places[place - 1]
+    return 0

@@ -55,6 +55,15 @@ cdef inline bint stands(bytes piece, bytes whole, Py_ssize_t at) noexcept:
     return memcmp(PyBytes_AS_STRING(whole) + at, PyBytes_AS_STRING(piece), size) == 0
 
 
+cdef inline Py_ssize_t which(list pieces, bytes whole, Py_ssize_t at) except -2:
+    """The place of the first of these pieces that stands in `whole` there; -1 if none does."""
+    cdef Py_ssize_t place
+    for place in range(len(pieces)):
+        if stands(<bytes?>pieces[place], whole, at):
+            return place
+    return -1
+
+
 cdef inline long long length_of(bytes whole, Py_ssize_t begin, Py_ssize_t end) noexcept:
     """The number that these digits are, as a length is written: at most fifteen, without a zero in front. -1 if not."""
     cdef long long number = 0

@@ -6,6 +6,7 @@ coroutine that it is: as soon as it awaits anything but a `Wait`, it becomes a t
 """
 
 from asyncio import CancelledError, InvalidStateError, current_task
+from contextvars import copy_context
 
 from compiled.pieces cimport advance, prepare_stop
 
@@ -16,6 +17,7 @@ cdef class Turns
 cdef class Wait:
     """What a request awaits, in a task or not. For everybody else it is a future of the loop."""
 
+    # The kind alone of one that was cancelled.
     cdef object _loop, _value, _error
     cdef list _callbacks
     cdef Turns _turns
@@ -36,39 +38,51 @@ cdef class Wait:
         return self._is_done
 
     def cancelled(self):
-        return isinstance(self._error, CancelledError)
+        return self._error is CancelledError
 
     def result(self):
         if not self._is_done:
             raise InvalidStateError("nothing has come yet")
         if self._error is not None:
-            raise self._error
+            raise self._raised()
         return self._value
 
     def exception(self):
         if not self._is_done:
             raise InvalidStateError("nothing has come yet")
-        if isinstance(self._error, CancelledError):
-            raise self._error
+        if self._error is CancelledError:
+            raise self._raised()
         return self._error
 
     def set_result(self, value):
         self._settle(value, None)
 
     def set_exception(self, error):
+        if isinstance(error, type):
+            error = error()
+        # None would pass for a result, and a StopIteration would end whoever awaits.
+        if isinstance(error, StopIteration) or not isinstance(error, BaseException):
+            raise TypeError("nothing that can be raised where it is awaited")
         self._settle(None, error)
 
     def cancel(self, msg=None):
         if self._is_done:
             return False
         self._cancel_message = msg
-        self._settle(None, CancelledError() if msg is None else CancelledError(msg))
+        self._settle(None, CancelledError)
         return True
 
     def _make_cancelled_error(self):
-        return self._error
+        return self._raised()
+
+    cdef object _raised(self):
+        # Made for each who asks: one that were kept would keep the frames that it went through, and whatever they hold.
+        return _cancelled_error(self._cancel_message) if self._error is CancelledError else self._error
 
     def add_done_callback(self, callback, *, context=None):
+        if context is None:
+            # Of whoever adds it, not of whoever settles.
+            context = copy_context()
         if self._is_done:
             self._loop.call_soon(callback, self, context=context)
         elif self._callbacks is None:
@@ -80,6 +94,13 @@ cdef class Wait:
         before = self._callbacks or []
         self._callbacks = [each for each in before if each[0] != callback]
         return len(before) - len(self._callbacks)
+
+    cdef bint _takes(self, Turns turns) except -1:
+        """Whether these go on when it is over: one only, and of the same loop. For all others there is asyncio."""
+        if self._is_done or self._turns is not None or self._loop is not turns._together._loop:
+            return False
+        self._turns = turns
+        return True
 
     cdef int _settle(self, value, error) except -1:
         cdef Turns turns = self._turns
@@ -105,13 +126,17 @@ cdef class Wait:
             self._asyncio_future_blocking = True
             return self
         if self._error is not None:
-            raise self._error
+            raise self._raised()
         if self._value is not None:
             if isinstance(self._value, (tuple, BaseException)):
                 # Alone among values, these would be taken for what the exception is made of.
                 raise StopIteration(self._value)
             prepare_stop(self._value)
         raise StopIteration
+
+
+cdef object _cancelled_error(message):
+    return CancelledError() if message is None else CancelledError(message)
 
 
 cdef class Together:
@@ -136,9 +161,17 @@ cdef class Together:
     def _go_on(self):
         cdef list ready = self._ready
         cdef Turns turns
+        cdef Py_ssize_t gone = 0
         self._ready = []
-        for turns in ready:
-            turns._go_on()
+        try:
+            for turns in ready:
+                gone += 1
+                turns._go_on()
+        except BaseException:
+            # It was meant for all, or is a defect of one: the others go on all the same.
+            for turns in ready[gone:]:
+                self.add(turns)
+            raise
 
 
 cdef class Turns:
@@ -151,8 +184,9 @@ cdef class Turns:
     cdef Together _together
     cdef object _serve, _finish, _coroutine, _exchange, _next
     cdef set _tasks
-    # Of the request that runs outside of a task.
+    # Of the request that runs outside of a task: what it waits for, and by what it is to learn that it was cancelled.
     cdef Wait _awaited
+    cdef object _cancelled
     cdef object __weakref__
 
     def __cinit__(self, Together together not None, set tasks not None, serve, finish):
@@ -172,42 +206,76 @@ cdef class Turns:
         """The connection is gone. What is being served learns of it where it next has to do with its client."""
 
     def cancel(self, msg=None):
-        """As of a task: what it waits for is over at once, and it is told soon."""
-        cdef Wait awaited = self._awaited
-        return awaited is not None and awaited.cancel(msg)
+        """As of a task: what it waits for is over at once, and it is told soon. One that waits for nothing more is told
+        when it next goes on; one that has not begun never does.
+        """
+        if self._coroutine is None and self._next is None:
+            return False
+        if self._awaited is None or not self._awaited.cancel(msg):
+            self._cancelled = _cancelled_error(msg)
+        return True
 
     cdef int _go_on(self) except -1:
-        if self._awaited is not None:
-            self._awaited = None
-            self._step()
-        return self._serve_next()
+        try:
+            if self._awaited is not None and self._awaited._is_done:
+                self._awaited = None
+                self._step()
+            while self._coroutine is None and self._next is not None:
+                self._exchange, self._next = self._next, None
+                self._step()
+        finally:
+            if self._coroutine is None:
+                self._rest()
+        return 0
 
-    cdef int _serve_next(self) except -1:
-        while self._coroutine is None and self._next is not None:
-            self._exchange, self._next = self._next, None
-            self._coroutine = self._serve(self._exchange)
-            self._step()
-        if self._coroutine is None:
+    cdef int _rest(self) except -1:
+        if self._next is None:
             self._tasks.discard(self)
+        else:
+            # It came while another one ended, in a task or in a way that nothing ends.
+            self._tasks.add(self)
+            self._together.add(self)
         return 0
 
     cdef int _step(self) except -1:
         """Until it waits, or is over."""
         cdef bint is_over = False
         try:
-            awaited = advance(self._coroutine, &is_over)
+            if self._coroutine is None:
+                self._coroutine = self._serve(self._exchange)
+            if self._cancelled is None:
+                awaited = advance(self._coroutine, &is_over)
+            else:
+                thrown, self._cancelled = self._cancelled, None
+                awaited = self._coroutine.throw(thrown)
+        except StopIteration:
+            # Out of `throw`: a coroutine raises none.
+            is_over = True
         except BaseException as failure:
             self._end(failure)
+            if isinstance(failure, (KeyboardInterrupt, SystemExit)):
+                # As out of a task: these are meant for all.
+                raise
             return 0
         if is_over:
             self._end(None)
-        elif type(awaited) is Wait:
+        elif type(awaited) is Wait and (<Wait>awaited)._takes(self):
             self._awaited = awaited
-            self._awaited._turns = self
+            if self._cancelled is not None:
+                self._awaited.cancel(*self._cancelled.args)
         else:
-            task = self._together._loop.create_task(self._go_on_in_task(awaited))
-            self._tasks.add(task)
-            self._tasks.discard(self)
+            self._become_task(awaited)
+        return 0
+
+    cdef int _become_task(self, awaited) except -1:
+        rest = self._go_on_in_task(awaited)
+        # Begun here: a task that is cancelled before its first step begins nothing, and so would end nothing.
+        rest.send(None)
+        task = self._together._loop.create_task(rest)
+        self._tasks.add(task)
+        self._tasks.discard(self)
+        if self._cancelled is not None:
+            task.cancel(*self._cancelled.args)
         return 0
 
     async def _go_on_in_task(self, awaited):
@@ -221,13 +289,11 @@ cdef class Turns:
             self._end(None)
         finally:
             self._tasks.discard(current_task())
-            if self._next is not None:
-                # Not from here: what is begun inside of a task would take itself for one.
-                self._tasks.add(self)
-                self._together.add(self)
+            # The next one is not begun from here: inside of a task it would take itself for one.
+            self._rest()
 
     cdef int _end(self, failure) except -1:
-        exchange, self._exchange, self._coroutine = self._exchange, None, None
+        exchange, self._exchange, self._coroutine, self._cancelled = self._exchange, None, None, None
         self._finish(exchange, failure)
         return 0
 
@@ -241,13 +307,27 @@ class _Rest:
 
     def __await__(self):
         coroutine, awaited = self._coroutine, self._awaited
-        while True:
-            thrown = None
-            try:
-                yield awaited
-            except BaseException as error:
+        # Noted at once, as a task does, and told to the task when there is one: others may come to await the same.
+        is_waited_for = getattr(awaited, "_asyncio_future_blocking", False)
+        if is_waited_for:
+            awaited._asyncio_future_blocking = False
+        thrown = None
+        try:
+            yield
+        except CancelledError as error:
+            # Before its task waited for anything. As later on, that is told first, and passes it on.
+            if awaited is None or not awaited.cancel():
                 thrown = error
+        if is_waited_for:
+            awaited._asyncio_future_blocking = True
+        while True:
+            if thrown is None:
+                try:
+                    yield awaited
+                except BaseException as error:
+                    thrown = error
             try:
                 awaited = coroutine.send(None) if thrown is None else coroutine.throw(thrown)
             except StopIteration:
                 return
+            thrown = None

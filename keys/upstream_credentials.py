@@ -200,15 +200,6 @@ class UpstreamCredentials:
             living = await sealed_material.read(conn, [each.id for each in found], rotation.VERIFYING)
         return [_as_stored(each, living[each.id]) for each in found]
 
-    async def read_pending(self, upstream: str) -> Secret:
-        """To try it out with."""
-        async with engine.reading(self._engine) as conn:
-            found = await _get(conn, upstream)
-            pending = (await sealed_material.read(conn, [found.id], ("pending",)))[found.id]
-        if not pending:
-            raise NoPendingVersion(upstream)
-        return await self.open(found, pending[0])
-
     async def open(self, credential: UpstreamCredential, stored: sealed_material.SealedVersion) -> Secret:
         if stored.sealed is None:
             raise envelope.EnvelopeRefused(_KIND, credential.id, stored.version.version)

@@ -56,14 +56,6 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     reset_us: int
 
 
-def require_cost(limit: Limit, cost: int) -> None:
-    """Refuse a cost that is nothing, or more than the limit could ever let pass at once."""
-    if cost < 1:
-        raise InvalidLimit(f"cost {cost} must be at least 1")
-    if cost > limit.burst:
-        raise InvalidLimit(f"cost {cost} exceeds the burst of limit '{limit.name}' ({limit.burst})")
-
-
 def booked_us(tat_us: int | None, now_us: int, limit: Limit) -> int:
     """How far ahead of now the bucket is booked.
 

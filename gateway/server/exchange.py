@@ -254,7 +254,6 @@ class Exchange(msgspec.Struct, eq=False):
             "headers": [(name.lower(), value) for name, value in zip(self.names, self.values, strict=True)],
             "state": protocol.app_state.copy(),
             "portreeve.target": self.target,
-            "portreeve.oversized": self.oversized,
         }
 
     async def send(self, message: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.server.exchange import Exchange, Header, Serve, serve_asgi
+from gateway.server.exchange import Exchange, Header, Serve, serve_asgi, written
 from gateway.server.idle import IdleWatch
 from gateway.server.limits import Drain, Limits
 from gateway.server.plain_head import build_reader
@@ -152,6 +152,7 @@ class StrictProtocol(HttpToolsProtocol):
             exchange = self.read_plain(self, data)
             if exchange is not None:
                 self.cycle = exchange
+                self._deaf = not exchange.keep_alive  # then it is the last one, whatever comes behind it
                 if self._deadline is not None:
                     self._disarm()
                 self._turns.take(exchange)
@@ -282,8 +283,7 @@ class StrictProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._deaf:
             return
-        if self._deadline is not None:
-            self._disarm()
+        self._disarm()
         self._read_is_shared = True
         self._begun = False
         self._in_head = True
@@ -318,7 +318,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._deaf = True
         client = self.client[0] if self.client else None
         status, headers, body = type(self).refuse(code, detail, client)
-        head = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers]]
+        head = [STATUS_LINE[status], written(headers), self.default_lines]
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self.transport.write(b"".join(head) + body)
         self.linger(whole=False)

@@ -99,7 +99,11 @@ def plan_head(
     if len(lengths) > 1:
         raise UpstreamBroken("framing")
     ours = [(name, at) for name, at in named if name != b"location" and is_returned(name)]
-    goes_on = tuple([(name, at) for name, at in ours if not _is_hop_by_hop(name)])
+    # Two dates are none (RFC 9110, 5.5 and 6.6.1): the server tells its own.
+    undated = sum(name == b"date" for name, _ in ours) > 1
+    goes_on = tuple(
+        [(name, at) for name, at in ours if not _is_hop_by_hop(name) and not (undated and name == b"date")]
+    )
     bodiless = head_only or status in _STATUS_WITHOUT_BODY
     return HeadPlan(
         status,

@@ -109,7 +109,8 @@ class PlainReader:
         match = _STATUS_LINE.fullmatch(status_line)
         if match is None or colons[0] or not all(colons[1:]) or len(named) > self._most_headers:
             return None
-        if not all(map(_TOKEN.fullmatch, named)):
+        # Of two dates neither goes on; so what a date is would not hang on what stands before it alone.
+        if not all(map(_TOKEN.fullmatch, named)) or sum(name.lower() == _DATE for name in named) > 1:
             return None
         try:
             plan = plan_head(tuple(named), int(match[1]), "1.1", head_only, first=1)

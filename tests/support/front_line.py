@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
+from gateway.server.exchange import Serve, serve_asgi
 from gateway.server.limits import Drain, Limits
 from gateway.server.protocol import strict_protocol
 
@@ -78,12 +79,13 @@ async def serving(
     on_lost: Callable[[], None] = lambda: None,
     drain: Drain | None = None,
     doors: int = 1,
+    serve: Serve = serve_asgi,
 ) -> AsyncIterator[Any]:
     """Yields the address; of several doors, all of theirs."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=keep_alive_s)  # type: ignore[arg-type]  # a float serves
     state = ServerState()
 
-    class Build(strict_protocol(limits, refuse, drain)):  # type: ignore[misc]  # a class made at run time
+    class Build(strict_protocol(limits, refuse, drain, serve)):  # type: ignore[misc]  # a class made at run time
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             on_lost()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ if compiled.IS_USED:
 pytestmark = needs_the_room
 
 Make = Callable[[], Any]
+
+_SET: ContextVar[str] = ContextVar("_SET", default="nowhere")
 
 
 @pytest.fixture(params=["a future", "a wait"])
@@ -141,3 +145,101 @@ async def test_callbacks_are_called_soon_and_those_taken_back_are_not(make: Make
     await asyncio.sleep(0)
     assert called == [("kept", settled)] * 2
     assert settled.get_loop() is asyncio.get_running_loop()
+
+
+async def test_a_callback_runs_in_the_context_it_was_given_or_added_in(make: Make) -> None:
+    """Never in that of whoever settles, whether it was done already or not."""
+    seen: list[str] = []
+
+    def look(_: object) -> None:
+        seen.append(_SET.get())
+
+    given = copy_context()
+    given.run(_SET.set, "given")
+    settled = make()
+    added = copy_context()
+    added.run(_SET.set, "added")
+    added.run(settled.add_done_callback, look)
+    settled.add_done_callback(look, context=given)
+    copy_context().run(lambda: (_SET.set("settling"), settled.set_result(None)))
+    added.run(settled.add_done_callback, look)
+    settled.add_done_callback(look, context=given)
+    await asyncio.sleep(0)
+    assert seen == ["added", "given"] * 2
+
+
+async def test_taking_a_callback_back_leaves_the_others(make: Make) -> None:
+    """As often as it was added, in their order; of one that was never added there is none."""
+    called: list[int] = []
+
+    def calling(number: int) -> Callable[[object], None]:
+        return lambda _: called.append(number)
+
+    callbacks = [calling(number) for number in range(4)]
+    settled = make()
+    assert settled.remove_done_callback(callbacks[0]) == 0
+    for number in (0, 1, 2, 1):
+        settled.add_done_callback(callbacks[number])
+    assert settled.remove_done_callback(callbacks[1]) == 2
+    assert settled.remove_done_callback(callbacks[3]) == 0
+    settled.add_done_callback(callbacks[3])
+    settled.set_result(None)
+    await asyncio.sleep(0)
+    assert called == [0, 2, 3]
+
+
+@pytest.mark.parametrize("error", [StopIteration("a value"), StopIteration, None, 7, int])
+async def test_what_cannot_be_raised_where_it_is_awaited_is_refused(make: Make, error: object) -> None:
+    """None would be a result, and a StopIteration an end of whoever waits. It can still be settled."""
+    empty = make()
+    with pytest.raises(TypeError):
+        empty.set_exception(error)
+    assert not empty.done()
+    empty.set_result("came")
+    assert await empty == "came"
+
+
+async def test_the_kind_of_an_exception_stands_for_one(make: Make) -> None:
+    """As with a coroutine that raises it."""
+    failed = make()
+    failed.set_exception(LookupError)
+    with pytest.raises(LookupError):
+        await failed
+    assert isinstance(failed.exception(), LookupError)
+
+
+async def test_what_is_settled_holds_none_that_asked(make: Make) -> None:
+    """Whoever keeps it keeps what came, and not those who waited."""
+
+    class Asking:
+        def come(self, _: object) -> None:
+            """What is bound to it holds it."""
+
+    settled, asking = make(), Asking()
+    settled.add_done_callback(asking.come)
+    settled.set_result(None)
+    await asyncio.sleep(0)
+    gone = weakref.ref(asking)
+    del asking
+    assert gone() is None
+    assert settled.done()
+
+
+@pytest.mark.parametrize("value", [0, "", False, None])
+async def test_what_counts_as_nothing_comes_as_it_is(make: Make, value: object) -> None:
+    """Awaited in a task or asked for."""
+    settled = make()
+    asyncio.get_running_loop().call_soon(settled.set_result, value)
+    assert await settled is value
+    assert settled.result() is value
+
+
+async def test_no_value_is_left_where_it_failed(make: Make) -> None:
+    """Nor the other way round: who asks for the wrong one is told."""
+    failed, came = make(), make()
+    failed.set_exception(LookupError("gone"))
+    came.set_result("came")
+    with pytest.raises(LookupError):
+        failed.result()
+    assert came.exception() is None
+    assert not failed.cancelled()

@@ -97,11 +97,11 @@ async def test_an_oversized_head_is_marked_for_the_edge(request_head: bytes) -> 
     """Bytes, count and target each have a bound with a name."""
     seen: list[str | None] = []
 
-    async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
-        seen.append(scope["portreeve.oversized"])
-        await answer(send, b"")
+    async def serve(exchange: Exchange) -> None:
+        seen.append(exchange.oversized)
+        exchange.answer(200, b"", b"", None, last=True)
 
-    async with serving(app) as address, connected(address) as (reader, writer):
+    async with serving(tell_target, serve=serve) as address, connected(address) as (reader, writer):
         writer.write(request_head)
         await reader.readuntil(b"\r\n\r\n")
     assert seen[0] is not None
@@ -375,3 +375,11 @@ async def test_a_closed_connection_is_freed_at_once() -> None:
             assert count() == before
     finally:
         gc.enable()
+
+
+async def test_what_the_server_itself_refuses_is_dated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every answer of ours (RFC 9110, 6.6.1), once."""
+    monkeypatch.setattr(StrictProtocol, "default_lines", b"date: today\r\n")
+    received = await exchange(tell_target, b"GET /a HTTP/1.1\r\nbad header\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"\r\ndate: today\r\n") == 1

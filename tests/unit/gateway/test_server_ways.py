@@ -335,3 +335,26 @@ async def test_an_answered_client_that_has_nothing_to_say_is_idle(
 
 async def answer_at_once(_scope: dict[str, Any], _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
     await answer(send, b"done")
+
+
+async def test_nothing_behind_a_last_request_is_read(plain: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered, and the connection is closed; what came meanwhile is not even looked at."""
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(StrictProtocol, "_parse", lambda _, data: looked_at.append(data))
+    proceed = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI callables
+        await proceed.wait()
+        await tell_target(scope, receive, send)
+
+    async with serving(app) as address, connected(address) as (reader, writer):
+        writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        await asyncio.sleep(0.02)
+        for _ in range(2):
+            writer.write(POST)
+            await asyncio.sleep(0.02)
+        proceed.set()
+        received = await asyncio.wait_for(reader.read(), 5)
+    assert received.count(b"HTTP/1.1") == 1
+    assert received.endswith(b"\r\n\r\n/a")
+    assert (plain, looked_at) == ([True], [])

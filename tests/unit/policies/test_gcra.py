@@ -74,12 +74,3 @@ def test_a_limit_that_can_not_be_kept_is_refused(rate: int, per_us: int, burst: 
     """Nothing, negative, too fine or too long."""
     with pytest.raises(InvalidLimit):
         Limit(name="x", rate=rate, per_us=per_us, burst=burst)
-
-
-def test_a_cost_that_could_never_pass_is_refused_by_name() -> None:
-    """Configuration says so before the first request does."""
-    gcra.require_cost(TWO_A_SECOND, 3)
-    with pytest.raises(InvalidLimit, match="exceeds the burst of limit 'orders'"):
-        gcra.require_cost(TWO_A_SECOND, 4)
-    with pytest.raises(InvalidLimit, match="at least 1"):
-        gcra.require_cost(TWO_A_SECOND, 0)

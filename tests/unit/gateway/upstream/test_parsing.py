@@ -136,3 +136,13 @@ def test_no_control_character_is_in_a_value(octet: int) -> None:
         return
     with pytest.raises(UpstreamBroken):
         read_head(200, "1.1", fields, head_only=False)
+
+
+def test_of_two_dates_none_goes_on() -> None:
+    """A list of dates is no date, and which of them to believe nobody knows: the gateway tells its own."""
+    for dates in ([b"Date", b"date"], [b"date"] * 3):
+        fields = [each for name in dates for each in (name, b"Thu, 01 Jan 1970 00:00:00 GMT")]
+        head = read_head(200, "1.1", [*fields, b"x", b"a", b"content-length", b"0"], head_only=False)
+        assert head.lines == b"x: a\r\n"
+    head = read_head(200, "1.1", [b"Date", b"one", b"content-length", b"0"], head_only=False)
+    assert head.lines == b"date: one\r\n"

@@ -66,6 +66,7 @@ NOT_PLAIN = {
     "another answer after it": (OK + OK, False),
     "a farewell": (HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nok", False),
     "a name in Connection": (HEAD + b"Connection: keep-alive, x-a\r\nContent-Length: 2\r\n\r\nok", False),
+    "two dates": (HEAD + b"Date: a\r\nContent-Length: 2\r\ndate: b\r\n\r\nok", False),
     "two of Connection": (HEAD + b"Connection: keep-alive\r\n" * 2 + b"Content-Length: 2\r\n\r\nok", False),
     "Upgrade": (HEAD + b"Upgrade: h2c\r\nContent-Length: 2\r\n\r\nok", False),
     "Trailer": (HEAD + b"Trailer: x\r\nContent-Length: 2\r\n\r\nok", False),

@@ -75,9 +75,13 @@ def written(status_line: bytes, lines: list[tuple[bytes, bytes]], body: bytes) -
     return b"%b\r\n%b\r\n%b" % (status_line, b"".join([b"%b:%b\r\n" % line for line in lines]), body)
 
 
+def has_a_date_at_most(lines: list[tuple[bytes, bytes]]) -> bool:
+    return sum(name.lower() == b"date" for name, _ in lines) < 2
+
+
 @st.composite
 def ordinary(draw: st.DrawFn) -> bytes:
-    lines = draw(st.lists(st.tuples(ordinary_names, ordinary_values), max_size=5))
+    lines = draw(st.lists(st.tuples(ordinary_names, ordinary_values), max_size=5).filter(has_a_date_at_most))
     body = draw(bodies)
     length = (draw(st.sampled_from([b"content-length", b"Content-Length"])), b" %d" % len(body))
     lines.insert(draw(st.integers(0, len(lines))), length)
@@ -319,3 +323,16 @@ def test_an_answer_to_head_is_read_by_who_knows_of_it() -> None:
     assert look(reader, OK, head_only=True) is None
     bodiless = OK[:-2]
     assert look(reader, bodiless, head_only=True) == parsed(bodiless, head_only=True)
+
+
+def test_a_second_date_is_not_taken_for_what_was_taught() -> None:
+    """Though everything in front of it was, and though its name stood in its place before."""
+    reader = taught(LINE + b"\r\nDate: a\r\nX-A: b\r\ncontent-length: 0\r\n\r\n")
+    taught_too = LINE + b"\r\nX-A: b\r\nDate: a\r\ncontent-length: 0\r\n\r\n"
+    assert look(reader, taught_too) is not None
+    for names_of_it in ((b"Date", b"X-A", b"Date"), (b"X-A", b"Date", b"Date"), (b"Date", b"date", b"X-A")):
+        raw = written(LINE, [*((name, b" c") for name in names_of_it), (b"content-length", b" 0")], b"")
+        for _ in range(2):
+            assert look(reader, raw) is None
+        assert parsed(raw)[1] == b"x-a: c\r\n"
+    assert look(reader, taught_too) is not None
