@@ -71,6 +71,8 @@ class StrictProtocol(HttpToolsProtocol):
         self.cycle: Any = None
         self._begins: Exchange | None = None
         self._turns = type(self).turns_of(self.loop, self.tasks)
+        # Asked with every request, and so found here rather than with the class.
+        self._read, self.drain = type(self).read_plain, type(self).drain
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -149,7 +151,8 @@ class StrictProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._at_rest:
             self._at_rest = False
-            exchange = self.read_plain(self, data)
+            read = self._read
+            exchange = read(self, data)
             if exchange is not None:
                 self.cycle = exchange
                 if self._deadline is not None:
@@ -251,13 +254,16 @@ class StrictProtocol(HttpToolsProtocol):
         running = self.cycle
         exchange = self.cycle = Exchange(
             self,
+            self.peer,
+            self.scheme or "http",
             parser.get_method().decode("ascii"),
             self.url,
-            http_version,
             names,
             values,
-            self.limits.find_oversized(self.url, names, values),
             http_version == "1.1" and parser.should_keep_alive(),
+            more_body=True,
+            http_version=http_version,
+            oversized=self.limits.find_oversized(self.url, names, values),
         )
         if running is None or running.response_complete:
             self._begins = exchange

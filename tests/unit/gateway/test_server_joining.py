@@ -71,7 +71,7 @@ class Connection:
 def exchange(method: str = "GET", **changes: Any) -> tuple[Exchange, Connection]:  # noqa: ANN401  fields of it
     connection = Connection()
     fields: dict[str, Any] = {"keep_alive": True, "more_body": False, "request_id": "17", **changes}
-    made = Exchange(cast("Any", connection), method, b"/", "1.1", (), [], None, **fields)
+    made = Exchange(cast("Any", connection), "", "http", method, b"/", (), [], **fields)
     return made, connection
 
 
