@@ -54,8 +54,7 @@ class StrictProtocol(HttpToolsProtocol):
         # Whether what is written leaves: it does not while the client reads too slowly, or once it has gone.
         self.takes_more = True
         # Nothing has come since the last answer ended, or since the connection was made; and it is listened to.
-        self._at_rest = False
-        self._begun = False
+        self._at_rest = self._begun = False
         self._in_head = True
         self._head_bytes = 0
         # Whether the read in which this head began also held bytes of an earlier message.
@@ -71,7 +70,7 @@ class StrictProtocol(HttpToolsProtocol):
         self.cycle: Any = None
         self._begins: Exchange | None = None
         self._turns = type(self).turns_of(self.loop, self.tasks)
-        # Asked with every request, and so found here rather than with the class.
+        # Found here with every request, rather than with the class.
         self._read, self.drain = type(self).read_plain, type(self).drain
 
     # Connection ------------------------------------------------------------------------------------------
@@ -150,8 +149,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._at_rest:
-            self._at_rest = False
-            read = self._read
+            self._at_rest, read = False, self._read
             exchange = read(self, data)
             if exchange is not None:
                 self.cycle = exchange
@@ -226,10 +224,8 @@ class StrictProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         if self._deaf:
             return
-        self._begun = True
-        self._in_head = True
-        self._head_bytes = 0
-        self._silent_bytes = 0
+        self._begun = self._in_head = True
+        self._head_bytes = self._silent_bytes = 0
         self._body_grew = False
         self.url = b""
         self._fields: list[bytes] = []
@@ -389,10 +385,7 @@ class StrictProtocol(HttpToolsProtocol):
 
 
 def strict_protocol(
-    limits: Limits,
-    refuse: Refuse,
-    drain: Drain | None = None,
-    serve: Serve = serve_asgi,
+    limits: Limits, refuse: Refuse, drain: Drain | None = None, serve: Serve = serve_asgi
 ) -> type[StrictProtocol]:
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
     parts = {
