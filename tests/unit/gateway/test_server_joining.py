@@ -99,6 +99,13 @@ def test_the_date_is_told_once(passed: bytes, dated: bool | None, dates: int) ->
     assert head_of(connection).count(DATE[:-2]) == dates
 
 
+def test_what_was_sent_is_not_held_once_it_was_answered() -> None:
+    """A connection may be kept for long, and there are many of them."""
+    made, connection = exchange(body=b"all of it")
+    assert Answer(200, b"", b"").write_at_once(made)
+    assert (made.body, connection.ended) == (b"", "kept")
+
+
 async def test_the_request_is_named_in_every_answer() -> None:
     """Whole, piece by piece, or of an application that speaks ASGI; and only where it has a name."""
     whole, streamed, page = exchange(), exchange(), exchange()
