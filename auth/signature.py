@@ -80,7 +80,8 @@ class SignatureAuthenticator:
         self._ed25519_decoy = Ed25519Verifier(private_key.public_key())
 
     def verify(self, credential: credentials.SignedCredential, canonical: bytes, now_ms: int) -> VerifiedKey:
-        key, signature = self._find(credential.key_id), credential.signature
+        find, signature = self._find, credential.signature
+        key = find(credential.key_id)
         checks = 0
         if key is not None and len(signature) == _SIGNATURE_BYTES[key.algorithm]:
             for version, verifier in key.verifiers:

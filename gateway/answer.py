@@ -30,7 +30,7 @@ class Answer(msgspec.Struct, eq=False):
         """Whether it could be: whole, and the client ready for it."""
         body = self.body
         return isinstance(body, bytes) and exchange.answer(
-            self.status, self.lines, body, self.length, last=self.last, dated=self.dated
+            self.status, self.lines, body, self.length, self.last, self.dated
         )
 
     async def write(self, exchange: Exchange) -> None:

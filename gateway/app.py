@@ -41,6 +41,7 @@ from gateway.pages import table as page_table
 from gateway.pipeline import Pipeline, Stages
 from gateway.runtime import Gateway
 from gateway.server import run as server
+from gateway.server.exchange import Exchange
 from gateway.server.limits import Limits
 from gateway.settings import Settings, networks
 from gateway.sources import Sources
@@ -78,7 +79,8 @@ def build(gateway: Gateway, surfaces: tuple[str, ...]) -> Litestar:
     @asynccontextmanager
     async def life_span(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            gateway.edge = await _open(gateway, app, surfaces, own, stack)
+            edge = await _open(gateway, app, surfaces, own, stack)
+            gateway.edge = edge.__call__
             gateway.log.note_event("started", code=compiled.describe())
             # What exists now lives as long as the process: the collector need not look at it again.
             gc.collect()
@@ -252,6 +254,12 @@ def serve_worker(
         max_headers=bounds.max_headers,
         max_target_bytes=bounds.max_target_bytes,
     )
+
+    def serve(exchange: Exchange) -> Coroutine[Any, Any, None]:
+        # It is there once the life span began.
+        edge = gateway.edge
+        return edge(exchange)
+
     server.run(
         build(gateway, surfaces),
         listeners,
@@ -259,7 +267,7 @@ def serve_worker(
         lambda code, detail, client: gateway.refuse(code, detail, token_hex(16), client or ""),
         keep_alive_s=bounds.keep_alive_ms / 1000,
         drain_s=bounds.drain_ms / 1000,
-        serve=lambda exchange: gateway.edge(exchange),  # noqa: PLW0108  the edge is there once the life span began
+        serve=serve,
         drain=gateway.drain,
         on_drain=gateway.begin_drain,
         tls=gateway.tls,

@@ -47,7 +47,7 @@ def client_certificate_of(admitted: Admitted) -> ClientCertificate | None:
         told = admitted.headers.certificate
         der = None if told is None else _decode(told)
     else:
-        der = None if arrival.connection is None else peer.find_certificate(arrival.connection)
+        der = None if arrival.protocol is None else peer.find_certificate(arrival.protocol)
     if der is None:
         return None
     try:

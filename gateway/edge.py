@@ -61,9 +61,11 @@ class Edge:
     ) -> None:
         self._inner = inner
         self._doors = doors
-        self._admit = admit
+        # A method that is bound once: to call an object is looked up with every request.
+        self._admit = admit.__call__
+        self._find_charged = admit.find_charged
         self._limit_source = limit_source
-        self._pipeline = pipeline
+        self._run = pipeline.run
         self._renderer = renderer
         self._observers = observers
         self._clock = clock
@@ -73,24 +75,25 @@ class Edge:
         self._looked_at = ("/",) if doors.are_divided else tuple(f"/{root}" for root in RESERVED_ROOTS)
 
     async def __call__(self, exchange: Exchange) -> None:
-        arrival = self._arrival(exchange)
-        exchange.request_id = arrival.request_id
-        trace = arrival.trace
+        ids, clock, admit, run = self._ids, self._clock, self._admit, self._run
+        exchange.request_id = request_id = next(ids)
+        exchange.at_ms = at_ms = clock()
+        exchange.trace = trace = Trace(at_ms, request_id, exchange.method)
         try:
             try:
                 try:
-                    admitted = self._admit(arrival)
+                    admitted = admit(exchange)
                 except (Refusal, MalformedPath, MethodNotAllowed):
-                    self._charge(arrival)
+                    self._charge(exchange)
                     raise
                 if admitted.target.path.startswith(self._looked_at) and self._is_ours(admitted, exchange):
                     await self._serve_ours(admitted, exchange)
                     return
-                answer = await self._pipeline.run(admitted)
+                answer = await run(admitted)
             except ClientGone:
                 raise
             except Exception as failure:  # noqa: BLE001  the boundary: what is unknown becomes internal_error
-                answer = self._refuse(failure, arrival)
+                answer = self._refuse(failure, exchange)
                 # Whoever raised it may keep it for a while, as the store's lane does: not the request, and its body.
                 failure.__traceback__ = None
                 if exchange.response_started:
@@ -99,7 +102,7 @@ class Edge:
             # As `Trace.enter` does it: every request comes by, and a call would cost as much again.
             trace.stages_us["answer"] = perf_counter_ns()
             if not answer.write_at_once(exchange):
-                await self._write(answer, arrival, exchange)
+                await self._write(answer, exchange)
         except ClientGone:
             trace.reason = trace.reason or "client_gone"
             raise
@@ -119,7 +122,7 @@ class Edge:
 
     def _charge(self, arrival: Arrival) -> None:
         """What cannot be admitted still counts against whoever sent it."""
-        source = self._admit.find_charged(arrival)
+        source = self._find_charged(arrival)
         arrival.trace.source = source.text if source is not None else arrival.peer
         arrival.trace.path = _loggable(arrival.target)
         if source is not None:
@@ -155,14 +158,14 @@ class Edge:
                 raise ClientGone from None
             raise
 
-    async def _write(self, answer: Answer, arrival: Arrival, exchange: Exchange) -> None:
+    async def _write(self, answer: Answer, exchange: Exchange) -> None:
         try:
             await answer.write(exchange)
         except ClientGone:
             raise
         except Exception as failure:  # noqa: BLE001  an upstream that breaks off: the client must see it too
             # The head is out, so no problem can be told. Returning early closes the connection unfinished.
-            arrival.trace.refuse(self._known(failure, arrival).kind.code)
+            exchange.trace.refuse(self._known(failure, exchange).kind.code)
         finally:
             if answer.close is not None:
                 await answer.close()
@@ -182,24 +185,6 @@ class Edge:
         if problem.kind.code == "internal_error":
             self._observers.note_defect(failure, arrival.request_id)
         return problem
-
-    def _arrival(self, exchange: Exchange) -> Arrival:
-        request_id, at_ms, protocol = next(self._ids), self._clock(), exchange.protocol
-        return Arrival(
-            request_id,
-            at_ms,
-            exchange.method,
-            exchange.target,
-            exchange.names,
-            exchange.values,
-            protocol.peer,
-            protocol.scheme or "http",
-            exchange.http_version,
-            exchange.oversized,
-            exchange.receive,
-            Trace(at_ms, request_id, exchange.method),
-            protocol,
-        )
 
 
 def _is_scanner_report(admitted: Admitted) -> bool:

@@ -161,11 +161,10 @@ def _reader(plans: Kept[tuple[bytes, ...], HeaderPlan]) -> Read:
     def read_head(names: tuple[bytes, ...], values: list[bytes]) -> RequestHeaders:
         """Refuses what could be read in two ways; splits the rest. Names in any case, in the order of the values."""
         plan = plans[names]
-        host, claimed = _hosts[values[plan.host]], plan.pick_claimed(values)
+        pick_claimed, pick_passed = plan.pick_claimed, plan.pick_passed
+        host, claimed = _hosts[values[plan.host]], pick_claimed(values)
         if plan.is_plain:
-            return RequestHeaders(
-                host, claimed, plan.passed_lines % plan.pick_passed(values), plan.passed_count
-            )
+            return RequestHeaders(host, claimed, plan.passed_lines % pick_passed(values), plan.passed_count)
         return _read_unusual(plan, values, host, claimed)
 
     return read_head

@@ -40,8 +40,20 @@ class Stages(msgspec.Struct, frozen=True):
 
 class Pipeline:
     def __init__(self, stages: Stages, budget: bodies.Budget) -> None:
-        self._stages = stages
         self._budget = budget
+        self._describe_caller = stages.describe_caller
+        self._hand_over = stages.hand_over
+        # Methods, bound once and called by a name of their own: to call an object, or what an attribute holds, is
+        # looked up with every request.
+        self._in_order = (
+            stages.limit_source.__call__,
+            stages.match_route.__call__,
+            stages.authenticate,
+            stages.authorize.__call__,
+            stages.admit_once,
+            stages.assert_identity.__call__,
+            stages.forward.__call__,
+        )
 
     def run(self, admitted: Admitted) -> Awaitable[Answer]:
         headers = admitted.headers
@@ -54,26 +66,29 @@ class Pipeline:
             return await self._run(admitted, hold)
 
     async def _run(self, admitted: Admitted, hold: bodies.Hold | None) -> Answer:
-        stages, began = self._stages, admitted.arrival.trace.stages_us
-        stages.limit_source(admitted.source)
-        routed = stages.match_route(admitted)
+        limit_source, match_route, authenticate, authorize, admit_once, assert_identity, forward = (
+            self._in_order
+        )
+        began = admitted.arrival.trace.stages_us
+        limit_source(admitted.source)
+        routed = match_route(admitted)
         began["authenticate"] = perf_counter_ns()
         if hold is None:
-            authenticated = stages.authenticate.without_body(routed)
+            authenticated = authenticate.without_body(routed)
         else:
-            authenticated = await stages.authenticate.with_body(routed, hold)
-        authorized = stages.authorize(authenticated)
+            authenticated = await authenticate.with_body(routed, hold)
+        authorized = authorize(authenticated)
         began["admit_once"] = perf_counter_ns()
-        states = await stages.admit_once.ask(authorized)
-        counted = stages.admit_once.count(authorized, states)
+        states = await admit_once.ask(authorized)
+        counted = admit_once.count(authorized, states)
         if routed.route.is_local:
             return await self._answer_here(counted)
-        asserted = stages.assert_identity(counted)
+        asserted = assert_identity(counted)
         began["forward"] = perf_counter_ns()
-        return await stages.forward(asserted)
+        return await forward(asserted)
 
     async def _answer_here(self, counted: Counted) -> Answer:
         if counted.authorized.authenticated.routed.route.is_control:
             await own_task()
-            return await self._stages.hand_over(counted)
-        return self._stages.describe_caller(counted)
+            return await self._hand_over(counted)
+        return self._describe_caller(counted)

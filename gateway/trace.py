@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter_ns
 
 import msgspec
 
 import compiled
+
+if compiled.IS_USED:
+    from compiled import laps
 
 # A target may be 8 KiB; what is told of it need not.
 LONGEST_PATH = 256
@@ -29,10 +33,11 @@ def finish_interpreted(began: dict[str, int], now_ns: int) -> tuple[dict[str, in
     return took, now_ns // 1000 - first
 
 
-if compiled.IS_USED:
-    from compiled.laps import finish as _finish
-else:
-    _finish = finish_interpreted
+def _best() -> Callable[[dict[str, int], int], tuple[dict[str, int], int]]:
+    return laps.finish if compiled.IS_USED else finish_interpreted
+
+
+finish_laps = _best()
 
 
 class Trace(msgspec.Struct):
@@ -67,7 +72,7 @@ class Trace(msgspec.Struct):
 
     def finish(self) -> None:
         """Ends the last stage."""
-        self.stages_us, self.total_us = _finish(self.stages_us, perf_counter_ns())
+        self.stages_us, self.total_us = finish_laps(self.stages_us, perf_counter_ns())
 
     def refuse(self, code: str) -> None:
         self.decision = "refused"

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.server.joining import join
+from gateway.trace import Trace
 from gateway.waits import own_task
 
 if TYPE_CHECKING:
@@ -43,19 +44,25 @@ class ClientGone(OSError):
 
 class Exchange(msgspec.Struct, eq=False):
     protocol: StrictProtocol
+    # Of the connection: where it comes from, and how.
+    peer: str
+    scheme: str
     method: str
     # As it was sent: a bare `?`, a fragment and an absolute form are only visible here.
     target: bytes
-    http_version: str
     # In any case, in the order of the values.
     names: tuple[bytes, ...]
     values: list[bytes]
-    oversized: str | None
     keep_alive: bool
+    # What is still on its way is no part of it yet.
     body: bytes | bytearray = b""
-    more_body: bool = True
-    # Told in every answer, once there is one.
+    more_body: bool = False
+    http_version: str = "1.1"
+    oversized: str | None = None
+    # What the edge knows of it, once it came there. The id is told in every answer.
     request_id: str = ""
+    at_ms: int = 0
+    trace: Trace = cast("Trace", None)
     broken: bool = False
     disconnected: bool = False
     response_started: bool = False
@@ -127,15 +134,14 @@ class Exchange(msgspec.Struct, eq=False):
 
     # The answer -------------------------------------------------------------------------------------------
 
-    def answer(  # noqa: PLR0913  what an answer is made of
+    def answer(  # noqa: PLR0913, PLR0917  what an answer is made of
         self,
         status: int,
         lines: bytes,
         body: bytes,
         length: int | None,
-        *,
         last: bool,
-        dated: bool | None = None,
+        dated: bool | None,
     ) -> bool:
         """A whole answer leaves in one write. Whether it did: the client may not be ready for it. `length`: what is
         declared where it is not that of the body. `dated`: whether the lines tell a date, where that is known.
@@ -146,11 +152,11 @@ class Exchange(msgspec.Struct, eq=False):
             return False
         size = len(body)
         if status not in _WITHOUT_BODY and self.method != "HEAD":
-            self._write(status, lines, size if length is None else length, body, last=last, dated=dated)
+            self._write(status, lines, size if length is None else length, body, last, dated)
             self.sent_bytes = size
         else:
             declared = (size or _UNTOLD) if length is None else length
-            self._write(status, lines, declared, b"", last=last, dated=dated)
+            self._write(status, lines, declared, b"", last, dated)
         self._finish()
         return True
 
@@ -162,7 +168,7 @@ class Exchange(msgspec.Struct, eq=False):
         self._left = 0 if self._bodiless else length
         if length is None and not self._bodiless:
             lines += b"transfer-encoding: chunked\r\n"
-        self._write(status, lines, _UNTOLD if length is None else length, b"", last=False, dated=None)
+        self._write(status, lines, _UNTOLD if length is None else length, b"", False, None)  # noqa: FBT003
 
     async def go_on(self, piece: bytes, *, more: bool) -> None:
         if not self.protocol.takes_more:
@@ -203,8 +209,14 @@ class Exchange(msgspec.Struct, eq=False):
             self.client_gone = True
             raise ClientGone from None
 
-    def _write(  # noqa: PLR0913  as above
-        self, status: int, lines: bytes, length: int, body: bytes, *, last: bool, dated: bool | None
+    def _write(  # noqa: PLR0913, PLR0917  as above
+        self,
+        status: int,
+        lines: bytes,
+        length: int,
+        body: bytes,
+        last: bool,
+        dated: bool | None,
     ) -> None:
         """The head, and the body that comes with it. Decides whether the connection goes on."""
         if self.response_started:
@@ -225,8 +237,9 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _finish(self) -> None:
         self.response_complete = True
-        # Nobody reads on: what is left of the request need not be held for as long as the connection is kept.
-        self.body = b""
+        if self.body:
+            # Nobody reads on: what is left of the request need not be held for as long as the connection is kept.
+            self.body = b""
         if self._arrived is not None:
             self._arrived.set()
         if self.keep_alive:

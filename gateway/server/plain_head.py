@@ -108,15 +108,14 @@ class PlainReader:
         method, target = line.groups()
         return Exchange(
             protocol,
+            protocol.peer,
+            protocol.scheme or "http",
             _METHODS[method],
             target,
-            "1.1",
             plan.names,
             values,
-            None,
             keep_alive,
             body,
-            more_body=False,
         )
 
 
@@ -135,7 +134,15 @@ class CompiledReader(PlainReader):
             return self._read_and_teach(protocol, data)
         method, target, names, values, keep_alive, body = found
         return Exchange(
-            protocol, method, target, "1.1", names, values, None, keep_alive, body, more_body=False
+            protocol,
+            protocol.peer,
+            protocol.scheme or "http",
+            method,
+            target,
+            names,
+            values,
+            keep_alive,
+            body,
         )
 
     def _read_and_teach(self, protocol: StrictProtocol, data: bytes) -> Exchange | None:

@@ -54,8 +54,7 @@ class StrictProtocol(HttpToolsProtocol):
         # Whether what is written leaves: it does not while the client reads too slowly, or once it has gone.
         self.takes_more = True
         # Nothing has come since the last answer ended, or since the connection was made; and it is listened to.
-        self._at_rest = False
-        self._begun = False
+        self._at_rest = self._begun = False
         self._in_head = True
         self._head_bytes = 0
         # Whether the read in which this head began also held bytes of an earlier message.
@@ -71,6 +70,8 @@ class StrictProtocol(HttpToolsProtocol):
         self.cycle: Any = None
         self._begins: Exchange | None = None
         self._turns = type(self).turns_of(self.loop, self.tasks)
+        # Found here with every request, rather than with the class.
+        self._read, self.drain = type(self).read_plain, type(self).drain
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -148,8 +149,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._at_rest:
-            self._at_rest = False
-            exchange = self.read_plain(self, data)
+            self._at_rest, read = False, self._read
+            exchange = read(self, data)
             if exchange is not None:
                 self.cycle = exchange
                 self._deaf = not exchange.keep_alive  # then it is the last one, whatever comes behind it
@@ -224,10 +225,8 @@ class StrictProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         if self._deaf:
             return
-        self._begun = True
-        self._in_head = True
-        self._head_bytes = 0
-        self._silent_bytes = 0
+        self._begun = self._in_head = True
+        self._head_bytes = self._silent_bytes = 0
         self._body_grew = False
         self.url = b""
         self._fields: list[bytes] = []
@@ -252,13 +251,16 @@ class StrictProtocol(HttpToolsProtocol):
         running = self.cycle
         exchange = self.cycle = Exchange(
             self,
+            self.peer,
+            self.scheme or "http",
             parser.get_method().decode("ascii"),
             self.url,
-            http_version,
             names,
             values,
-            self.limits.find_oversized(self.url, names, values),
             http_version == "1.1" and parser.should_keep_alive(),
+            more_body=True,
+            http_version=http_version,
+            oversized=self.limits.find_oversized(self.url, names, values),
         )
         if running is None or running.response_complete:
             self._begins = exchange
@@ -383,10 +385,7 @@ class StrictProtocol(HttpToolsProtocol):
 
 
 def strict_protocol(
-    limits: Limits,
-    refuse: Refuse,
-    drain: Drain | None = None,
-    serve: Serve = serve_asgi,
+    limits: Limits, refuse: Refuse, drain: Drain | None = None, serve: Serve = serve_asgi
 ) -> type[StrictProtocol]:
     """The protocol class of one server: uvicorn builds connections from a class, so its parts ride on it."""
     parts = {

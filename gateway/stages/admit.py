@@ -45,9 +45,10 @@ class Admit:
             raise Refusal("malformed_request", "The gateway speaks HTTP/1.1.")
         if arrival.method in _NEVER:
             raise MethodNotAllowed(_EVER)
+        read, of_peer = self._read, self._of_peer
         target = canonical[arrival.target]
-        headers = self._read(arrival.names, arrival.values)
-        source, via_proxy = self._of_peer(arrival.peer)
+        headers = read(arrival.names, arrival.values)
+        source, via_proxy = of_peer(arrival.peer)
         if via_proxy:
             source = self._sources.behind(source, headers.proxied)
         arrival.trace.path = target.shown

@@ -55,17 +55,16 @@ class AdmitOnce:
         if charges is None:
             # A partner whose tier has left policies.toml is not unlimited.
             raise Refusal("limiter_unavailable", "The limits of this partner are not defined.")
-        return self._admit(Admission(charges, nonce))
+        admit = self._admit
+        return admit(Admission(charges, nonce))
 
     def count(self, authorized: Authorized, states: Admitted) -> Counted:
         """Only what was admitted is a use: a captured request that is sent again tells nothing of its key."""
         authenticated = authorized.authenticated
         caller = authenticated.caller
         if caller is not None:
-            admitted = authenticated.routed.admitted
-            self._used(
-                caller.key.entitlement.id, caller.version, admitted.source.text, admitted.arrival.at_ms
-            )
+            admitted, used = authenticated.routed.admitted, self._used
+            used(caller.key.entitlement.id, caller.version, admitted.source.text, admitted.arrival.at_ms)
         return Counted(authorized, states)
 
     def _ask_for_source(self, authenticated: Authenticated) -> Awaitable[Admitted]:

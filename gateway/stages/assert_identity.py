@@ -24,7 +24,8 @@ class AssertIdentity:
         if grant is None or grant.statement is None:
             return Asserted(counted, None)
         bind = _binding(authorized.authenticated) if routed.route.bind_request else None
-        return Asserted(counted, self._issue(grant.statement, routed.admitted.arrival.at_ms, bind))
+        issue = self._issue
+        return Asserted(counted, issue(grant.statement, routed.admitted.arrival.at_ms, bind))
 
 
 def _binding(authenticated: Authenticated) -> RequestBinding:

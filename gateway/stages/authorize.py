@@ -55,7 +55,8 @@ class Authorize:
         grant: Grant | None = None
         if caller is not None:
             # By the terms, not by the route: there may be hundreds of those that ask the same.
-            grant = self._find_grant(caller.key.entitlement, routed.route.terms)
+            find_grant = self._find_grant
+            grant = find_grant(caller.key.entitlement, routed.route.terms)
             if grant.open:
                 self._require_allowed(grant.case, routed.admitted.source.address, caller)
         if self._frozen.active:

@@ -29,7 +29,8 @@ class LimitSource:
 
     def __call__(self, source: Source) -> None:
         """`gcra.charge` of one unit, written out: it is asked of every request, also of those that are refused."""
-        now, network = self._clock_ns(), source.network
+        clock_ns = self._clock_ns
+        now, network = clock_ns(), source.network
         booked_until = self._booked_until.get(network)
         if booked_until is None:
             self._make_room(now)

@@ -18,8 +18,8 @@ class MatchRoute:
         self._match = table.match
 
     def __call__(self, admitted: Admitted) -> Routed:
-        arrival = admitted.arrival
-        route = self._match(admitted.headers.host, arrival.method, admitted.target.path)
+        arrival, match = admitted.arrival, self._match
+        route = match(admitted.headers.host, arrival.method, admitted.target.path)
         trace = arrival.trace
         trace.route = route.name
         trace.upstream = route.upstream

@@ -17,7 +17,7 @@ from gateway.server.protocol import StrictProtocol, strict_protocol
 from tests.support.front_line import refuse
 
 # Whose connection it is, does not matter to a reader.
-NOBODY = cast("StrictProtocol", None)
+NOBODY = cast("StrictProtocol", SimpleNamespace(peer="", scheme="http"))
 # Everything of an exchange that is made from its request.
 FACTS = (
     "method",

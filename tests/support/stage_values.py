@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from auth.admission import NOTHING_CHARGED
 from gateway import headers, paths, routes
-from gateway.arrival import Arrival, Header
+from gateway.arrival import Arrival, Header, Receive
+from gateway.server.protocol import StrictProtocol
 from gateway.sources import parse_source
 from gateway.stages.admit import Admitted
 from gateway.stages.admit_once import Counted
@@ -38,23 +39,32 @@ async def receive_nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
 
 
+class HandMade(msgspec.Struct, frozen=True):
+    """As it came in, with nobody at the other end."""
+
+    names: tuple[bytes, ...]
+    values: list[bytes]
+    peer: str
+    trace: Trace
+    request_id: str = REQUEST_ID
+    at_ms: int = 0
+    method: str = "GET"
+    target: bytes = b"/a"
+    scheme: str = "http"
+    http_version: str = "1.1"
+    oversized: str | None = None
+    receive: Receive = receive_nothing
+    protocol: StrictProtocol | None = None
+
+
+def changed(arrival: Arrival, **changes: Any) -> Arrival:  # noqa: ANN401  fields of it
+    return msgspec.structs.replace(cast("HandMade", arrival), **changes)
+
+
 def admitted(*sent: Header, via_proxy: bool = False, source: str = SOURCE) -> Admitted:
     received = [(b"host", b"gateway.example"), *sent]
     names, values = tuple(name for name, _ in received), [value for _, value in received]
-    arrival = Arrival(
-        request_id=REQUEST_ID,
-        at_ms=0,
-        method="GET",
-        target=b"/a",
-        names=names,
-        values=values,
-        peer=source,
-        scheme="http",
-        http_version="1.1",
-        oversized=None,
-        receive=receive_nothing,
-        trace=Trace(0, REQUEST_ID, "GET"),
-    )
+    arrival = HandMade(names, values, source, Trace(0, REQUEST_ID, "GET"))
     target = paths.canonical_target(b"/a")
     return Admitted(arrival, target, headers.read(names, values), parse_source(source), via_proxy)
 

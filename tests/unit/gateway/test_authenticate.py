@@ -21,7 +21,7 @@ from gateway.stages.match_route import Routed
 from keys.served import ServedKey
 from tests.support import served_keys
 from tests.support.access_tokens import CLIENT_ID, ISSUER, World
-from tests.support.stage_values import PUBLIC, READ, admitted
+from tests.support.stage_values import PUBLIC, READ, admitted, changed
 
 NOW = 1_763_596_800_123
 NONCE = b"k3J9s0Qe7Lx2Vb5N"
@@ -67,7 +67,7 @@ class Stage:
             return {"type": "http.request", "body": body}
 
         request = admitted(*sent)
-        arrival = msgspec.structs.replace(request.arrival, at_ms=NOW, receive=receive)
+        arrival = changed(request.arrival, at_ms=NOW, receive=receive)
         return Routed(msgspec.structs.replace(request, arrival=arrival), route)
 
     async def ask(self, routed: Routed) -> Authenticated:

@@ -56,7 +56,7 @@ def admitted(
     return msgspec.structs.replace(
         found,
         headers=read(tuple(name for name, _ in sent), [value for _, value in sent]),
-        arrival=msgspec.structs.replace(found.arrival, connection=over, at_ms=at_ms),
+        arrival=stage_values.changed(found.arrival, protocol=over, at_ms=at_ms),
     )
 
 

@@ -50,7 +50,7 @@ async def edge_before(page: AsgiApp, told: Told) -> AsyncIterator[Any]:
         Doors(None),
         Admit(Sources(())),
         cast("LimitSource", lambda _: None),
-        cast("Pipeline", None),
+        cast("Pipeline", SimpleNamespace(run=None)),
         Renderer("https://docs.example"),
         cast("Observers", told),
         lambda: int(time.time() * 1000),

@@ -24,7 +24,7 @@ from gateway.upstream import (
     UpstreamUnreachable,
 )
 from tests.support.hostile_upstream import HostileUpstream, Script, Wire, hostile_upstream, serve_ok
-from tests.support.stage_values import PUBLIC, READ, admitted, asserted
+from tests.support.stage_values import PUBLIC, READ, admitted, asserted, changed
 from tests.support.upstream_leg import PATIENT, until_true
 
 
@@ -123,7 +123,7 @@ async def forwarding(script: Script) -> AsyncIterator[tuple[Forward, UpstreamPoo
 
 def signed(method: str = "GET", timeouts: Timeouts = PATIENT) -> Asserted:
     request = admitted()
-    arrival = msgspec.structs.replace(request.arrival, method=method)
+    arrival = changed(request.arrival, method=method)
     route = msgspec.structs.replace(READ, timeouts=timeouts)
     return asserted(msgspec.structs.replace(request, arrival=arrival), route)
 

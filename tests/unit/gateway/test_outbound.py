@@ -8,7 +8,7 @@ import pytest
 from gateway import outbound, paths, routes
 from gateway.stages.admit import Admitted
 from gateway.stages.match_route import Routed
-from tests.support.stage_values import PUBLIC, REQUEST_ID, SOURCE, admitted, asserted
+from tests.support.stage_values import PUBLIC, REQUEST_ID, SOURCE, admitted, asserted, changed
 
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-00"
 
@@ -143,7 +143,7 @@ def opening(authority: bytes, request: Admitted, route: routes.Route) -> tuple[b
 
 def asked(target: bytes, method: str = "GET") -> Admitted:
     request = admitted()
-    arrival = msgspec.structs.replace(request.arrival, method=method)
+    arrival = changed(request.arrival, method=method)
     return msgspec.structs.replace(request, arrival=arrival, target=paths.canonical_target(target))
 
 

@@ -16,7 +16,7 @@ from gateway.stages.admit import Admitted
 from gateway.stages.match_route import Routed
 from gateway.upstream import SMALL_BODY, OutboundRequest
 from tests.support.compiled import needs_the_room
-from tests.support.stage_values import PUBLIC, REQUEST_ID, admitted, asserted
+from tests.support.stage_values import PUBLIC, REQUEST_ID, admitted, asserted, changed
 
 if compiled.IS_USED:
     from compiled.outbound import Composer
@@ -65,7 +65,7 @@ def asking(method: str = "GET", target: bytes = b"/a/b?c", passed: bytes = LINES
     request = admitted()
     return msgspec.structs.replace(
         request,
-        arrival=msgspec.structs.replace(request.arrival, method=method),
+        arrival=changed(request.arrival, method=method),
         target=paths.canonical_target(target),
         headers=msgspec.structs.replace(request.headers, passed=passed, passed_count=count),
     )

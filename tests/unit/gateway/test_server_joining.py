@@ -71,7 +71,7 @@ class Connection:
 def exchange(method: str = "GET", **changes: Any) -> tuple[Exchange, Connection]:  # noqa: ANN401  fields of it
     connection = Connection()
     fields: dict[str, Any] = {"keep_alive": True, "more_body": False, "request_id": "17", **changes}
-    made = Exchange(cast("Any", connection), method, b"/", "1.1", (), [], None, **fields)
+    made = Exchange(cast("Any", connection), "", "http", method, b"/", (), [], **fields)
     return made, connection
 
 
@@ -97,6 +97,13 @@ def test_the_date_is_told_once(passed: bytes, dated: bool | None, dates: int) ->
     made, connection = exchange()
     assert Answer(200, passed, b"", dated=dated).write_at_once(made)
     assert head_of(connection).count(DATE[:-2]) == dates
+
+
+def test_what_was_sent_is_not_held_once_it_was_answered() -> None:
+    """A connection may be kept for long, and there are many of them."""
+    made, connection = exchange(body=b"all of it")
+    assert Answer(200, b"", b"").write_at_once(made)
+    assert (made.body, connection.ended) == (b"", "kept")
 
 
 async def test_the_request_is_named_in_every_answer() -> None:

@@ -79,7 +79,7 @@ def place(tmp_path: Path) -> Place:
 async def tell_certificate(exchange: Exchange) -> None:
     der = peer.find_certificate(exchange.protocol)
     told = b"none" if der is None else certificates.thumbprint(der).encode()
-    exchange.answer(200, b"", told, None, last=False)
+    exchange.answer(200, b"", told, None, last=False, dated=None)
 
 
 @asynccontextmanager
