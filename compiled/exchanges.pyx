@@ -15,7 +15,7 @@ cdef class OrdinaryDeadlines:
     cdef public double total_at, _deadline, _armed_for
     cdef public object _timeouts, _which
 
-    def begin(self, timeouts, double now, double total_at):
+    cdef int _begin(self, timeouts, double now, double total_at) except -1:
         cdef double deadline = now + <double>timeouts.first_byte_s
         self._timeouts = timeouts
         self.total_at = total_at
@@ -25,11 +25,19 @@ cdef class OrdinaryDeadlines:
             self._deadline, self._which = total_at, "total"
         if self._deadline < self._armed_for:
             self._arm()
+        return 0
 
-    def await_next(self, double until):
+    cdef int _await_next(self, double until) except -1:
         self._deadline, self._which = until, "keep_alive"
         if until < self._armed_for:
             self._arm()
+        return 0
+
+    def begin(self, timeouts, double now, double total_at):
+        self._begin(timeouts, now, total_at)
+
+    def await_next(self, double until):
+        self._await_next(until)
 
 
 cdef class Exchanges:
@@ -52,17 +60,23 @@ cdef class Exchanges:
         self._received, self._view = received, view
         self._longest = longest
 
-    def is_ready(self):
+    cdef bint _is_ready(self) except -1:
         return self.reusable and not self._transport.is_closing() and is_silent(self._descriptor)
 
-    def ask(self, request, timeouts, double now, double total_at):
+    cdef object _ask(self, request, timeouts, double now, double total_at):
         response = self._response = self._respond(self, self._wait(), request.head_only)
-        self.deadlines.begin(timeouts, now, total_at)
+        self.deadlines._begin(timeouts, now, total_at)
         if request.rest is not None:
             self._sending = True
             self.deadlines.await_caller()
         self._transport.write(request.first)
         return response
+
+    def is_ready(self):
+        return self._is_ready()
+
+    def ask(self, request, timeouts, double now, double total_at):
+        return self._ask(request, timeouts, now, total_at)
 
     def get_buffer(self, sizehint):
         return self._view
@@ -105,15 +119,20 @@ cdef class Stock:
         """The response that is to come; or None."""
         cdef double now
         cdef Py_ssize_t ready = len(self._idle)
-        if not ready or request.rest is not None or not self._idle[ready - 1].is_ready():
+        cdef Exchanges connection
+        if not ready or request.rest is not None:
+            return None
+        connection = self._idle[ready - 1]
+        if not connection._is_ready():
             return None
         now = self._clock()
-        return self._idle.pop().ask(request, timeouts, now, now + <double>timeouts.total_s)
+        self._idle.pop()
+        return connection._ask(request, timeouts, now, now + <double>timeouts.total_s)
 
-    def release(self, connection):
+    def release(self, Exchanges connection not None):
         if not connection.reusable:
             self._retire(connection)
             return
-        connection.deadlines.await_next(<double>self._clock() + self._keep_alive_s)
+        connection.deadlines._await_next(<double>self._clock() + self._keep_alive_s)
         if not (self._line.waiting and self._line.hand_over(connection)):
             self._idle.append(connection)

@@ -33,7 +33,12 @@ _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 class UpstreamPool:
     def __init__(
-        self, target: UpstreamTarget, clock: Clock = time.monotonic, limits: ResponseLimits | None = None
+        self,
+        target: UpstreamTarget,
+        clock: Clock = time.monotonic,
+        limits: ResponseLimits | None = None,
+        *,
+        is_compiled: bool = compiled.IS_USED,
     ) -> None:
         self.target = target
         self.authority = target.authority
@@ -56,7 +61,7 @@ class UpstreamPool:
         # Told by a connection of an exchange that is over, whose response had begun.
         self.release: Callable[[Connection], None] = self._release
         self._connection: type[Connection] = Connection
-        if compiled.IS_USED:
+        if is_compiled:
             stock: Stock[Connection, UpstreamResponse] = Stock(
                 self._idle, self._line, self._keep_alive_s, clock, self._retire
             )
