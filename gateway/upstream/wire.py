@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import compiled
 from gateway.upstream.errors import (
@@ -46,7 +46,7 @@ class Owner(Protocol):
 
 class Connection(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
-    _deadlines = Deadlines
+    _deadlines: ClassVar[type[Deadlines]] = Deadlines
 
     def __init__(  # noqa: PLR0913, PLR0917  the pool makes it, of what its connections share
         self,
@@ -323,6 +323,7 @@ if compiled.IS_USED:
         ) -> None:
             super().__init__(owner, loop, clock, limits, plain, buffer)
             self._read_plain = plain.read_untaught
-            self.prepare(UpstreamResponse, plain.read_taught, buffer.obj, buffer, LONGEST_PLAIN)
+            received = cast("bytearray", buffer.obj)
+            self.prepare(UpstreamResponse, plain.read_taught, received, buffer, LONGEST_PLAIN)
 
         take_in = Connection.buffer_updated

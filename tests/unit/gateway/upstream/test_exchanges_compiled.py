@@ -125,7 +125,7 @@ class Side:
     def seen(self) -> list[object]:
         """All that anybody could tell of it."""
         connection, deadlines = self.connection, self.connection.deadlines
-        state = [
+        state: list[object] = [
             connection.reusable,
             connection.is_lost,
             connection._heard,
