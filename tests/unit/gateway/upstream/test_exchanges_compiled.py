@@ -241,3 +241,29 @@ async def test_whoever_waits_goes_before_the_idle(*, is_compiled: bool) -> None:
     assert handed is side.connection
     assert side.pool.stats.idle == 0
     side.shut()
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+async def test_a_streamed_body_is_not_asked_for_in_the_ordinary_way(*, is_compiled: bool) -> None:
+    """Nobody would send the rest of it."""
+    side = Side(FakeClock(), is_compiled=is_compiled)
+    request = OutboundRequest(b"POST", b"asked", head_only=False, rest=_slow_body())
+    assert side.pool.ask(request, Timeouts()) is None
+    assert side.pool.stats.idle == 1
+    side.shut()
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+async def test_an_answer_that_nobody_waits_for_any_more_disturbs_nobody(*, is_compiled: bool) -> None:
+    """Whoever asked was cancelled a moment ago; the connection is given back as ever."""
+    side = Side(FakeClock(), is_compiled=is_compiled)
+    side.ask(OutboundRequest(b"GET", b"asked", head_only=False), Timeouts())
+    assert side.response is not None
+    side.response.arrived.cancel()
+    for _ in range(2):
+        # The first of its kind is taken in by the twin, and teaches.
+        side.receive(OK)
+        assert side.pool.stats.idle == 1
+        side.ask(OutboundRequest(b"GET", b"asked", head_only=False), Timeouts())
+        side.response.arrived.cancel()
+    side.shut()
