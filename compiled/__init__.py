@@ -20,6 +20,7 @@ from typing import Final
 MODULES: Final = (
     "answers",
     "claims",
+    "exchanges",
     "heads",
     "lane",
     "laps",

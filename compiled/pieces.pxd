@@ -1,6 +1,7 @@
 # Reading and writing pieces of bytes. These few lines are all that touches memory directly: every place is held against
 # the length first, and whoever asks for one outside gets an answer, never a byte.
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -16,6 +17,13 @@ cdef inline bytes cut(bytes whole, Py_ssize_t begin, Py_ssize_t end):
     if not 0 <= begin <= end <= PyBytes_GET_SIZE(whole):
         raise IndexError("a piece outside of its bytes")
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(whole) + begin, end - begin)
+
+
+cdef inline bytes cut_array(bytearray whole, Py_ssize_t begin, Py_ssize_t end):
+    """The same of what can be written to."""
+    if not 0 <= begin <= end <= PyByteArray_GET_SIZE(whole):
+        raise IndexError("a piece outside of its bytes")
+    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(whole) + begin, end - begin)
 
 
 cdef inline Py_ssize_t seek(bytes whole, unsigned char byte, Py_ssize_t begin) noexcept:
@@ -132,3 +140,25 @@ cdef inline void prepare_stop(object outcome) noexcept:
     raise one with an outcome makes a traceback for nobody.
     """
     PyErr_SetObject(StopIteration, outcome)
+
+
+# What a socket has to say.
+
+cdef extern from "poll.h":
+    enum:
+        POLLIN
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int _poll "poll" (pollfd* watched, unsigned long count, int timeout_ms)
+
+
+cdef inline bint is_silent(int descriptor) noexcept:
+    """Whether nothing has come, and it is neither closed nor broken. What cannot be asked is not."""
+    cdef pollfd watched
+    if descriptor < 0:
+        # Such a one is not looked at.
+        return False
+    watched.fd, watched.events, watched.revents = descriptor, POLLIN, 0
+    return _poll(&watched, 1, 0) == 0

@@ -161,6 +161,8 @@ class TaughtReader(PlainReader):
     def __init__(self, limits: ResponseLimits) -> None:
         super().__init__(limits)
         self._taught = AnswerReader(self._longest_head, _MOST_TAUGHT)
+        self.read_taught = self._taught.read
+        self.read_untaught = super().read
 
     def read(self, received: bytes, response: UpstreamResponse) -> bool:
         known = None if response.head_only else self._taught.read(received)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import compiled
 from gateway.upstream import plain_response, sending
 from gateway.upstream.dialling import dial
 from gateway.upstream.errors import ConnectionWasStale, UpstreamUnreachable
@@ -23,12 +24,21 @@ from gateway.upstream.timeouts import Clock
 from gateway.upstream.values import OutboundRequest, PoolStats, ResponseLimits, Timeouts, UpstreamTarget
 from gateway.upstream.wire import Connection
 
+if compiled.IS_USED:
+    from compiled.exchanges import Stock
+    from gateway.upstream.wire import CompiledConnection
+
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class UpstreamPool:
     def __init__(
-        self, target: UpstreamTarget, clock: Clock = time.monotonic, limits: ResponseLimits | None = None
+        self,
+        target: UpstreamTarget,
+        clock: Clock = time.monotonic,
+        limits: ResponseLimits | None = None,
+        *,
+        is_compiled: bool = compiled.IS_USED,
     ) -> None:
         self.target = target
         self.authority = target.authority
@@ -44,13 +54,20 @@ class UpstreamPool:
         self._keep_alive_s = target.keep_alive_ms / 1000
         self._closing = False
         self._emptied: asyncio.Future[None] | None = None
+        # The ordinary way: asks at once, and whoever waits for the answer needs no coroutine of the pool's. None if
+        # the body is streamed or no connection stands ready: only `send` can help then. Otherwise `arrived` is to be
+        # awaited, and whatever that raises goes to `recover`.
+        self.ask: Callable[[OutboundRequest, Timeouts], UpstreamResponse | None] = self._ask
+        # Told by a connection of an exchange that is over, whose response had begun.
+        self.release: Callable[[Connection], None] = self._release
+        self._connection: type[Connection] = Connection
+        if is_compiled:
+            stock: Stock[Connection, UpstreamResponse] = Stock(
+                self._idle, self._line, self._keep_alive_s, clock, self._retire
+            )
+            self.ask, self.release, self._connection = stock.ask, stock.release, CompiledConnection
 
-    def ask(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse | None:
-        """The ordinary way: asks at once, and whoever waits for the answer needs no coroutine of the pool's.
-
-        None if the body is streamed or no connection stands ready: only `send` can help then. Otherwise `arrived` is
-        to be awaited, and whatever that raises goes to `recover`.
-        """
+    def _ask(self, request: OutboundRequest, timeouts: Timeouts) -> UpstreamResponse | None:
         idle = self._idle
         # One that is not ready any more is left for `send` to clear away.
         if not idle or request.rest is not None or not idle[-1].is_ready():
@@ -149,7 +166,7 @@ class UpstreamPool:
         """Takes over a slot, and frees it unless it returns."""
         seconds = min(connect_by, total_at) - self._clock()
         loop = asyncio.get_running_loop()
-        connection = Connection(self, loop, self._clock, self._limits, self._plain, self._buffer)
+        connection = self._connection(self, loop, self._clock, self._limits, self._plain, self._buffer)
         try:
             self._require_open()
             await dial(connection, self.target, seconds, "connect" if connect_by <= total_at else "total")
@@ -171,16 +188,19 @@ class UpstreamPool:
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)
 
-    def release(self, connection: Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         """It goes to whoever waits longest, or back to the idle ones; its slot does, if it serves no more."""
         if not connection.reusable:
-            connection.close()
-            self._free_slot()
+            self._retire(connection)
             return
         connection.deadlines.await_next(self._clock() + self._keep_alive_s)
         # Nearly always nobody waits.
         if not (self._line.waiting and self._line.hand_over(connection)):
             self._idle.append(connection)
+
+    def _retire(self, connection: Connection) -> None:
+        connection.close()
+        self._free_slot()
 
     def lost(self, connection: Connection) -> None:
         self._open.discard(connection)

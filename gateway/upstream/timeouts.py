@@ -11,8 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import compiled
 from gateway.upstream.errors import Deadline
 from gateway.upstream.values import Timeouts
+
+if compiled.IS_USED:
+    from compiled.exchanges import OrdinaryDeadlines
 
 Clock = Callable[[], float]
 Awaited = Deadline | Literal["keep_alive"]
@@ -22,18 +26,6 @@ _SHORTEST = 0.001  # uvloop counts in milliseconds; less would spin
 
 class Deadlines:
     """What a connection waits for, told in the words of `Timeouts`; each new wait replaces the last."""
-
-    __slots__ = (
-        "_armed_for",
-        "_clock",
-        "_deadline",
-        "_loop",
-        "_on_passed",
-        "_timeouts",
-        "_timer",
-        "_which",
-        "total_at",
-    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, on_passed: Callable[[Awaited], None]
@@ -109,3 +101,9 @@ class Deadlines:
             self._timer.cancel()
         self._armed_for = self._deadline
         self._timer = self._loop.call_later(max(_SHORTEST, self._deadline - self._clock()), self.ring)
+
+
+if compiled.IS_USED:
+
+    class CompiledDeadlines(OrdinaryDeadlines, Deadlines):
+        """The waits of the ordinary exchange are told in C; what they are kept in is shared."""

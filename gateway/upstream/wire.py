@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
+import compiled
 from gateway.upstream.errors import (
     ConnectionWasStale,
     UpstreamBroken,
@@ -27,6 +28,11 @@ from gateway.upstream.timeouts import Awaited, Clock, Deadlines
 from gateway.upstream.values import OutboundRequest, ResponseLimits, Timeouts
 from gateway.waits import waits_of
 
+if compiled.IS_USED:
+    from compiled.exchanges import Exchanges
+    from gateway.upstream.plain_response import TaughtReader
+    from gateway.upstream.timeouts import CompiledDeadlines
+
 
 class Owner(Protocol):
     def opened(self, connection: Connection) -> None: ...
@@ -39,29 +45,8 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    __slots__ = (
-        "_buffer",
-        "_drained",
-        "_heard",
-        "_is_made",
-        "_loop",
-        "_owner",
-        "_parser",
-        "_paused",
-        "_poll",
-        "_read_plain",
-        "_response",
-        "_saw_eof",
-        "_sending",
-        "_served",
-        "_transport",
-        "_wait",
-        "deadlines",
-        "is_lost",
-        "reusable",
-    )
-
     _transport: asyncio.Transport
+    _deadlines: ClassVar[type[Deadlines]] = Deadlines
 
     def __init__(  # noqa: PLR0913, PLR0917  the pool makes it, of what its connections share
         self,
@@ -78,12 +63,13 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._loop = loop
         self._wait = waits_of(loop)
-        self.deadlines = Deadlines(loop, clock, self.deadline_passed)
+        self.deadlines = self._deadlines(loop, clock, self.deadline_passed)
         self._parser = ResponseParser(limits)
         self._poll = select.poll()
         self._response: UpstreamResponse | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_made = False
+        self._descriptor = -1
         # Whether anything of the response has come that is not taken in yet. If not, the parser knows nothing of it.
         self._heard = False
         self._sending = False
@@ -171,7 +157,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._is_made = True
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._poll.register(self._descriptor, select.POLLIN)
         self._owner.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the loop's idea of a size, not ours
@@ -316,3 +303,27 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(error, ssl.SSLError):
             return UpstreamUnreachable("tls")
         return ConnectionWasStale() if self._served else UpstreamBroken("closed_early")
+
+
+if compiled.IS_USED:
+
+    class CompiledConnection(Exchanges, Connection):
+        """The ordinary exchange goes by in C. Whatever else comes is taken in as without that, from its first byte."""
+
+        _deadlines = CompiledDeadlines
+
+        def __init__(  # noqa: PLR0913, PLR0917  as above
+            self,
+            owner: Owner,
+            loop: asyncio.AbstractEventLoop,
+            clock: Clock,
+            limits: ResponseLimits,
+            plain: TaughtReader,
+            buffer: memoryview,
+        ) -> None:
+            super().__init__(owner, loop, clock, limits, plain, buffer)
+            self._read_plain = plain.read_untaught
+            received = cast("bytearray", buffer.obj)
+            self.prepare(UpstreamResponse, plain.read_taught, received, buffer, LONGEST_PLAIN)
+
+        take_in = Connection.buffer_updated
