@@ -95,7 +95,9 @@ class Lane(Generic[Question, Answer]):
     def answer(self, outcomes: Sequence[Answer | Exception]) -> None:
         """One outcome for each question of the batch, in their order."""
         self._settle(self._in_flight, outcomes)
-        self._next()
+        self._in_flight = []
+        # Not now: who has just arrived asks in this turn of the loop too, and goes along instead of with the one after.
+        self._loop.call_soon(self._next)
 
     def fail(self, reason: OutageReason) -> None:
         self._settle_without(self._in_flight, reason)

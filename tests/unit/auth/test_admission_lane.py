@@ -92,6 +92,45 @@ async def test_what_arrives_during_an_exchange_goes_out_together(lane_over: Lane
     lane.close()
 
 
+class Unanswered(Exchange):
+    """Its exchanges end where the test says so."""
+
+    def begin(self, batch: list[int]) -> None:
+        self.batches.append(list(batch))
+
+
+async def test_who_asks_in_the_turn_of_an_answer_goes_along_with_those_before(lane_over: LaneOver) -> None:
+    """The answer is but one of what the loop has found ready: an exchange for all of it, not one now and one later."""
+    exchange = Unanswered()
+    lane = lane_over(exchange, PATIENT)
+    asked = [lane.ask(0)]
+    await settle()
+    asked.append(lane.ask(1))
+    lane.answer([0])
+    asked.append(lane.ask(2))
+    await settle()
+    assert exchange.batches == [[0], [1, 2]]
+    lane.answer([2, 4])
+    assert [await each for each in asked] == [0, 2, 4]
+    lane.close()
+
+
+async def test_a_lane_closed_in_the_turn_of_an_answer_asks_nothing_more(lane_over: LaneOver) -> None:
+    """Who was to go next is told so, and no exchange begins that nobody would end."""
+    exchange = Unanswered()
+    lane = lane_over(exchange, PATIENT)
+    first = lane.ask(0)
+    await settle()
+    second = lane.ask(1)
+    lane.answer([0])
+    lane.close()
+    await settle()
+    assert exchange.batches == [[0]]
+    assert await first == 0
+    with pytest.raises(Unavailable, match="closed"):
+        await second
+
+
 async def test_a_caller_that_gives_up_in_flight_disturbs_nobody(lane_over: LaneOver) -> None:
     """The exchange goes on, and the others in the batch are answered."""
     exchange = Exchange()

@@ -99,7 +99,7 @@ async def test_an_oversized_head_is_marked_for_the_edge(request_head: bytes) -> 
 
     async def serve(exchange: Exchange) -> None:
         seen.append(exchange.oversized)
-        exchange.answer(200, b"", b"", None, last=True)
+        exchange.answer(200, b"", b"", None, last=True, dated=None)
 
     async with serving(tell_target, serve=serve) as address, connected(address) as (reader, writer):
         writer.write(request_head)
