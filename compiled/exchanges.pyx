@@ -52,6 +52,10 @@ cdef class Exchanges:
     cdef bytearray _received
     cdef Py_ssize_t _longest
 
+    def __cinit__(self):
+        # Before it is prepared there is nothing to cut from: nothing is short enough to be looked at.
+        self._longest = -1
+
     def prepare(self, respond not None, read not None, bytearray received not None, view, Py_ssize_t longest):
         """`respond` makes a response, `read` takes it apart where its head is known. `view`: of what is received into.
         What is longer than `longest` is not looked at.

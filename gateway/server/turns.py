@@ -50,6 +50,7 @@ class TaskTurns:
         task, turn = self._task, self._turn
         if task is None:
             task = self._task = self._loop.create_task(self._run())
+            task.add_done_callback(self._end_unbegun)
         elif turn is not None:
             self._turn = None
             turn.set_result(None)
@@ -77,11 +78,31 @@ class TaskTurns:
                 if self._next is None and not self._over:  # type: ignore[redundant-expr]  # it may have come meanwhile
                     self._tasks.discard(task)
                     self._turn = self._loop.create_future()
-                    await self._turn
+                    try:
+                        await self._turn
+                    except asyncio.CancelledError as cancelled:
+                        self._end_next(cancelled)
+                        raise
         finally:
             self._tasks.discard(task)
             # A task holds what it runs, and that holds this: nothing here leaves a circle behind.
             self._task = None
+            if self._next is not None:
+                # Another one was cancelled, which had been answered.
+                self.take(self._next)
+
+    def _end_unbegun(self, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step runs nothing, and so ends nothing."""
+        if self._task is task:
+            self._tasks.discard(task)
+            self._task = None
+            self._end_next(asyncio.CancelledError())
+
+    def _end_next(self, cancelled: asyncio.CancelledError) -> None:
+        """What was cancelled before it began ends as if it had."""
+        exchange, self._next = self._next, None
+        if exchange is not None:
+            finish(exchange, cancelled)
 
 
 def finish(exchange: Exchange, failure: BaseException | None) -> None:

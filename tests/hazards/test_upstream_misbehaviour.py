@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -96,18 +97,24 @@ def test_an_upstream_that_answers_twice_loses_the_rest(edge: Deployment, extra: 
 
 def test_an_upstream_that_answers_before_it_is_asked_is_not_believed(edge: Deployment) -> None:
     """An answer that lay ready on an idle pooled connection is never given to the next request."""
+    is_answered, lies_ready = threading.Semaphore(0), threading.Semaphore(0)
 
     def late_second(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
-        time.sleep(0.05)
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        is_answered.acquire(timeout=10)
+        with contextlib.suppress(OSError):
+            exchange.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        lies_ready.release()
 
+    signer = edge.key()
     with edge.paper.scripted(late_second):
-        for _ in range(5):
-            answer = edge.node.ask(plain_request("GET", b"/pub/x"))
+        for number in range(20):
+            signed = signer.request("GET", b"/paper/v1/echo")
+            answer = edge.node.ask(signed if number % 2 else plain_request("GET", b"/pub/x"))
             assert (answer.status, answer.body) == (200, b"first"), str(answer)
-            time.sleep(0.1)
+            is_answered.release()
+            assert lies_ready.acquire(timeout=10)
 
 
 def test_an_upstream_that_answers_early_does_not_poison_the_connection(edge: Deployment) -> None:

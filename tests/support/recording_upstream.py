@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import re
+import select
 import socket
+import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 
@@ -65,6 +69,14 @@ class Exchange:
     def send(self, raw: bytes) -> None:
         self._wire.socket.sendall(raw)
 
+    def deliver(self, raw: bytes) -> None:
+        """Send it, and wait until it lies in the other side's socket, read or not; or until that one has ended."""
+        self.send(raw)
+        ended = select.poll()
+        ended.register(self._wire.socket, 0)
+        while _unacknowledged(self._wire.socket) and not ended.poll(1):
+            pass
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._wire.socket.shutdown(socket.SHUT_RDWR)
@@ -98,6 +110,11 @@ def answering(raw: bytes, *, close: bool = False) -> Script:
             exchange.close()
 
     return script
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 class _Wire:

@@ -168,6 +168,41 @@ async def test_what_a_stopping_server_cancels_ends(turns_of: TurnsOf, awaited: s
     assert not tasks
 
 
+@pytest.mark.parametrize("served_before", [False, True])
+async def test_what_is_cancelled_before_it_begins_ends(turns_of: TurnsOf, *, served_before: bool) -> None:
+    """It never begins, its client need not wait for an answer, and a stopping server not for it."""
+    turns, tasks = taking(turns_of)
+    if served_before:
+        take(turns, FakeExchange())
+        await settle()
+    exchange = take(turns, FakeExchange())
+    for each in tasks:
+        each.cancel(msg="the server stops")
+    await settle()
+    assert (exchange.began, exchange.aborted, tasks) == (False, True, set())
+    later = take(turns, FakeExchange())
+    await settle()
+    assert (later.response_complete, later.aborted) == (True, False)
+    turns.end()
+    await settle()
+    assert not tasks
+
+
+async def test_what_stands_behind_one_that_is_cancelled_is_served(turns_of: TurnsOf) -> None:
+    """It came when its predecessor had been answered, and was not cancelled."""
+    turns, tasks = taking(turns_of)
+    first = take(turns, FakeExchange(asyncio.get_running_loop().create_future))
+    await settle()
+    second = take(turns, FakeExchange())
+    for each in tuple(tasks):
+        each.cancel()
+    await settle()
+    assert (first.aborted, first.response_complete) == (True, False)
+    assert (second.aborted, second.response_complete, tasks) == (False, True, set())
+    turns.end()
+    await settle()
+
+
 async def test_an_exchange_taken_before_the_end_is_still_served(turns_of: TurnsOf) -> None:
     """What came whole before its client went away may have been meant."""
     turns, tasks = taking(turns_of)

@@ -11,10 +11,14 @@ from typing import Any, cast
 
 import pytest
 
+import compiled
 from gateway.upstream import OutboundRequest, Timeouts, UpstreamPool, UpstreamResponse, UpstreamTarget
 from gateway.upstream.wire import Connection
 from tests.support.compiled import needs_the_room
 from tests.support.upstream_leg import FakeClock
+
+if compiled.IS_USED:
+    from compiled.exchanges import Exchanges
 
 pytestmark = needs_the_room
 
@@ -267,3 +271,17 @@ async def test_an_answer_that_nobody_waits_for_any_more_disturbs_nobody(*, is_co
         side.ask(OutboundRequest(b"GET", b"asked", head_only=False), Timeouts())
         side.response.arrived.cancel()
     side.shut()
+
+
+def test_what_was_not_prepared_cuts_nothing() -> None:
+    """There is no memory yet to cut from, however little it is told of."""
+    taken: list[int] = []
+
+    class Unprepared(Exchanges):
+        def take_in(self, size: int) -> None:
+            taken.append(size)
+
+    exchanges: Any = Unprepared()
+    exchanges._response = UpstreamResponse(cast("Any", None), cast("Any", None))
+    exchanges.buffer_updated(0)
+    assert taken == [0]
