@@ -44,8 +44,14 @@ class LocalBuckets:
         return len(self._tats)
 
     def _booked(self, charges: Charges, now_us: int) -> list[int]:
-        named = zip(charges.names, charges.tariff.limits, strict=True)
-        return [gcra.booked_us(self._tats.get(name), now_us, limit) for name, limit in named]
+        """What is booked further than its limit allows is full from now on, and drains from there."""
+        tats, booked_us = self._tats, []
+        for name, limit in zip(charges.names, charges.tariff.limits, strict=True):
+            tat_us = tats.get(name)
+            booked_us.append(gcra.booked_us(tat_us, now_us, limit))
+            if tat_us is not None and tat_us > now_us + limit.tolerance_us:
+                tats[name] = now_us + limit.tolerance_us
+        return booked_us
 
     def _make_room(self, names: tuple[Name, ...], now_us: int, most: int) -> None:
         if self._size_with(names) > min(self._sweep_at, most):
