@@ -30,6 +30,10 @@ class LocalBuckets:
         for name, limit, cost in zip(names, tariff.limits, tariff.costs, strict=True):
             tat_us = gcra.charge(tats.get(name), now_us, limit, cost)
             if tat_us is None:
+                full_us = now_us + limit.tolerance_us
+                if tats.get(name, 0) > full_us:
+                    # Booked further than its limit allows: full from now on, and draining from there.
+                    tats[name] = full_us
                 raise counting.limited(charges, self._booked(charges, now_us))
             after[name] = tat_us
             booked_us.append(tat_us - now_us)
@@ -44,14 +48,8 @@ class LocalBuckets:
         return len(self._tats)
 
     def _booked(self, charges: Charges, now_us: int) -> list[int]:
-        """What is booked further than its limit allows is full from now on, and drains from there."""
-        tats, booked_us = self._tats, []
-        for name, limit in zip(charges.names, charges.tariff.limits, strict=True):
-            tat_us = tats.get(name)
-            booked_us.append(gcra.booked_us(tat_us, now_us, limit))
-            if tat_us is not None and tat_us > now_us + limit.tolerance_us:
-                tats[name] = now_us + limit.tolerance_us
-        return booked_us
+        named = zip(charges.names, charges.tariff.limits, strict=True)
+        return [gcra.booked_us(self._tats.get(name), now_us, limit) for name, limit in named]
 
     def _make_room(self, names: tuple[Name, ...], now_us: int, most: int) -> None:
         if self._size_with(names) > min(self._sweep_at, most):
