@@ -47,7 +47,9 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What one charge came to. A refused charge leaves the bucket as it was."""
+    """What one charge came to. A refused charge leaves the bucket as it was, or full where more was booked than it
+    holds.
+    """
 
     allowed: bool
     tat_us: int
@@ -60,7 +62,8 @@ def booked_us(tat_us: int | None, now_us: int, limit: Limit) -> int:
     """How far ahead of now the bucket is booked.
 
     No charge ever books past the tolerance, so more than that means that the clock stepped back or the burst
-    was lowered: the bucket then counts as full, not as in debt for as long as the clock was wrong.
+    was lowered: the bucket then counts as full, not as in debt for as long as the clock was wrong. Whoever keeps the
+    bucket has to keep that, or it would be found to be full again and again.
     """
     if tat_us is None or tat_us <= now_us:
         return 0

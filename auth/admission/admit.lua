@@ -11,7 +11,7 @@
 -- written with %.0f, because Lua's own formatting would round it to 14 digits.
 --
 -- Calls cost most of the time here. So all buckets are read at once, and each that was charged is written once, however
--- many of the admissions charge it.
+-- many of the admissions charge it. What a limit refuses is not written, unless more was booked than the bucket holds.
 
 -- Before Redis 7 a script that writes after reading the clock has to ask for its effects to be replicated.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -29,12 +29,13 @@ for first = nonces + 1, #KEYS, 1000 do
   for i = 1, #found do tat[KEYS[first + i - 1]] = tonumber(found[i]) or 0 end
 end
 
--- How far ahead of now a bucket is booked. Anything that is not below the tolerance, were it not even a number,
--- counts as a full bucket: this refuses, and never lets more pass.
+-- How far ahead of now a bucket is booked. Anything more than the tolerance, were it not even a number, is a full bucket
+-- from now on: this refuses, never lets more pass, and lets nobody wait for longer than is told.
 local function booked(key, tolerance)
   local ahead = tat[key] - now
   if ahead <= 0 then return 0 end
-  if ahead < tolerance then return ahead end
+  if ahead <= tolerance then return ahead end
+  tat[key], charged[key] = now + tolerance, tolerance
   return tolerance
 end
 

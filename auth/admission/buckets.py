@@ -30,6 +30,10 @@ class LocalBuckets:
         for name, limit, cost in zip(names, tariff.limits, tariff.costs, strict=True):
             tat_us = gcra.charge(tats.get(name), now_us, limit, cost)
             if tat_us is None:
+                full_us = now_us + limit.tolerance_us
+                if tats.get(name, 0) > full_us:
+                    # Booked further than its limit allows: full from now on, and draining from there.
+                    tats[name] = full_us
                 raise counting.limited(charges, self._booked(charges, now_us))
             after[name] = tat_us
             booked_us.append(tat_us - now_us)

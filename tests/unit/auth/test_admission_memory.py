@@ -160,6 +160,19 @@ async def test_time_lets_a_limited_request_pass_when_it_was_told(clock: Clock) -
     await store.aclose()
 
 
+async def test_what_was_booked_under_a_slower_limit_is_no_debt_under_another(clock: Clock) -> None:
+    """Whose tier is changed for a faster one waits as long as it is told, and no longer."""
+    store = MemoryAdmission(clock, nonce_ttl_ms=122_000)
+    hourly = Limit(name="slow", rate=1, per_us=3_600_000_000, burst=2)
+    await store.admit(admission("acme", None, (Bucket("partner:paper", hourly, 2),)))
+    faster = admission("acme", None, (Bucket("partner:paper", PER_SECOND, 1),))
+    with pytest.raises(RateLimited) as refused:
+        await store.admit(faster)
+    clock.now_us += refused.value.retry_after_ms * 1000
+    await store.admit(faster)
+    await store.aclose()
+
+
 async def test_a_full_store_of_nonces_refuses_through_admission(clock: Clock) -> None:
     """The embedded store fails closed like the shared one."""
     store = MemoryAdmission(clock, nonce_ttl_ms=122_000, max_nonces=2)

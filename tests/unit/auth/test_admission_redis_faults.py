@@ -213,6 +213,17 @@ async def test_a_number_that_can_not_be_a_time_counts_as_a_full_bucket(
     assert refused.value.states[0].remaining == 0
 
 
+async def test_what_was_booked_under_a_slower_limit_is_no_debt_under_another(store: RedisAdmission) -> None:
+    """Whose tier is changed for a faster one waits as long as it is told, and no longer."""
+    await store.admit(admission("acme", None, (Bucket("partner:paper", THREE, 3),)))
+    quick = Limit(name="quick", rate=20, per_us=1_000_000, burst=1)
+    faster = admission("acme", None, (Bucket("partner:paper", quick, 1),))
+    with pytest.raises(RateLimited) as refused:
+        await store.admit(faster)
+    await asyncio.sleep(refused.value.retry_after_ms / 1000 + 0.01)
+    await store.admit(faster)
+
+
 async def test_a_bucket_is_written_to_the_microsecond_and_expires_when_drained(
     redis: Redis, store: RedisAdmission
 ) -> None:
