@@ -116,12 +116,19 @@ def test_what_is_added_is_the_median_of_the_rounds_differences() -> None:
 
 def test_a_flood_that_costs_more_than_serving_is_not_met() -> None:
     """One of two is enough."""
-    figures = {"accepted": {"cpu_us": 100.0}, "wrong": {"cpu_us": 50.0}, "limited": {"cpu_us": 101.0}}
-    assert not floods.verdict(figures)["met"]
-    assert floods.verdict({**figures, "limited": {"cpu_us": 80.0}}) == {
+    runs = {"accepted": [{"cpu_us": 100.0}], "wrong": [{"cpu_us": 50.0}], "limited": [{"cpu_us": 101.0}]}
+    assert not floods.verdict(runs)["met"]
+    assert floods.verdict({**runs, "limited": [{"cpu_us": 80.0}]}) == {
         "met": True,
         "ratio": {"wrong": 0.5, "limited": 0.8},
     }
+
+
+def test_a_flood_is_held_against_the_round_it_stands_in() -> None:
+    """A round that is slow for one of them is slow for the other: so the median of ratios, not the ratio of medians."""
+    runs = {"accepted": [{"cpu_us": each} for each in (100.0, 200.0, 50.0)]}
+    runs["wrong"] = [{"cpu_us": each} for each in (50.0, 120.0, 40.0)]
+    assert floods.verdict(runs)["ratio"] == {"wrong": 0.6}
 
 
 def test_memory_that_came_to_rest_has_not_grown() -> None:

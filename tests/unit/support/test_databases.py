@@ -32,14 +32,18 @@ async def test_the_next_borrower_finds_the_rows_that_migrations_bring_and_no_oth
     migrated_databases: MigratedDatabases, table: str
 ) -> None:
     """Whatever a borrower wrote, changed or deleted is as it was."""
-    first = migrated_databases.lend()
-    brought = await fetch(first, f"SELECT * FROM {table}")  # noqa: S608  ours
-    await execute(first, PARTNER, "UPDATE revision SET value = value + 7", "DELETE FROM audit_head")
-    migrated_databases.give_back(first)
-    second = migrated_databases.lend()
-    assert second == first
-    assert await fetch(second, f"SELECT * FROM {table}") == brought  # noqa: S608  ours
-    migrated_databases.give_back(second)
+    # One that was lent often enough by now is not lent again: then it is the next one that is.
+    lent = []
+    for _ in range(2):
+        first = migrated_databases.lend()
+        brought = await fetch(first, f"SELECT * FROM {table}")  # noqa: S608  ours
+        await execute(first, PARTNER, "UPDATE revision SET value = value + 7", "DELETE FROM audit_head")
+        migrated_databases.give_back(first)
+        second = migrated_databases.lend()
+        assert await fetch(second, f"SELECT * FROM {table}") == brought  # noqa: S608  ours
+        migrated_databases.give_back(second)
+        lent.append((first, second))
+    assert any(first == second for first, second in lent)
 
 
 @pytest.mark.parametrize(
