@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from time import perf_counter_ns
 
 from gateway.metrics import Metrics
 from gateway.request_log import RequestLog
-from gateway.trace import Trace, finish_laps
+from gateway.trace import Trace
 
 
 class Observers:
@@ -17,8 +16,7 @@ class Observers:
 
     def note(self, trace: Trace) -> None:
         """At the end of a request: it is finished here, and told."""
-        # As `Trace.finish` does it, and by names of their own: every request comes by.
-        trace.stages_us, trace.total_us = finish_laps(trace.stages_us, perf_counter_ns())
+        trace.finish()
         tell_metrics, tell_log = self._told
         tell_metrics(trace)
         tell_log(trace)
